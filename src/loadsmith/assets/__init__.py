@@ -1,0 +1,1 @@
+"""The Dagster side: snapshots, requests and results as assets, runs and events."""

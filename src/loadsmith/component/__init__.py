@@ -1,0 +1,1 @@
+"""The Dagster component `DltLoadCollectionComponent` and its scaffolder."""

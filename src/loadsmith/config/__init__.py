@@ -1,0 +1,1 @@
+"""The YAML and JSON side: files in, validated models with their places out."""

@@ -1,0 +1,1 @@
+"""The dlt side: definition and request in, snapshot and result out."""

@@ -1,0 +1,141 @@
+"""Every exception that loadsmith raises; the tree follows what the reader can do.
+
+* LoadsmithError
+  + ConfigError            the description is wrong; fix the file (see `.problems`)
+  + ResolveError           a reference leads nowhere; fix the reference
+    - SchemaFileNotFound   make the schema file first
+    - SecretNotFound       put the secret into the file or the environment
+  + TranslationError       the translator gave something unusable; fix the translator
+  + SelectionError         a selected asset belongs to no resource of the load
+  + RunError               the run went wrong; see `.stage`, `.load`, `.resources`
+    - ContractViolation    the source broke its schema contract; see `.table`, `.column`, `.value`
+
+The text of each is *place: what is wrong. What to do.*
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One mistake in one file, where it is and what to do.
+
+    `line` and `column` count from 1; 0 where a file as a whole is meant.
+    """
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{place}: {self.message}"
+
+
+class LoadsmithError(Exception):
+    """Base of all errors that loadsmith raises on purpose."""
+
+
+class ConfigError(LoadsmithError):
+    """The files of a project or the settings of a load are wrong.
+
+    All problems that were found are in `problems`, in the order of the files.
+    """
+
+    def __init__(self, problems: Iterable[Problem] | str) -> None:
+        self.problems: tuple[Problem, ...]
+        if isinstance(problems, str):
+            self.problems = ()
+            text = problems
+        else:
+            self.problems = tuple(sorted(problems))
+            text = "\n".join(str(problem) for problem in self.problems)
+        super().__init__(text)
+
+
+class ResolveError(LoadsmithError):
+    """A module, function, file, destination or name that a load refers to is not there."""
+
+
+class SchemaFileNotFound(ResolveError):
+    """A schema file that a load names does not exist."""
+
+
+class SecretNotFound(ResolveError):
+    """A secret that a load needs is neither in the environment nor in a secrets file."""
+
+
+class TranslationError(LoadsmithError):
+    """A translator gave a spec that Dagster or loadsmith cannot use."""
+
+
+class SelectionError(LoadsmithError):
+    """A run selects an asset that belongs to no resource of the load."""
+
+
+class RunError(LoadsmithError):
+    """A load failed.
+
+    Attributes:
+        stage: `sync`, `extract`, `normalize` or `load`.
+        load: The name of the load.
+        resources: The dlt resources that failed, where that is known.
+        table: The table that failed, where that is known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stage: str,
+        load: str,
+        resources: Sequence[str] = (),
+        table: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.load = load
+        self.resources = tuple(resources)
+        self.table = table
+
+
+class ContractViolation(RunError):
+    """The source yielded what its `schema_contract` forbids.
+
+    Attributes:
+        column: The column, where the contract is about one.
+        value: A short, redacted picture of the value that broke it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stage: str,
+        load: str,
+        resources: Sequence[str] = (),
+        table: str | None = None,
+        column: str | None = None,
+        value: str | None = None,
+    ) -> None:
+        super().__init__(message, stage=stage, load=load, resources=resources, table=table)
+        self.column = column
+        self.value = value
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ` Did you mean 'x'?` for the nearest of `known`, or a list of them, or nothing.
+
+    >>> did_you_mean("dukdb", ["duckdb", "postgres"])
+    " Did you mean 'duckdb'?"
+    """
+    candidates = sorted(set(known))
+    close = get_close_matches(name, candidates, n=3, cutoff=0.6)
+    if close:
+        return " Did you mean " + " or ".join(repr(match) for match in close) + "?"
+    if candidates and len(candidates) <= 12:
+        return " There is: " + ", ".join(candidates) + "."
+    return ""

@@ -1,0 +1,248 @@
+"""LoadDefinition: the recipe of a load. Nothing in it is open, imported or connected yet."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceReference:
+    """A dlt source by name, and the arguments that it is called with in the run.
+
+    Attributes:
+        module: `github.source` (a module with one `@dlt.source`), `github.source.github_source`
+            (the function), or a name of dlt's own (`rest_api`, `sql_database`, `filesystem`,
+            `filesystem.readers`).
+        params: Arguments of the source function. Strings may hold `{{variables}}`, which the
+            run's `RunRequest.variables` resolve.
+        search_path: Absolute path of the folder that `module` is looked up in, or None for
+            Python's own path.
+        secrets_files: `secrets.toml` files, the one that wins last. Missing ones are fine.
+    """
+
+    module: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    search_path: str | None = None
+    secrets_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestinationReference:
+    """A dlt destination by name, and what its class is made with in the run.
+
+    Attributes:
+        name: `duckdb`, `postgres`, `filesystem`, ... or a dotted path to a destination.
+        params: Settings as the front doors take them (`database`, `project`, `dataset`,
+            `bucket_url`, `credentials`, ...). Strings may hold `{{variables}}`.
+        base_path: Absolute path of the folder that relative paths in `params` start from.
+    """
+
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    base_path: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineSettings:
+    """What `dlt.pipeline` is called with in the run, beside the destination.
+
+    Attributes:
+        pipeline_name: Name of the state, too: who renames it starts without cursors.
+        dataset_name: Dataset (schema, folder) of the tables.
+        pipelines_dir: Folder of the working directories; dlt's own where None.
+        params: All other arguments of `dlt.pipeline`, such as `dev_mode` or `staging`.
+    """
+
+    pipeline_name: str
+    dataset_name: str | None = None
+    pipelines_dir: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceSelection:
+    """Which resources of a source a load takes: shell patterns, the excluded ones last."""
+
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+
+    def matches(self, name: str) -> bool:
+        """Tell whether the resource `name` is loaded."""
+        return any(fnmatchcase(name, pattern) for pattern in self.include) and not any(
+            fnmatchcase(name, pattern) for pattern in self.exclude
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether all names are written out, so that nobody needs to ask the source."""
+        return not self.exclude and not any(
+            char in pattern for pattern in self.include for char in "*?["
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a run loads; the launchpad's values win over the definition's.
+
+    Attributes:
+        params: Keyword arguments of dlt's `pipeline.run` (`write_disposition`, `primary_key`,
+            `loader_file_format`, `schema_contract`, `refresh`, ...). `merge_key` is accepted
+            and given to each resource as a hint.
+        limit: At most so many pages of each resource (dlt's `add_limit`).
+        on_error: `fail` ends the load with the first resource that fails; `keep` loads the
+            others and retries the failed ones alone.
+        normalizer: `dlt`, or `arrow` for the exact and faster way around the row normalizer.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    limit: int | None = None
+    on_error: str = "fail"
+    normalizer: str = "dlt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssetAttributes:
+    """Dagster's settings of the assets of a load or a resource; plain data, merged by doors.
+
+    Attributes:
+        automation_condition: A name (`eager`, `on_cron`, `on_missing`, `on_schedule`) or None.
+        automation_condition_config: Arguments of it (`cron_schedule`, `cron_timezone`).
+        freshness_lower_bound_delta_seconds: Age in seconds at which a freshness check fails.
+        checks: Opt-in checks: `primary_key`, `row_count`, `schema_change`, `schema_contract`,
+            each with its settings (an empty mapping for the defaults).
+    """
+
+    group_name: str | None = None
+    description: str | None = None
+    owners: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()
+    deps: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    automation_condition: str | None = None
+    automation_condition_config: Mapping[str, Any] = field(default_factory=dict)
+    freshness_lower_bound_delta_seconds: float | None = None
+    checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def merged_over(self, defaults: "AssetAttributes") -> "AssetAttributes":
+        """Return these attributes, filled up with `defaults`; mappings are merged key by key."""
+        return AssetAttributes(
+            group_name=self.group_name or defaults.group_name,
+            description=self.description or defaults.description,
+            owners=self.owners or defaults.owners,
+            tags={**defaults.tags, **self.tags},
+            kinds=self.kinds or defaults.kinds,
+            deps=tuple(dict.fromkeys((*defaults.deps, *self.deps))),
+            metadata={**defaults.metadata, **self.metadata},
+            automation_condition=self.automation_condition or defaults.automation_condition,
+            automation_condition_config=(
+                self.automation_condition_config
+                if self.automation_condition
+                else {**defaults.automation_condition_config, **self.automation_condition_config}
+            ),
+            freshness_lower_bound_delta_seconds=(
+                self.freshness_lower_bound_delta_seconds
+                if self.freshness_lower_bound_delta_seconds is not None
+                else defaults.freshness_lower_bound_delta_seconds
+            ),
+            checks={**defaults.checks, **self.checks},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpSettings:
+    """How Dagster runs the op of a load.
+
+    Attributes:
+        max_retries: Retries after a failure; 0 for none.
+        retry_delay_seconds: Time before the first retry.
+        retry_backoff: `linear` or `exponential`, or None for the same delay each time.
+        retry_jitter: `full` or `plus_minus`, or None.
+        max_partitions_per_run: Partitions of a backfill that one run takes; None for all that
+            are windows in one run, and one run each for the others.
+    """
+
+    pool: str | None = None
+    op_tags: Mapping[str, Any] = field(default_factory=dict)
+    max_retries: int = 0
+    retry_delay_seconds: float | None = None
+    retry_backoff: str | None = None
+    retry_jitter: str | None = None
+    max_partitions_per_run: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionSettings:
+    """Partitions in plain data.
+
+    Attributes:
+        kind: `hourly`, `daily`, `weekly`, `monthly`, `cron`, `static`, `dynamic` or `multi`.
+        start: First time, in `fmt` or ISO text; for the time kinds.
+        end: First time that is not in it, or None.
+        cron_schedule: For `cron`.
+        fmt: Format of the partition keys; Dagster's own for the kind where None.
+        keys: For `static`.
+        name: For `dynamic`.
+        dimensions: For `multi`: two partitions by name.
+    """
+
+    kind: str
+    start: str | None = None
+    end: str | None = None
+    cron_schedule: str | None = None
+    timezone: str | None = None
+    fmt: str | None = None
+    minute_offset: int = 0
+    hour_offset: int = 0
+    day_offset: int = 0
+    end_offset: int = 0
+    keys: tuple[str, ...] = ()
+    name: str | None = None
+    dimensions: Mapping[str, "PartitionSettings"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadDefinition:
+    """One source into one dataset by one pipeline: the recipe.
+
+    Attributes:
+        name: Unique among the loads of a code location; letters, digits and `_` only.
+        source: A reference, or a function without arguments that makes the dlt source. A door
+            that was handed a live source gives a function that returns it.
+        pipeline: Settings, or a function without arguments that makes the dlt pipeline.
+        destination: Needed with `PipelineSettings`, absent with a pipeline function.
+        resources: Which resources of the source are loaded.
+        schema_file_path: Absolute path of dlt's exported schema, the snapshot of this load.
+        snapshot_path: Absolute path of a stored `LoadSnapshot` (JSON), where there is one.
+        options: How a run loads.
+        attributes: Dagster settings of every asset of the load.
+        resource_attributes: Dagster settings by resource name, over `attributes`.
+        op: How Dagster runs the op.
+        partitions: The partitions of every asset of the load.
+        nested_tables: Whether a nested table is an asset of its own.
+        owns_pipeline_name: False where other definitions load by the same pipeline name, so
+            that this one needs a working directory of its own.
+        place: `file:line:column` that the definition comes from, for errors.
+    """
+
+    name: str
+    source: SourceReference | Callable[[], Any]
+    pipeline: PipelineSettings | Callable[[], Any]
+    destination: DestinationReference | None = None
+    resources: ResourceSelection = ResourceSelection()
+    schema_file_path: str | None = None
+    snapshot_path: str | None = None
+    options: RunOptions = RunOptions()
+    attributes: AssetAttributes = AssetAttributes()
+    resource_attributes: Mapping[str, AssetAttributes] = field(default_factory=dict)
+    op: OpSettings = OpSettings()
+    partitions: PartitionSettings | None = None
+    nested_tables: bool = True
+    owns_pipeline_name: bool = True
+    place: str | None = None
+
+    def attributes_of(self, resource_name: str) -> AssetAttributes:
+        """Return the Dagster settings of one resource, the load's defaults merged in."""
+        own = self.resource_attributes.get(resource_name)
+        return own.merged_over(self.attributes) if own else self.attributes

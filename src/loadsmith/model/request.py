@@ -1,0 +1,58 @@
+"""RunRequest: what this one run of a load is to do."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The half-open range of time that a run loads: `start` is in it, `end` is not.
+
+    Both have a time zone.
+    """
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise ValueError("a window needs times with a time zone")
+        if self.end <= self.start:
+            raise ValueError(f"a window ends after it starts, not {self.start} to {self.end}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What one run asks of a load.
+
+    Attributes:
+        run_id: Dagster's run, for logs and for the recovery of what a dead run left behind.
+        resources: Resources to load, by name; None for all of the definition.
+        tables: Tables of `resources` that are selected as assets; None for all.
+        partition_key: The partition, or None. Partitions without a window keep a state each.
+        window: The time window, where the partitions are windows or the launchpad gave one.
+        variables: Values for the `{{variables}}` in the definition, by dotted name.
+        source: A live source, or a function that makes one, used instead of the definition's.
+        pipeline: A live pipeline used instead of the definition's.
+        params: Keyword arguments of dlt's `run` that win over the definition's options.
+        limit: Wins over the definition's limit.
+        log: Takes a line of progress, such as the wait for a lock. Called from any thread.
+        warn: Takes a line that a person should read.
+        cancelled: Tells whether the run was cancelled; asked between pages and steps.
+    """
+
+    run_id: str = "local"
+    resources: tuple[str, ...] | None = None
+    tables: tuple[str, ...] | None = None
+    partition_key: str | None = None
+    window: Window | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    source: Any = None
+    pipeline: Any = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    limit: int | None = None
+    log: Callable[[str], None] = lambda _line: None
+    warn: Callable[[str], None] = lambda _line: None
+    cancelled: Callable[[], bool] = lambda: False

@@ -1,0 +1,141 @@
+"""LoadResult: what a run did; plain data, JSON."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from loadsmith.model.snapshot import ColumnSnapshot
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """One of `sync`, `extract`, `normalize`, `load`, with its time in seconds."""
+
+    name: str
+    seconds: float
+    rows: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """Time in seconds spent waiting for a lock, and who held it."""
+
+    lock: str
+    seconds: float
+    holder: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaChange:
+    """One difference that a run made to the destination's schema.
+
+    Attributes:
+        kind: `new table`, `new column`, `changed type`, `new variant` or `dropped table`.
+        before: The type before, where there was one.
+        after: The type after.
+    """
+
+    table: str
+    kind: str
+    column: str | None = None
+    before: str | None = None
+    after: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CursorResult:
+    """Where the cursor of a resource is after the run; values as text."""
+
+    resource: str
+    cursor_path: str
+    start_value: str | None = None
+    end_value: str | None = None
+    last_value: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableResult:
+    """One table after the run.
+
+    Attributes:
+        rows_loaded: Rows of this run; 0 is a number, None means unknown.
+        rows_total: Rows in the destination, where somebody asked.
+        declared: False for a table that the snapshot did not have.
+        destination_table_id: Qualified name in the destination's own form (`dataset.table`,
+            `project.dataset.table`); None for the file system.
+        destination_file_uri: Folder of the table's files; None for SQL destinations.
+    """
+
+    name: str
+    resource: str
+    parent: str | None = None
+    rows_loaded: int | None = 0
+    rows_total: int | None = None
+    columns: tuple[ColumnSnapshot, ...] = ()
+    description: str | None = None
+    declared: bool = True
+    destination_table_id: str | None = None
+    destination_file_uri: str | None = None
+    qualified_name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceFailure:
+    """A resource that did not load, and why; the message is redacted."""
+
+    resource: str
+    stage: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadResult:
+    """What a run did. Secrets were redacted when it was built.
+
+    Attributes:
+        load_ids: dlt's load packages, the ones that a dead run left and this one completed first.
+        recovered_load_ids: Those of `load_ids` that this run found and completed.
+        first_run: Whether the destination held no load of this pipeline before.
+        tables: Every table of the selected resources, the ones without rows too.
+        failures: Resources that failed while the others were kept.
+    """
+
+    load: str
+    pipeline_name: str
+    dataset_name: str | None
+    destination_name: str
+    destination_type: str
+    load_ids: tuple[str, ...]
+    started_at: datetime
+    ended_at: datetime
+    first_run: bool
+    tables: tuple[TableResult, ...]
+    stages: tuple[StageResult, ...] = ()
+    schema_changes: tuple[SchemaChange, ...] = ()
+    cursors: tuple[CursorResult, ...] = ()
+    failures: tuple[ResourceFailure, ...] = ()
+    waits: tuple[Wait, ...] = ()
+    recovered_load_ids: tuple[str, ...] = ()
+    working_dir: str | None = None
+    jobs: tuple[Mapping[str, Any], ...] = field(default_factory=tuple)
+
+    @property
+    def rows_loaded(self) -> int:
+        """Rows of all tables whose number is known."""
+        return sum(table.rows_loaded or 0 for table in self.tables)
+
+    def table(self, name: str) -> TableResult | None:
+        """Return the table of that name, or None."""
+        return next((found for found in self.tables if found.name == name), None)
+
+    def tables_of(self, resource: str) -> tuple[TableResult, ...]:
+        """Return the tables of one resource, root tables first."""
+        return tuple(table for table in self.tables if table.resource == resource)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that JSON can hold; times are ISO text."""
+        value = asdict(self)
+        value["started_at"] = self.started_at.isoformat()
+        value["ended_at"] = self.ended_at.isoformat()
+        return value
