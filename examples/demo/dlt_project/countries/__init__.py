@@ -1,0 +1,1 @@
+"""The countries of the world: nested JSON from the package `countryinfo`."""

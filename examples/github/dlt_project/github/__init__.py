@@ -1,0 +1,1 @@
+"""Pull requests of a GitHub repository, with their comments and reactions."""
