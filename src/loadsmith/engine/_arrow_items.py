@@ -1,0 +1,199 @@
+"""Chunks of extracted records in, Arrow tables in dlt's parquet files out; dlt's way otherwise."""
+
+import gc
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+from dlt.common.data_writers.writers import ParquetDataWriter
+from dlt.common.libs.pyarrow import columns_to_arrow
+from dlt.common.normalizers.json.relational import DataItemNormalizer
+from dlt.common.schema import TSchemaUpdate
+from dlt.common.storages.data_item_storage import DataItemStorage
+from dlt.common.time import get_context_timezone_name
+from dlt.common.typing import TDataItem
+from dlt.normalize import worker
+from dlt.normalize.items_normalizers import JsonLItemsNormalizer
+
+from loadsmith.engine._arrow_shred import NotPlain, Shredder
+from loadsmith.engine.arrow import active_report
+
+# Records that go through dlt's normalizer together once a chunk turned out not to be plain: a new
+# column costs so many slow records, and a chunk without any plain record so many halvings.
+_SLOW_RECORDS = 16
+
+# Chunks in a row that were mostly not plain before the rest of a file is not tried again.
+_MISSES = 3
+
+# The name in dlt's worker module under which it finds the normalizer of records.
+_REPLACED = "JsonLItemsNormalizer"
+
+
+class ColumnarItemsNormalizer(JsonLItemsNormalizer):
+    """dlt's normalizer of records that takes plain chunks by column.
+
+    Outside of an `arrow_normalizer` block, and where the files are not parquet, it is dlt's.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._report = active_report()
+        self._misses = 0
+        self._arrow_schemas: dict[str, pa.Schema] = {}
+        self._shredder = self._make_shredder()
+        if self._shredder:
+            _write_tables_too(self.item_storage)
+
+    def _make_shredder(self) -> Shredder | None:
+        normalizer = self.schema.data_item_normalizer
+        if (
+            self._report is None
+            or type(normalizer) is not DataItemNormalizer
+            or self.schema._compiled_excludes
+            or self.item_storage.writer_cls is not ParquetDataWriter
+        ):
+            return None
+        return Shredder(
+            schema=self.schema,
+            normalizer=normalizer,
+            load_id=self.load_id,
+            timezone_override=self._timezone_override,
+        )
+
+    def __call__(self, extracted_items_file: str, root_table_name: str) -> list[TSchemaUpdate]:
+        """Normalize one file of extracted records."""
+        if self._shredder is None or not gc.isenabled():
+            return super().__call__(extracted_items_file, root_table_name)
+        # Each record is a few objects that no cycle holds: the collector would look at all of them
+        # again and again, for as long as the rest of the work takes, and find nothing.
+        gc.disable()
+        try:
+            return super().__call__(extracted_items_file, root_table_name)
+        finally:
+            gc.enable()
+
+    def _normalize_chunk(
+        self, root_table_name: str, items: list[TDataItem], may_have_pua: bool, skip_write: bool
+    ) -> TSchemaUpdate:
+        if self._shredder is None or skip_write:
+            return super()._normalize_chunk(root_table_name, items, may_have_pua, skip_write)
+        assert self._report is not None
+        update: TSchemaUpdate = {}
+        if self._misses < _MISSES:
+            slow = self._take(root_table_name, items, may_have_pua, update)
+        else:
+            slow = self._take_by_record(root_table_name, items, may_have_pua, update)
+        is_miss = len(items) > _SLOW_RECORDS and slow * 2 > len(items)
+        self._misses = self._misses + 1 if is_miss else 0
+        self._report.by_record += slow
+        self._report.by_column += len(items) - slow
+        return update
+
+    def _take(
+        self, root_table: str, items: list[TDataItem], may_have_pua: bool, update: TSchemaUpdate
+    ) -> int:
+        """Write the items in their order, by column where possible; return how many were not."""
+        assert self._shredder is not None
+        try:
+            if self._filtered_tables or any(self._filtered_tables_columns.values()):
+                raise NotPlain
+            batches, null_only = self._shredder.shred(root_table, items, may_have_pua)
+        except NotPlain:
+            if len(items) <= _SLOW_RECORDS:
+                return self._take_by_record(root_table, items, may_have_pua, update)
+            middle = len(items) // 2
+            return self._take(root_table, items[:middle], may_have_pua, update) + self._take(
+                root_table, items[middle:], may_have_pua, update
+            )
+        for table_name, columns, rows in batches:
+            self._write_columns(table_name, columns, rows)
+        for table_name, column_name in null_only:
+            self._null_only_columns.setdefault(table_name, set()).add(column_name)
+        return 0
+
+    def _take_by_record(
+        self, root_table: str, items: list[TDataItem], may_have_pua: bool, update: TSchemaUpdate
+    ) -> int:
+        for table_name, partial in (
+            super()._normalize_chunk(root_table, items, may_have_pua, False).items()
+        ):
+            update.setdefault(table_name, []).extend(partial)
+        return len(items)
+
+    def _write_columns(self, table_name: str, columns: dict[str, Sequence[Any]], rows: int) -> None:
+        table_columns = self.schema.get_table_columns(table_name)
+        arrow_schema = self._arrow_schemas.get(table_name)
+        if arrow_schema is None or len(arrow_schema) != len(table_columns):
+            arrow_schema = self._arrow_schemas[table_name] = columns_to_arrow(
+                table_columns, self.config.destination_capabilities, get_context_timezone_name()
+            )
+        table = pa.Table.from_arrays(
+            [
+                pa.array(columns[field.name], type=field.type)
+                if field.name in columns
+                else pa.nulls(rows, type=field.type)
+                for field in arrow_schema
+            ],
+            schema=arrow_schema,
+        )
+        self.item_storage.write_data_item(
+            self.load_id, self.schema.name, table_name, table, table_columns
+        )
+        self._report_progress(table_name, rows)
+
+
+class ColumnarParquetWriter(ParquetDataWriter):
+    """dlt's writer of records to parquet that takes Arrow tables in between."""
+
+    def write_data(self, items: Sequence[TDataItem]) -> None:
+        """Write records and tables in their order."""
+        for is_table, run in groupby(items, key=lambda item: isinstance(item, pa.Table)):
+            if is_table:
+                self._write_tables(list(run))
+            else:
+                super().write_data(list(run))
+
+    def _write_tables(self, tables: list[pa.Table]) -> None:
+        assert self.schema is not None
+        assert self.writer is not None
+        table = pa.concat_tables([_widened(table, self.schema) for table in tables])
+        self.items_count += table.num_rows
+        self.writer.write_table(table, row_group_size=self.parquet_format.row_group_size)
+
+
+def _widened(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    # Columns are only ever added to a table, and a file may be opened after that.
+    if table.schema.equals(schema):
+        return table
+    known = set(table.column_names)
+    return pa.Table.from_arrays(
+        [
+            table.column(field.name)
+            if field.name in known
+            else pa.nulls(table.num_rows, type=field.type)
+            for field in schema
+        ],
+        schema=schema,
+    )
+
+
+def _write_tables_too(storage: DataItemStorage) -> None:
+    get_writer = storage._get_writer
+
+    def get_columnar_writer(load_id: str, schema_name: str, table_name: str) -> Any:
+        writer = get_writer(load_id, schema_name, table_name)
+        writer.writer_cls = ColumnarParquetWriter
+        return writer
+
+    storage._get_writer = get_columnar_writer  # type: ignore[method-assign]
+
+
+def replace_items_normalizer() -> None:
+    """Make dlt's worker use `ColumnarItemsNormalizer` for records."""
+    worker.__dict__[_REPLACED] = ColumnarItemsNormalizer
+
+
+def restore_items_normalizer() -> None:
+    """Undo `replace_items_normalizer`."""
+    worker.__dict__[_REPLACED] = JsonLItemsNormalizer
