@@ -1,0 +1,239 @@
+"""The one place for private or version-dependent names of dlt; each was read in dlt 1.31."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dlt
+from dlt.common.configuration.container import Container
+from dlt.common.destination.client import WithStateSync
+from dlt.common.exceptions import TerminalException
+from dlt.common.schema.exceptions import DataValidationError
+from dlt.common.schema.utils import get_root_table
+from dlt.common.storages.load_package import PackageStorage, ParsedLoadJobFileName
+from dlt.extract.exceptions import (
+    DltResourceException,
+    PipeException,
+    ResourceExtractionError,
+)
+from dlt.extract.incremental.context import TimeIntervalContext
+from dlt.load.exceptions import LoadClientJobException
+from dlt.pipeline.abort import prepare_abort_packages
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from loadsmith.model import Window
+
+__all__ = [
+    "DataValidationError",
+    "DltResourceException",
+    "LoadClientJobException",
+    "PackageStorage",
+    "ParsedLoadJobFileName",
+    "PipeException",
+    "PipelineStepFailed",
+    "ResourceExtractionError",
+    "TerminalException",
+    "WithStateSync",
+    "archive_package",
+    "discard_pending_packages",
+    "is_appended",
+    "is_schema_race",
+    "is_terminal",
+    "list_extracted",
+    "list_normalized",
+    "package_rows",
+    "package_tables",
+    "pipeline_of",
+    "rewind_package",
+    "window_in_dlt",
+]
+
+_FOLLOWUP_FORMATS = frozenset({"sql", "reference"})
+
+#: What databases say when two sessions make the same schema, table or column at once.
+_RACE_SIGNS = (
+    "already exists",
+    "duplicate key value violates unique constraint",
+    "duplicate column",
+    "tuple concurrently updated",
+    "deadlock detected",
+    "could not serialize access",
+    "catalog write-write conflict",
+    "transactioncontext error: catalog",
+)
+
+
+@contextlib.contextmanager
+def window_in_dlt(window: Window | None) -> Iterator[None]:
+    """Bound every incremental that left the choice open to `window`, for the length of the block."""
+    if window is None:
+        yield
+        return
+    context = TimeIntervalContext(
+        interval=(window.start, window.end), allow_external_schedulers=True
+    )
+    with Container().injectable_context(context):
+        yield
+
+
+def pipeline_of(
+    name: str, *, pipelines_dir: str | None, dataset_name: str | None, **params: Any
+) -> Any:
+    """Make a dlt pipeline that takes `dataset_name` as it is, whatever layout is configured."""
+    pipeline = dlt.pipeline(
+        pipeline_name=name, pipelines_dir=pipelines_dir, dataset_name=dataset_name, **params
+    )
+    # dlt's own handlers would hold back Dagster's cancellation until the step has ended.
+    pipeline.config.runtime.intercept_signals = False
+    if dataset_name and not pipeline.dev_mode and pipeline.dataset_name != dataset_name:
+        with pipeline.managed_state():
+            pipeline.dataset_name = dataset_name
+    return pipeline
+
+
+def list_extracted(pipeline: Any) -> list[str]:
+    """Return the load ids of packages that were extracted and not normalized."""
+    return list(pipeline.list_extracted_load_packages())
+
+
+def list_normalized(pipeline: Any) -> list[str]:
+    """Return the load ids of packages that were normalized and not loaded."""
+    return list(pipeline.list_normalized_load_packages())
+
+
+def rewind_package(pipeline: Any, load_id: str) -> None:
+    """Put a normalized package back to where it was before its first job was started."""
+    packages: PackageStorage = pipeline._get_load_storage().normalized_packages
+    storage = packages.storage
+    for name in packages.list_pending_transitions(load_id):
+        packages.clear_pending_transition(load_id, name)
+    for folder in ("started_jobs", "completed_jobs", "failed_jobs", "new_jobs"):
+        path = packages.get_job_state_folder_path(load_id, folder)
+        for name in storage.list_folder_files(path, to_root=False):
+            job_path = packages.get_job_file_path(load_id, folder, name)
+            if name.endswith(".exception"):
+                storage.delete(job_path)
+                continue
+            job = ParsedLoadJobFileName.parse(name)
+            if job.file_format in _FOLLOWUP_FORMATS:
+                storage.delete(job_path)
+                continue
+            fresh = job._replace(retry_count=0).file_name()
+            target = packages.get_job_file_path(load_id, "new_jobs", fresh)
+            if job_path != target:
+                storage.atomic_rename(job_path, target)
+    applied = f"{load_id}/{PackageStorage.APPLIED_SCHEMA_UPDATES_FILE_NAME}"
+    if storage.has_file(applied):
+        # An empty update is enough: dlt compares the package's schema with the destination's
+        # tables again when it initializes them.
+        storage.save(f"{load_id}/{PackageStorage.SCHEMA_UPDATES_FILE_NAME}", storage.load(applied))
+        storage.delete(applied)
+
+
+def discard_pending_packages(pipeline: Any) -> list[str]:
+    """Delete all pending packages and put state and schemas back to where the oldest began."""
+    load_storage = pipeline._get_load_storage()
+    normalize_storage = pipeline._get_normalize_storage()
+    plan = prepare_abort_packages(load_storage, normalize_storage)
+    if plan is None:
+        return []
+    gone = [*plan["packages_to_delete"], *plan["extracted_packages_to_delete"]]
+    aborted = plan["package_to_abort"]
+    if aborted is not None:
+        # Nothing of it is in the destination any more, so it needs no record there.
+        plan["packages_to_delete"].append(aborted["load_id"])
+        gone.append(aborted["load_id"])
+        plan["package_to_abort"] = None
+    pipeline._apply_abort_plan(plan)
+    return sorted(gone)
+
+
+def archive_package(pipeline: Any, load_id: str) -> None:
+    """Move a package that the destination has already counted as loaded to the loaded ones."""
+    pipeline._get_load_storage().complete_load_package(load_id, aborted=False)
+
+
+def package_tables(pipeline: Any, load_id: str) -> tuple[Any, list[str]]:
+    """Return the schema of a normalized package and the data tables that it has files for."""
+    packages: PackageStorage = pipeline._get_load_storage().normalized_packages
+    schema = packages.load_schema(load_id)
+    names = {
+        job.table_name
+        for jobs in packages.get_load_package_jobs(load_id).values()
+        for job in jobs
+        if job.file_format not in _FOLLOWUP_FORMATS
+    }
+    return schema, sorted(name for name in names if not name.startswith("_dlt_"))
+
+
+def package_rows(pipeline: Any, load_id: str, tables: Sequence[str]) -> dict[str, int | None]:
+    """Return the rows by table of a normalized package; None where nobody has counted them.
+
+    Normalize counts them. Where it did so in a process that died, Parquet files tell.
+    """
+    for trace in (pipeline._last_trace, pipeline.last_trace):
+        info = trace.last_normalize_info if trace else None
+        if info is not None and load_id in info.metrics:
+            counts: dict[str, int | None] = dict.fromkeys(tables, 0)
+            for metrics in info.metrics[load_id]:
+                for table, counted in metrics["table_metrics"].items():
+                    if table in counts:
+                        counts[table] = (counts[table] or 0) + counted.items_count
+            return counts
+    return _rows_in_files(pipeline, load_id, tables)
+
+
+def _rows_in_files(pipeline: Any, load_id: str, tables: Sequence[str]) -> dict[str, int | None]:
+    packages: PackageStorage = pipeline._get_load_storage().normalized_packages
+    counts: dict[str, int | None] = dict.fromkeys(tables, 0)
+    for path in packages.list_new_jobs(load_id):
+        job = ParsedLoadJobFileName.parse(path)
+        known = counts.get(job.table_name)
+        if known is None:
+            continue
+        if job.file_format != "parquet":
+            counts[job.table_name] = None
+            continue
+        import pyarrow.parquet
+
+        metadata = pyarrow.parquet.read_metadata(packages.storage.make_full_path(path))
+        counts[job.table_name] = known + metadata.num_rows
+    return counts
+
+
+def is_appended(schema: Any, table: str) -> bool:
+    """Tell whether a package adds its rows to what is there, so that a dead one has to be undone.
+
+    Replaced tables are emptied first. Merged ones are matched by key in one transaction for a
+    whole chain of tables; without any key dlt appends.
+    """
+    root = get_root_table(schema.tables, table)
+    disposition = root.get("write_disposition") or "append"
+    if disposition == "replace":
+        return False
+    if disposition == "merge":
+        return (
+            not any(
+                column.get("primary_key") or column.get("merge_key") or column.get("unique")
+                for column in root["columns"].values()
+                if not column["name"].startswith("_dlt_")
+            )
+            and root.get("x-merge-strategy") != "scd2"
+        )
+    return True
+
+
+def is_terminal(error: BaseException) -> bool:
+    """Tell whether dlt says that trying again cannot help."""
+    current: BaseException | None = error
+    while current is not None:
+        if isinstance(current, (DataValidationError, LoadClientJobException)):
+            return isinstance(current, (DataValidationError, TerminalException))
+        inner = getattr(current, "exception", None)
+        current = inner if isinstance(inner, BaseException) else current.__cause__
+    return False
+
+
+def is_schema_race(error: BaseException) -> bool:
+    """Tell whether two loads changed the destination's schema at the same moment."""
+    return any(sign in str(error).lower() for sign in _RACE_SIGNS)

@@ -1,0 +1,136 @@
+"""What dlt raises in, an error of ours that says where and what to do out."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from loadsmith.engine import _dlt
+from loadsmith.engine.secrets import Redactor
+from loadsmith.errors import ContractViolation, LoadsmithError, RunError
+
+_STAGES = {"run": "load", "sync": "sync", "extract": "extract", "normalize": "normalize"}
+
+_ADVICE = {
+    "sync": "Check that the destination is reachable and its credentials are right, and run again.",
+    "extract": "Nothing of this extract was loaded. Fix the source and run again.",
+    "normalize": (
+        "What was extracted is kept and used by the next run. Fix the cause and run again."
+    ),
+    "load": (
+        "What was extracted is kept and loaded by the next run; no row is loaded twice."
+        " Check the destination and run again."
+    ),
+}
+
+#: Characters of a value that broke a contract that are shown.
+_VALUE_LENGTH = 200
+
+
+def cause_chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what caused it, the outermost first."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        inner = getattr(current, "exception", None) or getattr(current, "client_exception", None)
+        if not isinstance(inner, BaseException) or id(inner) in seen:
+            inner = current.__cause__ or (
+                None if current.__suppress_context__ else current.__context__
+            )
+        current = inner
+
+
+def run_error(
+    error: BaseException,
+    *,
+    load: str,
+    working_dir: str | None,
+    selected: Sequence[str],
+    redactor: Redactor,
+    stage: str | None = None,
+) -> LoadsmithError:
+    """Return the error that a reader can act on."""
+    chain = list(cause_chain(error))
+    for cause in chain:
+        if isinstance(cause, LoadsmithError):
+            return cause
+    step = stage or next(
+        (_STAGES.get(c.step, c.step) for c in chain if isinstance(c, _dlt.PipelineStepFailed)),
+        "extract",
+    )
+    resources = tuple(_resources(chain, selected))
+    table = next(
+        (str(name) for c in chain if (name := getattr(c, "table_name", None)) is not None), None
+    )
+    violation = next((c for c in chain if isinstance(c, _dlt.DataValidationError)), None)
+    place = f"load '{load}', {step}"
+    if resources:
+        place += f", resource {_names(resources)}"
+    if table:
+        place += f", table '{table}'"
+    if violation is not None:
+        return _contract_violation(violation, place, step, load, resources, redactor)
+    root = chain[-1]
+    told = _told(root)
+    message = f"{place}: {told} {_ADVICE.get(step, '')}".rstrip()
+    if working_dir:
+        message += f" Working directory: {working_dir}"
+    return RunError(
+        redactor.redact(message), stage=step, load=load, resources=resources, table=table
+    )
+
+
+def _told(root: BaseException) -> str:
+    text = str(root).strip() or "no message"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    short = " ".join(lines[:6])
+    return f"{type(root).__name__}: {short}".rstrip(".") + "."
+
+
+def _names(resources: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in resources)
+
+
+def _resources(chain: Sequence[BaseException], selected: Sequence[str]) -> Iterator[str]:
+    for cause in chain:
+        name = None
+        if isinstance(cause, _dlt.PipeException):
+            name = cause.pipe_name
+        elif isinstance(cause, _dlt.DltResourceException):
+            name = cause.resource_name
+        if name:
+            yield str(name)
+            return
+    if len(selected) == 1:
+        yield selected[0]
+
+
+def _contract_violation(
+    violation: Any,
+    place: str,
+    step: str,
+    load: str,
+    resources: Sequence[str],
+    redactor: Redactor,
+) -> ContractViolation:
+    column = violation.column_name
+    value = None
+    item = violation.data_item
+    if column and hasattr(item, "get"):
+        value = redactor.redact(repr(item.get(column))[:_VALUE_LENGTH])
+    what = f"column '{column}'" if column else f"table '{violation.table_name}'"
+    shown = f", with the value {value}" if value is not None else ""
+    message = (
+        f"{place}: the schema contract ({violation.schema_entity}:"
+        f" {violation.contract_mode}) does not allow {what}{shown}. Let the contract evolve,"
+        " or fix the source."
+    )
+    return ContractViolation(
+        redactor.redact(message),
+        stage=step,
+        load=load,
+        resources=resources,
+        table=violation.table_name,
+        column=column,
+        value=value,
+    )

@@ -1,0 +1,336 @@
+"""The ledger: which loads have begun and were not reported yet, kept in the dataset itself.
+
+A load is written down before its first row is, and struck out when Dagster has its events. What
+the next run of the same load and partition finds there was left by a run that died: rows of a
+package that never got into dlt's `_dlt_loads` are removed, and a package that did is reported.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from dlt.common.schema.utils import new_column
+from dlt.destinations.exceptions import DatabaseUndefinedRelation, DestinationUndefinedEntity
+from dlt.destinations.fs_client import FSClientBase
+from dlt.destinations.sql_client import SqlClientBase, WithSqlClient
+
+LEDGER_TABLE = "_dlt_loadsmith_loads"
+
+_UNDEFINED = (DatabaseUndefinedRelation, DestinationUndefinedEntity)
+
+
+@dataclass(frozen=True)
+class LedgerTable:
+    """A table of a load, and whether rows of a dead load have to be removed from it."""
+
+    name: str
+    parent: str | None
+    appended: bool
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One package of one load.
+
+    Attributes:
+        rows: Rows by table that the package holds, for the report after a death.
+    """
+
+    load_id: str
+    scope: str
+    run_id: str
+    resources: tuple[str, ...] = ()
+    tables: tuple[LedgerTable, ...] = ()
+    rows: Mapping[str, int | None] = field(default_factory=dict)
+    committed: bool = False
+
+    def to_text(self) -> str:
+        """Return the entry as JSON, without what the ledger keeps in columns."""
+        value = asdict(self)
+        for name in ("load_id", "scope", "committed"):
+            del value[name]
+        return json.dumps(value)
+
+    @staticmethod
+    def from_text(text: str, *, load_id: str, scope: str, committed: bool) -> "LedgerEntry":
+        """Read what `to_text` wrote."""
+        value = json.loads(text)
+        return LedgerEntry(
+            load_id=load_id,
+            scope=scope,
+            committed=committed,
+            run_id=value["run_id"],
+            resources=tuple(value["resources"]),
+            tables=tuple(LedgerTable(**table) for table in value["tables"]),
+            rows=value["rows"],
+        )
+
+
+class Ledger(Protocol):
+    """What a destination that can be read offers; see the module."""
+
+    def entries(self, scope: str) -> list[LedgerEntry]:
+        """Return the packages of a load that were begun and not reported, the oldest first."""
+
+    def is_committed(self, load_id: str) -> bool:
+        """Tell whether dlt counts the package as loaded."""
+
+    def write(self, entries: Sequence[LedgerEntry]) -> None:
+        """Write down packages before their first row is loaded."""
+
+    def strike(self, entries: Sequence[LedgerEntry]) -> None:
+        """Strike out packages that were reported or undone."""
+
+    def undo(self, entry: LedgerEntry) -> int:
+        """Remove what a package left in its tables; return the number of rows or files."""
+
+
+@contextlib.contextmanager
+def open_ledger(pipeline: Any) -> Iterator[Ledger | None]:
+    """Open the ledger in the pipeline's dataset; None where the destination cannot be read."""
+    client = pipeline.destination_client()
+    if isinstance(client, FSClientBase):
+        with client:
+            yield FileLedger(client)
+    elif isinstance(client, WithSqlClient):
+        with client:
+            yield SqlLedger(client)
+    else:
+        yield None
+
+
+class SqlLedger:
+    """The ledger as a table beside dlt's own."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._sql: SqlClientBase[Any] = client.sql_client
+        self._table = self._sql.make_qualified_table_name(LEDGER_TABLE)
+
+    def entries(self, scope: str) -> list[LedgerEntry]:
+        """See `Ledger`."""
+        columns = ", ".join(self._columns("load_id", "payload"))
+        (c_scope,) = self._columns("scope")
+        try:
+            with self._sql.execute_query(
+                f"SELECT {columns} FROM {self._table} WHERE {c_scope} = %s", scope
+            ) as cursor:
+                found = sorted(cursor.fetchall())
+        except _UNDEFINED:
+            return []
+        return [
+            LedgerEntry.from_text(
+                payload, load_id=load_id, scope=scope, committed=self.is_committed(load_id)
+            )
+            for load_id, payload in found
+        ]
+
+    def is_committed(self, load_id: str) -> bool:
+        """See `Ledger`."""
+        loads = self._sql.make_qualified_table_name(self._client.schema.loads_table_name)
+        c_load_id, c_status = self._columns("load_id", "status")
+        try:
+            rows = self._sql.execute_sql(
+                f"SELECT 1 FROM {loads} WHERE {c_load_id} = %s AND {c_status} = 0", load_id
+            )
+        except _UNDEFINED:
+            return False
+        return bool(rows)
+
+    def write(self, entries: Sequence[LedgerEntry]) -> None:
+        """See `Ledger`."""
+        try:
+            self._insert(entries)
+        except _UNDEFINED:
+            self._create()
+            self._insert(entries)
+
+    def strike(self, entries: Sequence[LedgerEntry]) -> None:
+        """See `Ledger`."""
+        (c_load_id,) = self._columns("load_id")
+        for entry in entries:
+            self._sql.execute_sql(
+                f"DELETE FROM {self._table} WHERE {c_load_id} = %s", entry.load_id
+            )
+
+    def undo(self, entry: LedgerEntry) -> int:
+        """See `Ledger`. Nested rows go with the root row that they hang from."""
+        with _alone_in_dataset(self._sql, self._client.config):
+            return self._undo(entry)
+
+    def _undo(self, entry: LedgerEntry) -> int:
+        removed = 0
+        c_load_id, c_id, c_parent_id = self._columns("_dlt_load_id", "_dlt_id", "_dlt_parent_id")
+        appended = [table for table in entry.tables if table.appended]
+        for table in appended:
+            name = self._sql.make_qualified_table_name(table.name)
+            if table.parent is None:
+                statement = f"DELETE FROM {name} WHERE {c_load_id} = %s"
+                removed += self._delete(statement, entry.load_id)
+            else:
+                parent = self._sql.make_qualified_table_name(table.parent)
+                # `tables` has parents first, so what hung from a removed row hangs from nothing.
+                removed += self._delete(
+                    f"DELETE FROM {name} WHERE NOT EXISTS (SELECT 1 FROM {parent} AS p"
+                    f" WHERE p.{c_id} = {name}.{c_parent_id})"
+                )
+        return removed
+
+    def _delete(self, statement: str, *args: Any) -> int:
+        try:
+            with self._sql.execute_query(statement, *args) as cursor:
+                count = getattr(cursor, "rowcount", -1)
+        except _UNDEFINED:
+            return 0
+        return max(count or 0, 0)
+
+    def _columns(self, *names: str) -> list[str]:
+        return [
+            self._sql.escape_column_name(self._client.schema.naming.normalize_path(name))
+            for name in names
+        ]
+
+    def _insert(self, entries: Sequence[LedgerEntry]) -> None:
+        columns = ", ".join(self._columns("load_id", "scope", "payload"))
+        for entry in entries:
+            self._sql.execute_sql(
+                f"INSERT INTO {self._table}({columns}) VALUES(%s, %s, %s)",
+                entry.load_id,
+                entry.scope,
+                entry.to_text(),
+            )
+
+    def _create(self) -> None:
+        if not self._sql.has_dataset():
+            with contextlib.suppress(Exception):
+                # Two loads may make it at once; if it is not there now, the next line says so.
+                self._sql.create_dataset()
+        mapper = self._client.type_mapper
+        columns = ", ".join(
+            f"{name} {mapper.to_destination_type(new_column(raw, 'text'), {'name': LEDGER_TABLE})}"
+            for raw, name in zip(
+                ("load_id", "scope", "payload"),
+                self._columns("load_id", "scope", "payload"),
+                strict=True,
+            )
+        )
+        statement = f"CREATE TABLE IF NOT EXISTS {self._table} ({columns})"
+        try:
+            self._sql.execute_sql(statement)
+        except Exception:  # noqa: BLE001 - whatever the driver says when two make it at once
+            self._sql.execute_sql(statement)
+
+
+class FileLedger:
+    """The ledger as small files beside dlt's own."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._folder = client.pathlib.join(client.dataset_path, LEDGER_TABLE)
+
+    def entries(self, scope: str) -> list[LedgerEntry]:
+        """See `Ledger`."""
+        found = []
+        for path in self._files():
+            try:
+                value = json.loads(self._client.fs_client.read_text(path, encoding="utf-8"))
+            except (FileNotFoundError, ValueError):
+                continue
+            if value["scope"] == scope:
+                load_id = value["load_id"]
+                found.append(
+                    LedgerEntry.from_text(
+                        value["payload"],
+                        load_id=load_id,
+                        scope=scope,
+                        committed=self.is_committed(load_id),
+                    )
+                )
+        return sorted(found, key=lambda entry: entry.load_id)
+
+    def is_committed(self, load_id: str) -> bool:
+        """See `Ledger`."""
+        folder = self._client.get_table_dir(self._client.schema.loads_table_name)
+        if not self._client.fs_client.exists(folder):
+            return False
+        ending = f"__{load_id}.jsonl"
+        return any(
+            path.endswith(ending) for path in self._client.fs_client.ls(folder, detail=False)
+        )
+
+    def write(self, entries: Sequence[LedgerEntry]) -> None:
+        """See `Ledger`."""
+        self._client.fs_client.makedirs(self._folder, exist_ok=True)
+        for entry in entries:
+            value = {"load_id": entry.load_id, "scope": entry.scope, "payload": entry.to_text()}
+            self._client.fs_client.write_text(
+                self._path(entry), json.dumps(value), encoding="utf-8"
+            )
+
+    def strike(self, entries: Sequence[LedgerEntry]) -> None:
+        """See `Ledger`."""
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                self._client.fs_client.rm(self._path(entry))
+
+    def undo(self, entry: LedgerEntry) -> int:
+        """See `Ledger`. dlt's file names carry the load id, so the files of a package are known."""
+        removed = 0
+        for table in entry.tables:
+            if not table.appended:
+                continue
+            for path in self._client.list_table_files(table.name):
+                if entry.load_id in path.rsplit("/", 1)[-1]:
+                    self._client.fs_client.rm(path)
+                    removed += 1
+        return removed
+
+    def _path(self, entry: LedgerEntry) -> str:
+        path: str = self._client.pathlib.join(self._folder, f"{entry.load_id}.json")
+        return path
+
+    def _files(self) -> list[str]:
+        if not self._client.fs_client.exists(self._folder):
+            return []
+        return [path for path in self._client.fs_client.ls(self._folder, detail=False)]
+
+
+@contextlib.contextmanager
+def in_flight(client: Any) -> Iterator[None]:
+    """Tell other machines that a load is writing, for the length of its load step.
+
+    Where the destination has no locks between sessions, this does nothing.
+    """
+    with _postgres_lock(client, "pg_advisory_lock_shared", "pg_advisory_unlock_shared"):
+        yield
+
+
+@contextlib.contextmanager
+def _alone_in_dataset(sql: Any, config: Any) -> Iterator[None]:
+    """Wait until no load writes into the dataset, and keep others out, for the block."""
+    with _advisory(sql, config, "pg_advisory_lock", "pg_advisory_unlock"):
+        yield
+
+
+@contextlib.contextmanager
+def _postgres_lock(client: Any, lock: str, unlock: str) -> Iterator[None]:
+    if getattr(client.config, "destination_type", None) != "postgres":
+        yield
+        return
+    with client, _advisory(client.sql_client, client.config, lock, unlock):
+        yield
+
+
+@contextlib.contextmanager
+def _advisory(sql: Any, config: Any, lock: str, unlock: str) -> Iterator[None]:
+    if getattr(config, "destination_type", None) != "postgres":
+        yield
+        return
+    key = f"loadsmith {sql.dataset_name}"
+    sql.execute_sql(f"SELECT {lock}(hashtext(%s))", key)
+    try:
+        yield
+    finally:
+        sql.execute_sql(f"SELECT {unlock}(hashtext(%s))", key)

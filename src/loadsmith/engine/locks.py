@@ -1,0 +1,163 @@
+"""Locks between threads and processes of one machine: a path in, exclusive use out."""
+
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from loadsmith.model import Wait
+
+#: Seconds between two looks at a lock that somebody else holds.
+POLL_SECONDS = 0.05
+
+#: Seconds between two lines of log about the same wait.
+REPORT_SECONDS = 10.0
+
+
+@contextlib.contextmanager
+def exclusive(
+    path: Path,
+    *,
+    what: str,
+    who: str,
+    log: Callable[[str], None],
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[Wait]:
+    """Hold the lock file `path` for the length of the block, however long that has to be waited for.
+
+    The wait and its reason are logged. A lock whose holder dies is free at once, for the operating
+    system gives it back.
+
+    Args:
+        path: The lock file; its folder is made.
+        what: What is locked, for the log.
+        who: Who asks for it, for the log of those that wait.
+        log: Takes the lines of the log.
+        cancelled: Ends the wait with `InterruptedError` when it tells True.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(path, thread_local=False)
+    holder_path = path.with_name(path.name + ".holder")
+    started = time.monotonic()
+    holder: str | None = None
+    reported = -REPORT_SECONDS
+    while True:
+        try:
+            lock.acquire(timeout=0)
+            break
+        except Timeout:
+            holder = _read_holder(holder_path) or holder
+            waited = time.monotonic() - started
+            if waited - reported >= REPORT_SECONDS:
+                reported = waited
+                log(f"waiting for {what}, held by {holder or 'somebody'} ({waited:.0f} s so far)")
+            if cancelled():
+                raise InterruptedError(f"cancelled while waiting for {what}") from None
+            time.sleep(POLL_SECONDS)
+    seconds = time.monotonic() - started
+    try:
+        if holder is not None:
+            log(f"got {what} after {seconds:.1f} s; it was held by {holder}")
+        _write_holder(holder_path, who)
+        yield Wait(lock=what, seconds=round(seconds, 3), holder=holder)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            holder_path.unlink()
+        lock.release()
+
+
+@contextlib.contextmanager
+def destination_lock(
+    path: str | Path,
+    *,
+    log: Callable[[str], None],
+    who: str = "a query",
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[Wait]:
+    """Hold a single-writer database file (DuckDB, SQLite) for the length of the block.
+
+    Every load and query of loadsmith takes this lock before it opens the file. Programs that know
+    nothing of it, such as a DuckDB shell, are waited for as well.
+    """
+    database = Path(path).absolute()
+    lock_path = database.with_name(f".{database.name}.lock")
+    with exclusive(
+        lock_path, what=f"the database {database.name}", who=who, log=log, cancelled=cancelled
+    ) as wait:
+        foreign = _wait_for_strangers(database, log=log, cancelled=cancelled)
+        yield foreign if foreign and foreign.seconds > wait.seconds else wait
+
+
+def lock_name(*parts: str | None) -> str:
+    """Return a short file name that is the same for the same parts, and for no others."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20] + ".lock"
+
+
+def _wait_for_strangers(
+    database: Path, *, log: Callable[[str], None], cancelled: Callable[[], bool]
+) -> Wait | None:
+    """Wait until no other process has a DuckDB file open; None where nobody had."""
+    if not _is_duckdb(database):
+        return None
+    import duckdb
+
+    started = time.monotonic()
+    holder: str | None = None
+    reported = -REPORT_SECONDS
+    while True:
+        try:
+            duckdb.connect(str(database)).close()
+            break
+        except duckdb.IOException as error:
+            if "lock" not in str(error):
+                raise
+            holder = _stranger(str(error))
+            waited = time.monotonic() - started
+            if waited - reported >= REPORT_SECONDS:
+                reported = waited
+                log(f"waiting for {database.name}, which {holder} has open ({waited:.0f} s so far)")
+            if cancelled():
+                raise InterruptedError(f"cancelled while waiting for {database.name}") from None
+            time.sleep(POLL_SECONDS)
+        except duckdb.ConnectionException:
+            # This very process has the file open with other settings; dlt will share it.
+            break
+    if holder is None:
+        return None
+    seconds = time.monotonic() - started
+    log(f"got {database.name} after {seconds:.1f} s; {holder} had it open")
+    return Wait(lock=f"the database {database.name}", seconds=round(seconds, 3), holder=holder)
+
+
+def _is_duckdb(database: Path) -> bool:
+    try:
+        with database.open("rb") as file:
+            return file.read(12)[8:12] == b"DUCK"
+    except OSError:
+        return False
+
+
+def _stranger(message: str) -> str:
+    """Name the process that DuckDB's message names."""
+    start = message.find("held in ")
+    return message[start + 8 :].split(".  ")[0].split("\n")[0][:120] if start >= 0 else "a process"
+
+
+def _write_holder(path: Path, who: str) -> None:
+    holder = {"who": who, "pid": os.getpid(), "host": socket.gethostname()}
+    with contextlib.suppress(OSError):
+        path.write_text(json.dumps(holder))
+
+
+def _read_holder(path: Path) -> str | None:
+    try:
+        holder = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return f"{holder['who']} (process {holder['pid']} on {holder['host']})"

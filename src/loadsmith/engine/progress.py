@@ -1,0 +1,67 @@
+"""dlt's counters in, a line of log now and then out."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dlt.common.runtime.collector import Collector
+
+#: Seconds between two lines about one step. A load that is shorter says nothing in between.
+REPORT_SECONDS = 10.0
+
+
+class LogProgress(Collector):
+    """Tells how far a step is, at most every ten seconds, and lets a cancelled run stop."""
+
+    def __init__(self, log: Callable[[str], None], cancelled: Callable[[], bool]) -> None:
+        self._log = log
+        self._cancelled = cancelled
+        self._counts: dict[str, int] = {}
+        self._totals: dict[str, int] = {}
+        self._reported = time.monotonic()
+        self.step = ""
+
+    def update(
+        self,
+        name: str,
+        inc: int = 1,
+        total: int | None = None,
+        inc_total: int | None = None,
+        message: str | None = None,
+        label: str | None = None,
+    ) -> None:
+        """Count, and report when it is time."""
+        if self._cancelled():
+            raise InterruptedError("the run was cancelled")
+        key = f"{name} {label}" if label else name
+        self._counts[key] = self._counts.get(key, 0) + inc
+        if total is not None:
+            self._totals[key] = total
+        if inc_total:
+            self._totals[key] = self._totals.get(key, 0) + inc_total
+        now = time.monotonic()
+        if now - self._reported >= REPORT_SECONDS:
+            self._reported = now
+            self._log(f"{self.step}: {self._summary()}")
+
+    def _summary(self) -> str:
+        shown = [
+            f"{key} {count:,}" + (f" of {self._totals[key]:,}" if key in self._totals else "")
+            for key, count in sorted(self._counts.items(), key=lambda item: -item[1])
+        ]
+        return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")
+
+    def _start(self, step: str) -> None:
+        self.step = step.lower()
+        self._counts, self._totals = {}, {}
+
+    def _stop(self) -> None:
+        self._counts, self._totals = {}, {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Normalize hands the collector to its worker processes, which cannot report to Dagster.
+        return {"step": self.step}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(lambda _line: None, lambda: False)  # type: ignore[misc]
+        self.step = state["step"]

@@ -1,0 +1,482 @@
+"""A LoadDefinition and a RunRequest in, a LoadResult out: sync, extract, normalize, load.
+
+A run first finishes or undoes what a dead run of the same load left behind, then goes on from
+there. The order in which things are written down is what keeps each row once; see `ledger`.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from loadsmith.engine import _dlt, collect
+from loadsmith.engine.failures import run_error
+from loadsmith.engine.ledger import LedgerEntry, LedgerTable, in_flight, open_ledger
+from loadsmith.engine.progress import LogProgress
+from loadsmith.engine.secrets import Redactor, secrets_in_environment
+from loadsmith.engine.settings import fastest_file_format, normalize_workers
+from loadsmith.engine.sources import make_source
+from loadsmith.engine.state import restore_state
+from loadsmith.engine.windows import bound_to_window, incremental_of
+from loadsmith.engine.workspace import Workspace, open_workspace
+from loadsmith.errors import LoadsmithError, ResolveError, did_you_mean
+from loadsmith.model import (
+    LoadDefinition,
+    LoadResult,
+    ResourceFailure,
+    RunRequest,
+    SourceReference,
+    StageResult,
+)
+
+#: Arguments of `pipeline.run` that go to dlt's extract; the others are the pipeline's.
+_EXTRACT_ARGUMENTS = frozenset(
+    {
+        "table_name",
+        "parent_table_name",
+        "write_disposition",
+        "columns",
+        "primary_key",
+        "schema",
+        "table_format",
+        "schema_contract",
+        "refresh",
+        "loader_file_format",
+    }
+)
+
+#: Times that a load is tried again when two loads change the schema at the same moment.
+_SCHEMA_RACES = 5
+
+
+@contextlib.contextmanager
+def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadResult]:
+    """Run a load and yield its result; leaving the block without an error acknowledges it.
+
+    Yield Dagster's events inside the block: a run that dies before its end is recovered by the
+    next run of the same load and partition, which reports what had been loaded.
+
+    Raises:
+        RunError: The load failed; see `.stage`, `.resources`. Nothing is lost.
+        ContractViolation: The source broke its schema contract.
+        ResolveError: The source, a resource or the destination is not there.
+        SecretNotFound: A secret is missing.
+    """
+    source = definition.source
+    files = source.secrets_files if isinstance(source, SourceReference) else ()
+    redactor = Redactor.of(definition)
+    with secrets_in_environment(files):
+        run: _Run | None = None
+        try:
+            with open_workspace(definition, request) as workspace:
+                run = _Run(definition, request, workspace)
+                result = run.execute()
+                yield result
+                run.acknowledge()
+        except (LoadsmithError, InterruptedError, GeneratorExit):
+            raise
+        except Exception as error:
+            if run is not None and run.reported:
+                raise
+            raise run_error(
+                error,
+                load=definition.name,
+                working_dir=run.workspace.pipeline.working_dir if run else None,
+                selected=run.selected if run else (),
+                redactor=redactor,
+                stage=None if run else "sync",
+            ) from _without_secrets(error, redactor)
+
+
+def _without_secrets(error: BaseException, redactor: Redactor) -> BaseException | None:
+    """Return the cause if its texts hold no secret; Dagster stores the whole chain."""
+    return error if redactor.is_clean(error) else None
+
+
+class _Run:
+    """One run in its workspace, stage by stage."""
+
+    def __init__(
+        self, definition: LoadDefinition, request: RunRequest, workspace: Workspace
+    ) -> None:
+        self.definition = definition
+        self.request = request
+        self.workspace = workspace
+        self.pipeline = workspace.pipeline
+        self.params: dict[str, Any] = {**definition.options.params, **request.params}
+        self.selected: tuple[str, ...] = request.resources or ()
+        self.reported = False
+        self._started = datetime.now(timezone.utc)
+        self._stages: list[StageResult] = []
+        self._entries: list[LedgerEntry] = []
+        self._recovered: list[str] = []
+        self._finished_resources: set[str] = set()
+        self._rows: dict[str, int | None] = {}
+        self._load_infos: list[Any] = []
+        self._failures: list[ResourceFailure] = []
+        self._has_ledger = False
+        self._first_run = False
+        if getattr(self.pipeline.collector, "step", None) is None:
+            self.pipeline.collector = LogProgress(request.log, request.cancelled)
+
+    def execute(self) -> LoadResult:
+        """Do the whole run and return its result."""
+        with self._stage("sync"):
+            self._sync()
+        self._first_run = self.pipeline.first_run
+        before = self._known_types()
+        self._finish_pending()
+        source = self._make_source()
+        cursors = collect.cursors_in(self.pipeline.state, source.name)
+        with self._stage("extract"):
+            self._extract(source)
+        with self._stage("normalize"):
+            self._normalize()
+        with self._stage("load"):
+            self._load()
+        result = self._result(source, before, cursors)
+        self.reported = True
+        return result
+
+    def acknowledge(self) -> None:
+        """Strike the packages of this run from the ledger: Dagster knows of them."""
+        if not self._entries or not self._has_ledger:
+            return
+        with self.workspace.destination("acknowledgement"), open_ledger(self.pipeline) as ledger:
+            if ledger is not None:
+                ledger.strike(self._entries)
+
+    # -- sync -------------------------------------------------------------------------------
+
+    def _sync(self) -> None:
+        with self.workspace.destination("sync"):
+            if self.workspace.traits.can_read:
+                self._recover()
+            restore_state(self.pipeline, self.workspace)
+
+    def _recover(self) -> None:
+        """Undo what a dead run left unfinished; take over what it had finished."""
+        with open_ledger(self.pipeline) as ledger:
+            if ledger is None:
+                return
+            self._has_ledger = True
+            entries = ledger.entries(self.workspace.scope)
+            pending = set(_dlt.list_normalized(self.pipeline))
+            for entry in entries:
+                if entry.committed:
+                    self._take_over(entry)
+                else:
+                    removed = ledger.undo(entry)
+                    ledger.strike([entry])
+                    self.request.warn(
+                        f"run {entry.run_id} died while it loaded package {entry.load_id}:"
+                        f" {removed} rows of it were removed"
+                        + (", and it is loaded again" if entry.load_id in pending else "")
+                    )
+            for load_id in sorted(pending):
+                if ledger.is_committed(load_id):
+                    _dlt.archive_package(self.pipeline, load_id)
+                else:
+                    _dlt.rewind_package(self.pipeline, load_id)
+
+    def _take_over(self, entry: LedgerEntry) -> None:
+        self.request.warn(
+            f"run {entry.run_id} had loaded package {entry.load_id} and died before it could"
+            " report it; it is reported now"
+        )
+        self._entries.append(entry)
+        self._recovered.append(entry.load_id)
+        self._finished_resources.update(entry.resources)
+        self._count(entry.rows)
+
+    def _finish_pending(self) -> None:
+        """Complete what an earlier run has extracted, so that it is not extracted again."""
+        extracted = _dlt.list_extracted(self.pipeline)
+        normalized = _dlt.list_normalized(self.pipeline)
+        if not extracted and not normalized:
+            return
+        load_ids = sorted({*extracted, *normalized})
+        self.request.log(f"completing {len(load_ids)} unfinished package(s) of an earlier run")
+        try:
+            if extracted:
+                with self._stage("normalize"):
+                    self._normalize()
+            with self._stage("load"):
+                self._load()
+        except _dlt.PipelineStepFailed as error:
+            if not _dlt.is_terminal(error):
+                raise
+            self._discard(load_ids, error)
+        else:
+            self._recovered.extend(load_ids)
+            for entry in self._entries:
+                if entry.load_id in load_ids:
+                    self._finished_resources.update(entry.resources)
+
+    def _discard(self, load_ids: Sequence[str], error: BaseException) -> None:
+        """Give up packages that can never be loaded, and extract their rows from the source again."""
+        self.request.warn(
+            f"package(s) {', '.join(load_ids)} of an earlier run cannot be completed"
+            f" ({type(error).__name__}); they are discarded and extracted again"
+        )
+        gone = [entry for entry in self._entries if entry.load_id in load_ids]
+        if self._has_ledger:
+            with self.workspace.destination("undo"), open_ledger(self.pipeline) as ledger:
+                if ledger is not None:
+                    for entry in gone:
+                        ledger.undo(entry)
+                    ledger.strike(gone)
+        self._entries = [entry for entry in self._entries if entry.load_id not in load_ids]
+        self._rows = {}
+        for entry in self._entries:
+            self._count(entry.rows)
+        _dlt.discard_pending_packages(self.pipeline)
+
+    # -- extract ----------------------------------------------------------------------------
+
+    def _make_source(self) -> Any:
+        override = self.request.source
+        recipe = self.definition.source
+        if override is not None:
+            recipe = (
+                override
+                if callable(override) and not hasattr(override, "resources")
+                else (lambda: override)
+            )
+        source = make_source(recipe)
+        known = list(source.resources)
+        if self.request.resources is None:
+            self.selected = tuple(
+                name
+                for name in source.resources.selected
+                if self.definition.resources.matches(name)
+            )
+            if not self.selected:
+                raise ResolveError(
+                    f"{self.definition.place or self.definition.name}: no resource of the source"
+                    f" '{source.name}' matches {', '.join(self.definition.resources.include)}."
+                    f" There is: {', '.join(known)}."
+                )
+        for name in self.selected:
+            if name not in known:
+                raise ResolveError(
+                    f"{self.definition.place or self.definition.name}: the source"
+                    f" '{source.name}' has no resource '{name}'.{did_you_mean(name, known)}"
+                )
+        return source.with_resources(*self.selected)
+
+    def _extract(self, source: Any) -> None:
+        arguments = {k: v for k, v in self.params.items() if k in _EXTRACT_ARGUMENTS}
+        wanted = [name for name in self.selected if not self._is_finished(source, name)]
+        if not wanted:
+            return
+        source = source.with_resources(*wanted)
+        self._apply_hints(source, wanted, arguments)
+        limit = self.request.limit or self.definition.options.limit
+        if limit:
+            source.add_limit(limit)
+        if self.definition.options.normalizer == "arrow":
+            from loadsmith.engine.arrow import arrow_normalized
+
+            source = arrow_normalized(source)
+        parts = [source]
+        if self.definition.options.on_error == "keep":
+            parts = [source.with_resources(name) for name in wanted]
+        for part in parts:
+            try:
+                with _dlt.window_in_dlt(self.request.window):
+                    self.pipeline.extract(part, **arguments)
+            except _dlt.PipelineStepFailed as error:
+                if self.definition.options.on_error != "keep":
+                    raise
+                self._keep_others(error, part)
+        if self._failures and len(self._failures) == len(wanted):
+            raise run_error_of_all(self._failures, self.definition.name)
+
+    def _apply_hints(self, source: Any, wanted: Sequence[str], arguments: dict[str, Any]) -> None:
+        if self.request.window is not None:
+            bound_to_window(source, wanted, self.request.window, self.request.warn)
+        merge_key = self.params.get("merge_key")
+        chosen = arguments.get("loader_file_format")
+        fastest = None if chosen else fastest_file_format(self.pipeline, self.workspace.traits)
+        for name in wanted:
+            resource = source.resources[name]
+            if merge_key:
+                resource.apply_hints(merge_key=merge_key)
+            if fastest and not resource.file_format:
+                resource.apply_hints(file_format=fastest)
+
+    def _is_finished(self, source: Any, name: str) -> bool:
+        """Tell whether a package that was completed first holds all that this run would extract.
+
+        That is so for what is appended without a cursor, and for the same window again.
+        """
+        if name not in self._finished_resources:
+            return False
+        resource = source.resources[name]
+        disposition = self.params.get("write_disposition", resource.write_disposition)
+        if isinstance(disposition, Mapping):
+            disposition = disposition.get("disposition")
+        if disposition not in (None, "append"):
+            return False
+        return self.request.window is not None or incremental_of(resource) is None
+
+    def _keep_others(self, error: Any, part: Any) -> None:
+        failure = run_error(
+            error,
+            load=self.definition.name,
+            working_dir=None,
+            selected=tuple(part.resources.selected),
+            redactor=Redactor.of(self.definition),
+        )
+        for name in part.resources.selected:
+            self._failures.append(
+                ResourceFailure(resource=name, stage="extract", message=str(failure))
+            )
+        self.request.warn(str(failure))
+
+    # -- normalize and load -----------------------------------------------------------------
+
+    def _normalize(self) -> None:
+        if _dlt.list_extracted(self.pipeline):
+            self.pipeline.normalize(workers=normalize_workers(self.pipeline))
+
+    def _load(self) -> None:
+        load_ids = _dlt.list_normalized(self.pipeline)
+        if not load_ids:
+            return
+        entries = [self._entry(load_id) for load_id in load_ids]
+        with self.workspace.destination("load"):
+            if self._has_ledger:
+                with open_ledger(self.pipeline) as ledger:
+                    if ledger is not None:
+                        ledger.write(entries)
+            self._entries.extend(entries)
+            for entry in entries:
+                self._count(entry.rows)
+            with in_flight(self.pipeline.destination_client()):
+                self._load_infos.append(self._load_with_others())
+
+    def _load_with_others(self) -> Any:
+        """Load; where another load changes the same tables at the same moment, try again."""
+        for attempt in range(_SCHEMA_RACES):
+            try:
+                return self.pipeline.load()
+            except _dlt.PipelineStepFailed as error:
+                if attempt == _SCHEMA_RACES - 1 or not _dlt.is_schema_race(error):
+                    raise
+                self.request.log("another load changed the schema at the same time; trying again")
+                time.sleep(0.2 * (attempt + 1))
+        raise AssertionError("unreachable")
+
+    def _entry(self, load_id: str) -> LedgerEntry:
+        schema, names = _dlt.package_tables(self.pipeline, load_id)
+        owned = collect.tables_by_resource(schema)
+        owner = {table: resource for resource, tables in owned.items() for table in tables}
+        resources = tuple(sorted({owner[name] for name in names if name in owner}))
+        tables = tuple(
+            LedgerTable(
+                name=table,
+                parent=schema.tables[table].get("parent"),
+                appended=_dlt.is_appended(schema, table),
+            )
+            for resource in resources
+            for table in owned[resource]
+        )
+        return LedgerEntry(
+            load_id=load_id,
+            scope=self.workspace.scope,
+            run_id=self.request.run_id,
+            resources=resources,
+            tables=tables,
+            rows=_dlt.package_rows(self.pipeline, load_id, names),
+        )
+
+    # -- result -----------------------------------------------------------------------------
+
+    def _result(
+        self,
+        source: Any,
+        before: Mapping[str, Mapping[str, str]],
+        cursors: Mapping[str, Mapping[str, Any]],
+    ) -> LoadResult:
+        schema_name = source.schema.name
+        schema = (
+            self.pipeline.schemas[schema_name] if schema_name in self.pipeline.schemas else None
+        )
+        declared = self._declared()
+        resources = list(dict.fromkeys((*self.selected, *sorted(self._finished_resources))))
+        changes = []
+        for info in self._load_infos:
+            changes.extend(collect.schema_changes(info, before))
+        destination = self.pipeline.destination
+        return LoadResult(
+            load=self.definition.name,
+            pipeline_name=self.workspace.base_name,
+            dataset_name=self.pipeline.dataset_name,
+            destination_name=destination.destination_name,
+            destination_type=destination.destination_type,
+            load_ids=tuple(entry.load_id for entry in self._entries),
+            started_at=self._started,
+            ended_at=datetime.now(timezone.utc),
+            first_run=self._first_run,
+            tables=(
+                collect.table_results(self.pipeline, schema, resources, self._rows, declared)
+                if schema is not None
+                else ()
+            ),
+            stages=tuple(self._stages),
+            schema_changes=tuple(dict.fromkeys(changes)),
+            cursors=collect.cursor_results(
+                self.pipeline.state, source.name, self.selected, cursors
+            ),
+            failures=tuple(self._failures),
+            waits=tuple(self.workspace.waits),
+            recovered_load_ids=tuple(self._recovered),
+            working_dir=self.pipeline.working_dir,
+            jobs=tuple(job for info in self._load_infos for job in collect.job_records(info)),
+        )
+
+    def _declared(self) -> frozenset[str] | None:
+        if self.definition.schema_file_path is None:
+            return None
+        from loadsmith.engine.schema_file import read_schema_file
+
+        try:
+            tables = read_schema_file(self.definition.schema_file_path).tables
+        except LoadsmithError:
+            return None
+        return frozenset(table.name for table in tables)
+
+    def _known_types(self) -> dict[str, dict[str, str]]:
+        types: dict[str, dict[str, str]] = {}
+        for name in self.pipeline.schemas.list_schemas():
+            types.update(collect.column_types(self.pipeline.schemas[name]))
+        return types
+
+    def _count(self, rows: Mapping[str, int | None]) -> None:
+        for table, count in rows.items():
+            known = self._rows.get(table, 0)
+            self._rows[table] = None if known is None or count is None else known + count
+
+    @contextlib.contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        if self.request.cancelled():
+            raise InterruptedError("the run was cancelled")
+        started = time.monotonic()
+        yield
+        seconds = time.monotonic() - started
+        self._stages.append(StageResult(name=name, seconds=round(seconds, 3)))
+
+
+def run_error_of_all(failures: Sequence[ResourceFailure], load: str) -> LoadsmithError:
+    """Return the error of a load in which every resource failed."""
+    from loadsmith.errors import RunError
+
+    return RunError(
+        "\n".join(failure.message for failure in failures),
+        stage=failures[0].stage,
+        load=load,
+        resources=[failure.resource for failure in failures],
+    )

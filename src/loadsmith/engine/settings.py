@@ -1,0 +1,90 @@
+"""The choices that the engine makes for speed, each visible and each overridden by dlt's own settings."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loadsmith.engine.destinations import DestinationTraits
+from loadsmith.model import LoadDefinition
+
+#: Bytes of extracted data from which a second normalize worker gains more than its start costs.
+PARALLEL_NORMALIZE_BYTES = 64_000_000
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A choice, its value, and who made it: `loadsmith`, `dlt` or `you`."""
+
+    name: str
+    value: str
+    origin: str
+
+
+def fastest_file_format(pipeline: Any, traits: DestinationTraits) -> str | None:
+    """Return the file format that the destination loads fastest, unless dlt's settings name one."""
+    if configured_file_format(pipeline.destination.destination_name):
+        return None
+    return traits.file_format
+
+
+def configured_file_format(destination_name: str) -> str | None:
+    """Return the file format that the user's own dlt configuration asks for, or None."""
+    import dlt
+
+    for key in (
+        f"destination.{destination_name}.loader_file_format",
+        f"destination.{destination_name}.preferred_loader_file_format",
+        "destination.preferred_loader_file_format",
+        "normalize.loader_file_format",
+        "loader_file_format",
+    ):
+        value = dlt.config.get(key)
+        if value:
+            return str(value)
+    return None
+
+
+def normalize_workers(pipeline: Any) -> int:
+    """Return how many processes normalize: one, or one for each core where the load is large.
+
+    `NORMALIZE__WORKERS` and dlt's `config.toml` win; dlt applies them over this number.
+    """
+    extracted = Path(pipeline.working_dir, "normalize", "extracted")
+    size = sum(path.stat().st_size for path in extracted.rglob("*.typed-jsonl*"))
+    return (os.cpu_count() or 1) if size >= PARALLEL_NORMALIZE_BYTES else 1
+
+
+def effective_settings(definition: LoadDefinition) -> list[Setting]:
+    """List what a run of `definition` would use, and who chose it. Needs dlt, no connection."""
+    import dlt
+
+    from loadsmith.engine.destinations import traits_of_reference
+
+    found: list[Setting] = []
+    options = definition.options.params
+    if definition.destination is not None:
+        traits = traits_of_reference(definition.destination)
+        own = options.get("loader_file_format")
+        configured = configured_file_format(definition.destination.name)
+        if own or configured:
+            found.append(Setting("loader_file_format", str(own or configured), "you"))
+        else:
+            found.append(Setting("loader_file_format", str(traits.file_format), "loadsmith"))
+        found.append(Setting("single_writer", str(traits.single_writer).lower(), "dlt"))
+    for name, ours in (
+        ("normalize.workers", f"1, or {os.cpu_count()} from {PARALLEL_NORMALIZE_BYTES:,} bytes"),
+        ("load.workers", None),
+        ("data_writer.file_max_items", None),
+        ("data_writer.buffer_max_items", None),
+    ):
+        configured = dlt.config.get(name)
+        if configured is not None:
+            found.append(Setting(name, str(configured), "you"))
+        elif ours is not None:
+            found.append(Setting(name, ours, "loadsmith"))
+        else:
+            found.append(Setting(name, "dlt's default", "dlt"))
+    found.append(Setting("normalizer", definition.options.normalizer, "loadsmith"))
+    found.append(Setting("on_error", definition.options.on_error, "loadsmith"))
+    return found

@@ -1,0 +1,250 @@
+"""The working directory of a load: which one a run uses, and that nobody else uses it meanwhile.
+
+A load without partitions works where dlt would, so that `dlt pipeline <name> info` shows it. A
+partition, and a load that shares its pipeline name with others, gets a directory of its own
+beside it, so that any number of them run side by side.
+"""
+
+import contextlib
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loadsmith.engine._dlt import pipeline_of
+from loadsmith.engine.destinations import DestinationTraits, make_destination, traits
+from loadsmith.engine.locks import destination_lock, exclusive, lock_name
+from loadsmith.errors import ConfigError
+from loadsmith.model import (
+    LoadDefinition,
+    PipelineSettings,
+    RunRequest,
+    Wait,
+)
+
+#: Arguments of `pipeline.run` that say where to, not how; they are the pipeline's, then.
+_PIPELINE_ARGUMENTS = ("destination", "staging", "dataset_name", "credentials")
+
+
+@dataclass
+class Workspace:
+    """A pipeline of this run alone, in a directory of this run alone.
+
+    Attributes:
+        pipeline: The live dlt pipeline.
+        base_name: The pipeline name as the definition has it, without a partition.
+        scope: Names what may run only once at a time: load, pipeline and partition.
+        traits: What the destination is good at.
+    """
+
+    pipeline: Any
+    base_name: str
+    scope: str
+    traits: DestinationTraits
+    request: RunRequest
+    transient: bool
+    waits: list[Wait] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def destination(self, step: str) -> Iterator[None]:
+        """Hold the destination for the length of a step, where it takes one writer at a time."""
+        if not self.traits.single_writer or self.traits.local_path is None:
+            yield
+            return
+        with destination_lock(
+            self.traits.local_path,
+            log=self.request.log,
+            who=f"the {step} of {self.scope}",
+            cancelled=self.request.cancelled,
+        ) as wait:
+            self._note(wait)
+            yield
+
+    def _note(self, wait: Wait) -> None:
+        if wait.holder is not None:
+            self.waits.append(wait)
+
+
+@dataclass(frozen=True)
+class _Pipeline:
+    """What a pipeline is made of, whether settings or a live pipeline said so."""
+
+    name: str
+    pipelines_dir: str
+    destination: Any
+    dataset_name: str | None
+    params: Mapping[str, Any]
+
+
+@contextlib.contextmanager
+def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[Workspace]:
+    """Make the pipeline of a run in a directory that this run holds alone.
+
+    A second run of the same load and partition waits until the first has ended.
+    """
+    parts = _parts(definition, request)
+    partition = request.partition_key if request.window is None else None
+    # A partition that is not a window keeps a cursor of its own, so it has a state of its own.
+    state_name = f"{parts.name}__{partition_slug(partition)}" if partition else parts.name
+    own_directory = request.partition_key is None and definition.owns_pipeline_name
+    scope = "/".join(filter(None, (parts.name, _own_part(definition), request.partition_key)))
+    home = Path(parts.pipelines_dir)
+    pipelines_dir = home
+    if not own_directory:
+        pipelines_dir = home / ".loadsmith" / definition.name
+        if request.partition_key is not None:
+            pipelines_dir /= partition_slug(request.partition_key)
+    lock_path = home / ".loadsmith" / lock_name(scope)
+    with exclusive(
+        lock_path,
+        what=f"the load {scope}",
+        who=f"run {request.run_id}",
+        log=request.log,
+        cancelled=request.cancelled,
+    ) as wait:
+        pipelines_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        working_dir = pipelines_dir / state_name
+        _remove_broken(working_dir)
+        _bind_local_files(parts, home)
+        pipeline = pipeline_of(
+            state_name,
+            pipelines_dir=str(pipelines_dir),
+            dataset_name=parts.dataset_name,
+            destination=parts.destination,
+            **parts.params,
+        )
+        working_dir.chmod(0o700)
+        _isolate_staging(parts.destination, scope)
+        workspace = Workspace(
+            pipeline=pipeline,
+            base_name=parts.name,
+            scope=scope,
+            traits=traits(pipeline.destination),
+            request=request,
+            transient=request.partition_key is not None,
+        )
+        workspace._note(wait)
+        try:
+            yield workspace
+        finally:
+            with contextlib.suppress(Exception):
+                pipeline.deactivate()
+        if workspace.transient and workspace.traits.can_read and not pipeline.has_pending_data:
+            shutil.rmtree(pipelines_dir, ignore_errors=True)
+
+
+def partition_slug(partition_key: str) -> str:
+    """Return a name for files and states that is the same for the same partition key only."""
+    plain = re.sub(r"[^0-9A-Za-z]+", "_", partition_key).strip("_")[:40]
+    return f"{plain}_{hashlib.sha256(partition_key.encode()).hexdigest()[:8]}"
+
+
+def _own_part(definition: LoadDefinition) -> str | None:
+    return None if definition.owns_pipeline_name else definition.name
+
+
+def _parts(definition: LoadDefinition, request: RunRequest) -> _Pipeline:
+    overrides = {
+        name: request.params[name] for name in _PIPELINE_ARGUMENTS if name in request.params
+    }
+    recipe = request.pipeline if request.pipeline is not None else definition.pipeline
+    if isinstance(recipe, PipelineSettings):
+        return _parts_of_settings(definition, recipe, overrides)
+    live = recipe() if callable(recipe) else recipe
+    destination = overrides.get("destination") or live.destination
+    if destination is None:
+        raise ConfigError(
+            f"{definition.place or definition.name}: the pipeline '{live.pipeline_name}' has no"
+            " destination. Give one to dlt.pipeline(destination=...)."
+        )
+    params: dict[str, Any] = {"progress": live.collector}
+    schemas = live._schema_storage_config
+    for name, value in (
+        ("staging", overrides.get("staging") or live.staging),
+        ("import_schema_path", schemas.import_schema_path),
+        ("export_schema_path", schemas.export_schema_path),
+        ("refresh", live.refresh),
+    ):
+        if value is not None:
+            params[name] = value
+    if live.is_active:
+        live.deactivate()
+    return _Pipeline(
+        name=live.pipeline_name,
+        pipelines_dir=live.pipelines_dir,
+        destination=_destination_from(destination, overrides.get("credentials")),
+        dataset_name=overrides.get("dataset_name") or live.dataset_name,
+        params=params,
+    )
+
+
+def _parts_of_settings(
+    definition: LoadDefinition, settings: PipelineSettings, overrides: Mapping[str, Any]
+) -> _Pipeline:
+    from dlt.common.pipeline import get_dlt_pipelines_dir
+
+    destination = overrides.get("destination")
+    if destination is None:
+        if definition.destination is None:
+            raise ConfigError(
+                f"{definition.place or definition.name}: the load has no destination. Name one."
+            )
+        destination = make_destination(definition.destination)
+    params = {**settings.params, **{k: overrides[k] for k in ("staging",) if k in overrides}}
+    dataset_name = overrides.get("dataset_name") or settings.dataset_name
+    return _Pipeline(
+        name=settings.pipeline_name,
+        pipelines_dir=settings.pipelines_dir or get_dlt_pipelines_dir(),
+        destination=_destination_from(destination, overrides.get("credentials")),
+        dataset_name=dataset_name or f"{settings.pipeline_name}_dataset",
+        params=params,
+    )
+
+
+def _destination_from(destination: Any, credentials: Any) -> Any:
+    """Return a destination of this run's own: dlt binds it to the first pipeline that uses it."""
+    from dlt.common.destination import Destination
+
+    if isinstance(destination, str):
+        kwargs = {} if credentials is None else {"credentials": credentials}
+        return Destination.from_reference(destination, **kwargs)
+    from copy import copy
+
+    own = copy(destination)
+    own.config_params = dict(destination.config_params)
+    own.caps_params = dict(destination.caps_params)
+    if credentials is not None:
+        own.config_params["credentials"] = credentials
+    return own
+
+
+def _bind_local_files(parts: _Pipeline, home: Path) -> None:
+    """Keep the default file of a local database the same for every partition of a load."""
+    from dlt.common.storages.configuration import WithLocalFiles
+
+    if issubclass(parts.destination.spec, WithLocalFiles):
+        params = parts.destination.config_params
+        if params.get("pipeline_name") is None:
+            params["pipeline_name"] = parts.name
+        if params.get("pipeline_working_dir") is None:
+            params["pipeline_working_dir"] = str(home / parts.name)
+
+
+def _isolate_staging(destination: Any, scope: str) -> None:
+    """Give the load a staging dataset of its own, for two merges would truncate one another's."""
+    from dlt.common.destination.client import DestinationClientDwhConfiguration
+
+    if not issubclass(destination.spec, DestinationClientDwhConfiguration):
+        return
+    if "staging_dataset_name_layout" not in destination.config_params:
+        suffix = hashlib.sha256(scope.encode()).hexdigest()[:8]
+        destination.config_params["staging_dataset_name_layout"] = f"%s_staging_{suffix}"
+
+
+def _remove_broken(working_dir: Path) -> None:
+    """Remove a working directory whose maker died before it wrote a state."""
+    if working_dir.is_dir() and not (working_dir / "state.json").is_file():
+        shutil.rmtree(working_dir)
