@@ -37,3 +37,28 @@ pytest: $(INSTALLED)
 
 clean:
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+# The demo keeps Dagster's runs in .demo and the data in examples/demo/data; git ignores both.
+DEMO := examples/demo
+DEMO_INSTALLED := $(VENV)/.demo-installed
+DEMO_ENV := DAGSTER_HOME=$(CURDIR)/.demo/dagster_home RUNTIME__DLTHUB_TELEMETRY=false
+UI_PORT ?= 3000
+
+$(DEMO_INSTALLED): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . --group demo
+	@touch $@
+
+.demo/dagster_home/dagster.yaml: $(DEMO)/dagster.yaml
+	@mkdir -p $(@D)
+	@cp $< $@
+
+demo: $(DEMO_INSTALLED) .demo/dagster_home/dagster.yaml
+	@$(DEMO_ENV) $(BIN)/loadsmith run '*' $(DEMO)/odp_config
+	@echo
+	@echo "The data is in $(DEMO)/data/demo.duckdb. Next: \`make ui\`, and open http://localhost:$(UI_PORT)"
+
+ui: $(DEMO_INSTALLED) .demo/dagster_home/dagster.yaml
+	@$(DEMO_ENV) $(BIN)/dagster dev -f $(DEMO)/definitions.py -h localhost -p $(UI_PORT)
