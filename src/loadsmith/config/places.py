@@ -1,0 +1,174 @@
+"""What pydantic found in, problems with file, line, column and advice out."""
+
+from collections.abc import Iterator, Mapping
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from loadsmith.config.nodes import Document
+from loadsmith.errors import Problem, did_you_mean
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+Path = tuple[str | int, ...]
+
+_EXPECTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "list_type": "a list",
+    "tuple_type": "a list",
+}
+"""Words for pydantic's types of errors."""
+
+
+def validate(
+    model: type[ModelT], document: Document, path: Path = ()
+) -> tuple[ModelT | None, list[Problem]]:
+    """Read the value at `path` as `model`.
+
+    Returns:
+        The model, or None and all that is wrong with it.
+    """
+    node, _ = document.root.follow(path)
+    try:
+        return model.model_validate(node.plain()), []
+    except ValidationError as error:
+        return None, problems_of(error, model, document, path)
+
+
+def problems_of(
+    error: ValidationError, model: type[BaseModel], document: Document, path: Path = ()
+) -> list[Problem]:
+    """Return the errors of pydantic about the value at `path`, each at its own place."""
+    root, _ = document.root.follow(path)
+    expected: dict[Path, list[str]] = {}
+    found: list[Problem] = []
+    for detail in error.errors(include_url=False):
+        loc: Path = tuple(detail["loc"])
+        node, rest = root.follow(loc)
+        kind = detail["type"]
+        # Behind the value's own path, pydantic names the member of a union that it tried.
+        inside = loc[: len(loc) - len(rest)] if rest and kind not in _AT_MISSING else loc
+        full = (*path, *inside)
+        if kind in _EXPECTED:
+            expected.setdefault(full, []).append(_EXPECTED[kind])
+            continue
+        message = _describe(detail, model, loc, node.value)
+        at_key = kind == "extra_forbidden"
+        found.append(document.problem(message, *full, at_key=at_key))
+    for full, wanted in expected.items():
+        value = document.root.follow(full)[0].value
+        name = full[-1] if full else "the file"
+        words = " or ".join(dict.fromkeys(wanted))
+        shown = f"`{name}`" if isinstance(name, str) and full else "this value"
+        advice = " Put it into quotes." if words == "text" and _is_scalar(value) else ""
+        message = f"{shown} takes {words}, not {_word_for(value)}."
+        found.append(document.problem(message + (advice or " Change it."), *full))
+    return found
+
+
+_AT_MISSING = ("missing",)
+
+
+def _describe(detail: Any, model: type[BaseModel], loc: Path, value: Any) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    name = loc[-1] if loc else ""
+    if kind == "extra_forbidden":
+        fields = _fields_at(model, loc[:-1])
+        hint = did_you_mean(str(name), fields) or f" There is: {', '.join(sorted(fields))}."
+        return f"there is no field '{name}' here.{hint}"
+    if kind == "missing":
+        field = _model_at(model, loc[:-1])
+        text = field.model_fields[str(name)].description if field else None
+        return f"the field '{name}' is missing. Add it{f': {_lower(text)}' if text else '.'}"
+    if kind == "literal_error":
+        choices = _choices(model, loc)
+        shown = value if isinstance(value, str) and len(value) <= 40 else _word_for(value)
+        hint = did_you_mean(str(value), choices) if isinstance(value, str) else ""
+        return f"`{name}` cannot be {shown!r}.{hint or f' There is: {chr(44).join(choices)}.'}"
+    if kind in ("value_error", "assertion_error"):
+        return str(context.get("error", detail["msg"]))
+    if kind == "string_pattern_mismatch":
+        return f"`{name}` takes letters, digits and '_' only. Change it."
+    message = str(detail["msg"])
+    return f"`{name}`: {_lower(message)}. Change it." if name != "" else f"{_lower(message)}."
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:] if text[:2] != text[:2].upper() else text
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is not None and not isinstance(value, (Mapping, list))
+
+
+def _word_for(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return "a list" if isinstance(value, list) else "a date"
+
+
+def _fields_at(model: type[BaseModel], loc: Path) -> list[str]:
+    found = _model_at(model, loc)
+    return list(found.model_fields) if found else []
+
+
+def _choices(model: type[BaseModel], loc: Path) -> list[str]:
+    parent = _model_at(model, loc[:-1])
+    if parent is None or loc[-1] not in parent.model_fields:
+        return []
+    annotation = parent.model_fields[str(loc[-1])].annotation
+    return [
+        str(choice)
+        for option in _options(annotation)
+        if get_origin(option) is Literal
+        for choice in get_args(option)
+    ]
+
+
+def _model_at(model: type[BaseModel], loc: Path) -> type[BaseModel] | None:
+    """Return the model that checks the value at `loc`, following fields, lists and mappings."""
+    current: Any = model
+    for step in loc:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            if step not in current.model_fields:
+                return None
+            current = _strip(current.model_fields[str(step)].annotation)
+        else:
+            current = _strip(_item_of(current))
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+
+
+def _item_of(annotation: Any) -> Any:
+    arguments = [argument for argument in get_args(annotation) if argument is not Ellipsis]
+    return arguments[-1] if arguments else None
+
+
+def _options(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) in (Union, UnionType):
+        for option in get_args(annotation):
+            yield from _options(option)
+    elif annotation is not NoneType:
+        yield annotation
+
+
+def _strip(annotation: Any) -> Any:
+    """Return the annotation without `| None`."""
+    return next(iter(_options(annotation)), None)

@@ -1,0 +1,99 @@
+"""Environment variables in, the profile of this deployment out; a pure choice.
+
+A branch deployment never gets production's profile, nor production's dataset: whatever profile
+it has, its datasets and pipelines carry the branch's name.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from loadsmith.errors import ConfigError, did_you_mean
+
+PROFILE_VARIABLE = "LOADSMITH_PROFILE"
+DEPLOYMENT_VARIABLE = "DAGSTER_CLOUD_DEPLOYMENT_NAME"
+BRANCH_VARIABLE = "DAGSTER_CLOUD_IS_BRANCH_DEPLOYMENT"
+
+PRODUCTION_NAMES = ("prod", "production")
+"""Profiles that are production's; Dagster's own name of the first full deployment is `prod`."""
+
+DEVELOPMENT_NAMES = ("dev", "development", "local")
+"""Profiles for a machine of one's own."""
+
+BRANCH_NAMES = ("branch", "preview", *DEVELOPMENT_NAMES)
+"""Profiles for branch deployments, the first that there is. `staging` is not in it: it is
+the dataset of somebody, too."""
+
+MAX_SUFFIX = 24
+"""Characters of a suffix; the shortest limit of a destination's names is 63 for all of it."""
+
+
+@dataclass(frozen=True)
+class ProfileChoice:
+    """What this deployment is.
+
+    Attributes:
+        name: The profile, or None where a load is as it is written.
+        suffix: Put behind the names of datasets and pipelines; empty but on branches.
+    """
+
+    name: str | None = None
+    suffix: str = ""
+
+
+def choose_profile(profiles: Collection[str], environment: Mapping[str, str]) -> ProfileChoice:
+    """Choose one of `profiles` by `LOADSMITH_PROFILE`, else by the name of the deployment.
+
+    Raises:
+        ConfigError: The variable names a profile that does not exist, or production's on a
+            branch; or a full deployment has profiles, and none of its name.
+    """
+    deployment = environment.get(DEPLOYMENT_VARIABLE, "")
+    is_branch = environment.get(BRANCH_VARIABLE, "").lower() in ("1", "true", "yes")
+    suffix = branch_suffix(deployment or "branch") if is_branch else ""
+    asked = environment.get(PROFILE_VARIABLE)
+    if not profiles:
+        return ProfileChoice(suffix=suffix)
+    if asked:
+        return ProfileChoice(_find_asked(asked, profiles, is_branch=is_branch), suffix)
+    if is_branch:
+        return ProfileChoice(_first(BRANCH_NAMES, profiles), suffix)
+    if not deployment:
+        return ProfileChoice(_first(DEVELOPMENT_NAMES, profiles))
+    wanted = PRODUCTION_NAMES if deployment.lower() in PRODUCTION_NAMES else (deployment,)
+    found = _first(wanted, profiles)
+    if found is None:
+        raise ConfigError(
+            f"no profile is called like the deployment {deployment!r}. Add one, or set "
+            f"{PROFILE_VARIABLE} to one of: {', '.join(sorted(profiles))}."
+        )
+    return ProfileChoice(found)
+
+
+def branch_suffix(deployment: str) -> str:
+    """Return `_` and the deployment's name as a destination takes it, short and unique."""
+    name = re.sub(r"[^a-z0-9]+", "_", deployment.lower()).strip("_") or "branch"
+    if len(name) > MAX_SUFFIX:
+        digest = blake2b(deployment.encode(), digest_size=4).hexdigest()
+        name = f"{name[: MAX_SUFFIX - len(digest) - 1].rstrip('_')}_{digest}"
+    return f"_{name}"
+
+
+def _find_asked(asked: str, profiles: Collection[str], *, is_branch: bool) -> str:
+    if is_branch and asked.lower() in PRODUCTION_NAMES:
+        raise ConfigError(
+            f"{PROFILE_VARIABLE} is {asked!r} on a branch deployment, which never gets "
+            "production's profile. Unset it there, or name another profile."
+        )
+    if asked not in profiles:
+        raise ConfigError(
+            f"there is no profile {asked!r}, which {PROFILE_VARIABLE} names."
+            f"{did_you_mean(asked, profiles)}"
+        )
+    return asked
+
+
+def _first(names: tuple[str, ...], profiles: Collection[str]) -> str | None:
+    by_name = {profile.lower(): profile for profile in profiles}
+    return next((by_name[name.lower()] for name in names if name.lower() in by_name), None)

@@ -1,0 +1,286 @@
+"""Text with `{{variables}}` and their values in, plain values out.
+
+Mustache, strictly: an unknown variable is an error and nothing is HTML-escaped. Of Mustache's
+sections only `{{#date}}value|format{{/date}}` is there. pystache parses; its renderer is not
+used because it turns every value into text.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Any
+
+import pystache
+from pystache.parser import ParsingError
+
+from loadsmith.errors import ConfigError, ResolveError, did_you_mean
+
+DATE_SECTION = "date"
+"""The one section: `{{#date}}value|format{{/date}}`."""
+
+_DATE_FORMATS = ("%Y-%m-%d-%H:%M", "%Y-%m", "%Y%m%d", "%Y-%m-%dT%H", "%Y")
+"""What dates look like beside ISO text: the partition keys that Dagster writes by default."""
+
+
+@dataclass(frozen=True)
+class _Variable:
+    name: str
+
+
+@dataclass(frozen=True)
+class _Date:
+    parts: tuple["_Part", ...]
+
+
+_Part = str | _Variable | _Date
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The variables that are known before a run.
+
+    Attributes:
+        names: What may follow the first part of a variable: `{"context": {"run_id"}}`; None
+            where only the run knows.
+        hint: What to do about a variable whose first part is not in `names`.
+    """
+
+    names: Mapping[str, frozenset[str] | None]
+    hint: str = ""
+    _full: frozenset[str] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        full = (
+            f"{first}.{rest}" if rest else first
+            for first, known in self.names.items()
+            for rest in (("NAME",) if known is None else known)
+        )
+        object.__setattr__(self, "_full", frozenset(full))
+
+    def problem_of(self, name: str) -> str | None:
+        """Return what is wrong with the variable `name`, or None."""
+        first, _, rest = name.partition(".")
+        known = self.names.get(first, frozenset())
+        if known is None or rest in known:
+            return None
+        candidates = self._full
+        if first in self.names:
+            candidates = frozenset(full for full in self._full if full.startswith(f"{first}."))
+        hint = did_you_mean(name, candidates) or _same_start(name, candidates)
+        if first not in self.names:
+            hint += f" {self.hint}" if self.hint else ""
+        return f"there is no variable '{{{{{name}}}}}'.{hint}"
+
+
+def render(value: Any, variables: Mapping[str, Any]) -> Any:
+    """Fill the variables in every string of `value`; lists and mappings are walked.
+
+    A string that is one variable and nothing else becomes the variable's value, whatever its
+    type. Values are looked up by their dotted name, first as a whole, then part by part.
+
+    Raises:
+        ResolveError: A variable is unknown, or a date cannot be read.
+        ConfigError: A template is malformed.
+    """
+    if isinstance(value, str):
+        return _render_text(value, variables)
+    if isinstance(value, Mapping):
+        return {key: render(child, variables) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([render(child, variables) for child in value])
+    return value
+
+
+def names_in(value: Any) -> set[str]:
+    """Return the dotted names of the variables in every string of `value`.
+
+    Raises:
+        ConfigError: A template is malformed.
+    """
+    return {name for _, text in _texts(value, ()) if "{{" in text for name in _names(_parse(text))}
+
+
+def template_problems(value: Any, scope: Scope) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield what is wrong with the templates in `value` as far as it is known before a run.
+
+    Yields:
+        The path in `value` and the message, for each mistake.
+    """
+    for path, text in _texts(value, ()):
+        if "{{" not in text:
+            continue
+        try:
+            parts = _parse(text)
+        except ConfigError as error:
+            yield path, str(error)
+            continue
+        for name in dict.fromkeys(_names(parts)):
+            problem = scope.problem_of(name)
+            if problem:
+                yield path, problem
+        for part in parts:
+            message = _date_problem(part)
+            if message:
+                yield path, message
+
+
+def _same_start(name: str, candidates: frozenset[str]) -> str:
+    """Return the candidates in a sentence, where none is close and a list would be too long."""
+    shown = sorted(candidates)[:12]
+    return f" There is: {', '.join(shown)}, ..." if len(candidates) > len(shown) else ""
+
+
+def _texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, child in value.items():
+            yield from _texts(child, (*path, key))
+    elif isinstance(value, (list, tuple)):
+        for index, child in enumerate(value):
+            yield from _texts(child, (*path, index))
+
+
+def _names(parts: tuple[_Part, ...]) -> Iterator[str]:
+    for part in parts:
+        if isinstance(part, _Variable):
+            yield part.name
+        elif isinstance(part, _Date):
+            yield from _names(part.parts)
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> tuple[_Part, ...]:
+    try:
+        parsed = pystache.parse(text, raise_on_mismatch=True)
+    except ParsingError as error:
+        raise ConfigError(
+            f"the template is malformed: {error}. Close each section as in "
+            "'{{#date}}value|format{{/date}}'."
+        ) from error
+    parts = tuple(_parts(parsed, inside_date=False))
+    for part in parts:
+        if isinstance(part, str) and ("{{" in part or "}}" in part):
+            _refuse_braces(part)
+    return parts
+
+
+def _refuse_braces(text: str) -> None:
+    # `}}` alone ends nested JSON in a string; `{{` alone is a variable that was not closed.
+    if "{{" in text:
+        raise ConfigError(
+            "the template is malformed: '{{' is not closed. Write variables as '{{name}}'."
+        )
+
+
+def _parts(parsed: Any, *, inside_date: bool) -> Iterator[_Part]:
+    # pystache shows its parse tree only by private names; its releases are years apart, and a
+    # test reads a template of each kind.
+    for node in parsed._parse_tree:
+        kind = type(node).__name__
+        if isinstance(node, str):
+            yield node
+        elif kind in ("_EscapeNode", "_LiteralNode"):
+            name = node.key.strip()
+            if not name or any(char in name for char in "{}\n"):
+                raise ConfigError(
+                    f"the template is malformed: {name!r} is not the name of a variable. Write "
+                    "variables as '{{name}}'."
+                )
+            yield _Variable(name)
+        elif kind == "_SectionNode" and node.key == DATE_SECTION and not inside_date:
+            inner = tuple(_parts(node.parsed, inside_date=True))
+            yield _Date(inner)
+        elif kind == "_CommentNode":
+            continue
+        else:
+            shown = getattr(node, "key", "")
+            raise ConfigError(
+                f"the template has a tag that is not supported{f' ({shown})' if shown else ''}. "
+                "There are variables, '{{name}}', and '{{#date}}value|format{{/date}}'."
+            )
+
+
+def _date_problem(part: _Part) -> str | None:
+    """Return what is wrong with a date section as written, without the values."""
+    if not isinstance(part, _Date):
+        return None
+    written = "".join(piece for piece in part.parts if isinstance(piece, str))
+    if "|" not in written:
+        return "the section date has no format. Write '{{#date}}value|%Y-%m-%d{{/date}}'."
+    if all(isinstance(piece, str) for piece in part.parts):
+        try:
+            _format_date(written)
+        except ResolveError as error:
+            return str(error)
+    return None
+
+
+def _render_text(text: str, variables: Mapping[str, Any]) -> Any:
+    if "{{" not in text:
+        return text
+    parts = _parse(text)
+    if len(parts) == 1 and isinstance(parts[0], _Variable):
+        return _look_up(parts[0].name, variables)
+    return _join(parts, variables)
+
+
+def _join(parts: tuple[_Part, ...], variables: Mapping[str, Any]) -> str:
+    pieces = []
+    for part in parts:
+        if isinstance(part, str):
+            pieces.append(part)
+        elif isinstance(part, _Variable):
+            pieces.append(_as_text(_look_up(part.name, variables)))
+        else:
+            pieces.append(_format_date(_join(part.parts, variables)))
+    return "".join(pieces)
+
+
+def _as_text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, (date, datetime)) else str(value)
+
+
+def _look_up(name: str, variables: Mapping[str, Any]) -> Any:
+    if name in variables:
+        return variables[name]
+    value: Any = variables
+    for part in name.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            first = name.partition(".")[0]
+            close = [known for known in variables if str(known).startswith(f"{first}.")]
+            hint = did_you_mean(name, close or variables)
+            raise ResolveError(f"there is no variable '{{{{{name}}}}}' in this run.{hint}")
+        value = value[part]
+    return value
+
+
+def _format_date(text: str) -> str:
+    value, bar, fmt = text.partition("|")
+    if not bar:
+        raise ResolveError(
+            "the section date has no format. Write '{{#date}}value|%Y-%m-%d{{/date}}'."
+        )
+    return _read_date(value.strip()).strftime(fmt.strip())
+
+
+def _read_date(text: str) -> datetime:
+    # Python 3.10 does not read the `Z` of UTC.
+    iso = text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text
+    for fmt in (None, *_DATE_FORMATS):
+        found = _try_date(iso, fmt)
+        if found is not None:
+            return found
+    shown = text if len(text) <= 40 else text[:37] + "..."
+    raise ResolveError(
+        f"{shown!r} in the section date is not a date. Give one such as '2024-01-31' or "
+        "'2024-01-31T06:00:00'."
+    )
+
+
+def _try_date(text: str, fmt: str | None) -> datetime | None:
+    try:
+        return datetime.strptime(text, fmt) if fmt else datetime.fromisoformat(text)
+    except ValueError:
+        return None
