@@ -1,1 +1,91 @@
-"""The command line: init, check, list, run, schema."""
+"""The command line: `loadsmith check`, `init`, `json-schema`, `list`, `run`, `schema`.
+
+Nothing here imports dlt or Dagster before a command needs it, so that help and completion are
+there at once.
+"""
+
+import sys
+from importlib import import_module
+from types import TracebackType
+
+import click
+
+from loadsmith import __version__
+from loadsmith.cli.output import EXIT_PROBLEM, show_unexpected
+
+_COMMANDS = {
+    "check": ("loadsmith.cli.check", "Show every mistake in the files of a project."),
+    "init": ("loadsmith.cli.init", "Make a new project that loads something right away."),
+    "json-schema": ("loadsmith.cli.json_schema", "Write the JSON Schema that editors read."),
+    "list": ("loadsmith.cli.list", "Show assets, tables, destinations and schedules."),
+    "run": ("loadsmith.cli.run", "Materialize assets in this process."),
+    "schema": ("loadsmith.cli.schema", "Write or update the schema file of an asset."),
+}
+"""Module and summary of each command; the module's function is the name with `_command`."""
+
+
+class _LazyGroup(click.Group):
+    """A group that knows its commands' names and imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(_COMMANDS[cmd_name][0])
+        command = getattr(module, cmd_name.replace("-", "_") + "_command")
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from loadsmith.errors import did_you_mean
+
+            ctx.fail(f"there is no command {args[0]!r}.{did_you_mean(args[0], _COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 all is well, 1 a problem or a failed load, 2 wrong usage, 130 stopped.",
+)
+@click.option("--debug", is_flag=True, help="Show Python's traceback with an error.")
+@click.version_option(__version__, prog_name="loadsmith")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Dlt loads as Dagster assets: one asset per table, safe to run twice.
+
+    \b
+    Example:
+      loadsmith init shop --yes
+      cd shop
+      loadsmith run '*'
+    """
+    ctx.ensure_object(dict)["debug"] = debug
+
+
+def main() -> None:
+    """Run the command line; what no command foresaw is shown in one line, without a traceback."""
+    debug = "--debug" in sys.argv[1:]
+    default_hook = sys.excepthook
+
+    def show(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        if debug:
+            default_hook(kind, error, traceback)
+        else:
+            show_unexpected(error)
+
+    # The interpreter ends with exit code 1 after this hook, which is EXIT_PROBLEM.
+    assert EXIT_PROBLEM == 1
+    sys.excepthook = show
+    cli(prog_name="loadsmith")

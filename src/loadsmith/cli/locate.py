@@ -1,0 +1,39 @@
+"""Which project a command is about: the argument, `ODP_CONFIG_PATH`, or `./odp_config`."""
+
+import os
+from pathlib import Path
+
+from loadsmith.errors import ConfigError
+
+CONFIG_FOLDER = "odp_config"
+CONFIG_VARIABLE = "ODP_CONFIG_PATH"
+
+_MARKS = ("workflows", "dagster_config.yaml", "dagster_config.yml", "dagster_config.json")
+
+
+def find_config_folder(path: str | None) -> str:
+    """Return the folder that holds `dagster_config.yaml` and `workflows/`.
+
+    The folder above it will do as well, since that is where one usually is.
+
+    Raises:
+        ConfigError: There is no such folder.
+    """
+    given = path or os.environ.get(CONFIG_VARIABLE) or CONFIG_FOLDER
+    folder = Path(given)
+    if not any((folder / mark).exists() for mark in _MARKS):
+        below = folder / CONFIG_FOLDER
+        if below.is_dir():
+            return str(below)
+    if folder.exists():
+        return str(folder)
+    if path:
+        advice = "Give the folder that holds dagster_config.yaml and workflows/."
+    elif os.environ.get(CONFIG_VARIABLE):
+        advice = f"The variable {CONFIG_VARIABLE} names it. Correct or unset the variable."
+    else:
+        advice = (
+            "Go to the folder of a project, name the folder as an argument, or make a project with "
+            "`loadsmith init NAME`."
+        )
+    raise ConfigError(f"{given}: there is no such folder. {advice}")

@@ -1,0 +1,143 @@
+"""What commands say and how they end: consoles, tables, JSON, errors, exit codes."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loadsmith.errors import ConfigError, LoadsmithError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXIT_PROBLEM = 1
+"""Mistakes were found, or a load failed. 0 is success; 2, by click, is wrong usage."""
+
+EXIT_STOPPED = 130
+"""The user pressed Ctrl-C; the number is the shell's own for it."""
+
+
+class ProjectCommand(click.Command):
+    """A command that takes `--debug`, and shows loadsmith's errors as text with exit code 1."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(
+                ["--debug"],
+                is_flag=True,
+                expose_value=False,
+                callback=_remember_debug,
+                help="Show Python's traceback with an error.",
+            )
+        )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except LoadsmithError as error:
+            if is_debug(ctx):
+                raise
+            show_error(error)
+            ctx.exit(EXIT_PROBLEM)
+
+
+def _remember_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.find_root().ensure_object(dict)["debug"] = True
+
+
+def is_debug(ctx: click.Context) -> bool:
+    """Tell whether the user asked for tracebacks."""
+    return bool((ctx.find_root().obj or {}).get("debug"))
+
+
+def make_console(*, stderr: bool = False) -> "Console":
+    """Return a console on standard output, or on standard error for progress and errors.
+
+    Into a pipe or a file, where there is no terminal to fit, lines are as long as they need to be.
+    """
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, highlight=False, width=None if stream.isatty() else 240)
+
+
+def show_error(error: BaseException) -> None:
+    """Write the message of an error, and how many problems it holds, on standard error."""
+    click.secho(redacted(str(error)), err=True, fg="red" if sys.stderr.isatty() else None)
+    if isinstance(error, ConfigError) and len(error.problems) > 1:
+        click.echo(f"{len(error.problems)} problems.", err=True)
+
+
+def show_unexpected(error: BaseException) -> None:
+    """Write what no command foresaw in one paragraph on standard error."""
+    if isinstance(error, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        return
+    text = str(error).strip() or "no message"
+    click.echo(
+        redacted(f"{type(error).__name__}: {text}\nRun it again with --debug for the traceback."),
+        err=True,
+    )
+
+
+def redacted(text: str) -> str:
+    """Return `text` without the secrets that a load of this process has used."""
+    if "loadsmith.engine.secrets" not in sys.modules:
+        return text
+    from loadsmith.engine.secrets import redact
+
+    return redact(text)
+
+
+def show_json(value: Any) -> None:
+    """Write `value` as JSON on standard output."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def problems_as_data(error: LoadsmithError) -> list[dict[str, Any]]:
+    """Return the problems of an error as plain data: file, line, column, message."""
+    if isinstance(error, ConfigError) and error.problems:
+        return [asdict(problem) for problem in error.problems]
+    return [{"file": None, "line": 0, "column": 0, "message": str(error)}]
+
+
+def show_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None
+) -> None:
+    """Write a table that fits the terminal; columns named with a `#` in front are numbers."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    for column in columns:
+        number = column.startswith("#")
+        table.add_column(column.lstrip("#"), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    make_console().print(table)
+
+
+def _cell(value: Any) -> str:
+    from rich.markup import escape
+
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_cell(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_cell(item) for item in value)
+    return escape(str(value))

@@ -1,0 +1,86 @@
+"""Dagster's events of a run in, lines on the terminal out, while it goes on."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from loadsmith.cli.output import redacted
+
+_SHOWN_LEVEL = 20
+"""Python's INFO: what loads log for people. DEBUG is Dagster's own bookkeeping."""
+
+
+@contextmanager
+def show_progress(*, quiet: bool) -> Iterator[Callable[[Any], None]]:
+    """Yield a listener for Dagster's events that shows the steps under way on standard error.
+
+    On a terminal each step is a line with a spinner, its time and what it last said; elsewhere
+    a finished step is a line of text.
+    """
+    if quiet:
+        yield lambda _event: None
+    elif sys.stderr.isatty():
+        with _live() as listen:
+            yield listen
+    else:
+        yield _print_finished
+
+
+@contextmanager
+def _live() -> Iterator[Callable[[Any], None]]:
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    # Dagster may send the process's standard error to a file during a step; the terminal is kept
+    # by a descriptor of its own.
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w") as terminal:
+        progress = Progress(
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[said]}", style="dim"),
+            console=Console(file=terminal),
+        )
+        with progress:
+            yield _listener(progress)
+
+
+def _listener(progress: Any) -> Callable[[Any], None]:
+    tasks: dict[str, Any] = {}
+
+    def listen(entry: Any) -> None:
+        event = entry.dagster_event
+        step = entry.step_key
+        if event is not None and event.is_step_start:
+            tasks[step] = progress.add_task(step, total=1, said="")
+        if step not in tasks:
+            return
+        if event is None:
+            if entry.level >= _SHOWN_LEVEL:
+                progress.update(tasks[step], said=_one_line(entry.user_message))
+        elif event.is_step_success:
+            progress.update(tasks[step], completed=1, said="")
+        elif event.is_step_failure:
+            progress.update(tasks[step], description=f"[red]✗ {step}", said="failed")
+            progress.stop_task(tasks[step])
+
+    return listen
+
+
+def _print_finished(entry: Any) -> None:
+    event = entry.dagster_event
+    if event is None:
+        if entry.level > _SHOWN_LEVEL:
+            print(_one_line(entry.user_message), file=sys.stderr)  # noqa: T201
+    elif event.is_step_success:
+        seconds = event.step_success_data.duration_ms / 1000
+        print(f"{entry.step_key}: done in {seconds:.1f} s", file=sys.stderr)  # noqa: T201
+    elif event.is_step_failure:
+        print(f"{entry.step_key}: failed", file=sys.stderr)  # noqa: T201
+
+
+def _one_line(text: str | None) -> str:
+    lines = redacted(text or "").strip().splitlines()
+    return lines[0][:200] if lines else ""

@@ -1,0 +1,161 @@
+"""Dagster's events of a run in, what a person or a script reads out."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+_ROW_NAMES = ("rows_loaded", "rows_loaded_in_all_partitions", "row_count", "dagster/row_count")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssetLine:
+    """What a run did to one asset.
+
+    Attributes:
+        rows: Rows of this run, or None where nobody counted.
+        seconds: Time of the step that made it; assets of one load share it.
+        destination: The table or the folder that it is in.
+        selected: False for a table that came along because its load brings it.
+        partition: The partition, where it has one.
+    """
+
+    asset: str
+    rows: int | None
+    seconds: float | None
+    destination: str | None
+    selected: bool = True
+    partition: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """What a run did.
+
+    Attributes:
+        errors: What a person should do about a failure, one text for each failed step.
+        failed_checks: Checks that failed as errors, as `asset: check`.
+        warnings: Checks that failed as warnings.
+    """
+
+    success: bool
+    run_id: str
+    seconds: float
+    lines: tuple[AssetLine, ...] = ()
+    errors: tuple[str, ...] = ()
+    failed_checks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+
+def build_report(result: Any, seconds: float) -> RunReport:
+    """Read the events of a finished run.
+
+    Args:
+        result: Dagster's `ExecuteInProcessResult`.
+        seconds: How long the run took.
+    """
+    events = result.all_events
+    times = _step_seconds(result)
+    lines = {}
+    for event in events:
+        line = _asset_line(event, times)
+        if line is not None:
+            lines[(line.asset, line.partition)] = line
+    failed, warned = _failed_checks(events)
+    errors = tuple(dict.fromkeys(text for event in events for text in _error_texts(event)))
+    return RunReport(
+        success=result.success and not failed,
+        run_id=result.run_id,
+        seconds=seconds,
+        lines=tuple(sorted(lines.values(), key=lambda line: (line.asset, line.partition or ""))),
+        errors=errors,
+        failed_checks=failed,
+        warnings=warned,
+    )
+
+
+def _step_seconds(result: Any) -> dict[str, float]:
+    started: dict[str, float] = {}
+    seconds: dict[str, float] = {}
+    for record in result.get_run_records() if hasattr(result, "get_run_records") else ():
+        _note_time(record, started, seconds)
+    for event in result.all_events:
+        if event.is_step_success and event.step_key not in seconds:
+            seconds[event.step_key] = event.step_success_data.duration_ms / 1000
+    return seconds
+
+
+def _note_time(record: Any, started: dict[str, float], seconds: dict[str, float]) -> None:
+    event = record.dagster_event
+    if event is None or event.step_key is None:
+        return
+    if event.is_step_start:
+        started[event.step_key] = record.timestamp
+    elif event.step_key in started and (event.is_step_success or event.is_step_failure):
+        seconds[event.step_key] = record.timestamp - started[event.step_key]
+
+
+def _asset_line(event: Any, times: dict[str, float]) -> AssetLine | None:
+    if event.is_step_materialization:
+        shown, selected = event.step_materialization_data.materialization, True
+    elif event.is_asset_observation:
+        shown, selected = event.asset_observation_data.asset_observation, False
+    else:
+        return None
+    metadata = {name: entry.value for name, entry in shown.metadata.items()}
+    rows = next((metadata[name] for name in _ROW_NAMES if name in metadata), None)
+    place = metadata.get("destination_table_id") or metadata.get("destination_file_uri")
+    return AssetLine(
+        asset=shown.asset_key.to_user_string(),
+        rows=rows if isinstance(rows, int) else None,
+        seconds=times.get(event.step_key),
+        destination=str(place) if place else None,
+        selected=selected,
+        partition=shown.partition,
+    )
+
+
+def _failed_checks(events: Iterable[Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    failed, warned = [], []
+    for event in events:
+        if event.event_type_value != "ASSET_CHECK_EVALUATION":
+            continue
+        check = event.asset_check_evaluation_data
+        if check.passed:
+            continue
+        text = f"{check.asset_key.to_user_string()}: check {check.check_name}"
+        if check.description:
+            text = f"{text}: {check.description}"
+        (failed if check.severity.value == "ERROR" else warned).append(text)
+    return tuple(failed), tuple(warned)
+
+
+def _error_texts(event: Any) -> list[str]:
+    if event.is_step_failure:
+        data = event.step_failure_data
+        if data.user_failure_data and data.user_failure_data.description:
+            return [data.user_failure_data.description]
+        return [error_text(data.error)] if data.error else []
+    if event.event_type_value == "PIPELINE_FAILURE":
+        failure = event.event_specific_data
+        # A step that failed has told why; the run's own error only says that a step did.
+        is_steps = getattr(failure, "first_step_failure_event", None)
+        error = getattr(failure, "error", None)
+        return [error_text(error)] if error and not is_steps else []
+    return []
+
+
+def error_text(error: Any) -> str:
+    """Return what went wrong in the words of the innermost error that is not Dagster's.
+
+    Args:
+        error: Dagster's `SerializableErrorInfo`.
+    """
+    while error.cause is not None and str(error.cls_name).startswith("Dagster"):
+        error = error.cause
+    message = str(error.message).strip()
+    # Dagster writes the error as Python does at the end of a traceback: `package.Name: message`.
+    head, separator, tail = message.partition(": ")
+    if separator and head.rsplit(".", 1)[-1] == error.cls_name:
+        is_ours = head.startswith("loadsmith.")
+        return tail if is_ours or error.cls_name == "Failure" else f"{error.cls_name}: {tail}"
+    return message

@@ -1,0 +1,150 @@
+"""`loadsmith run`: materialize assets in this process and say what came of it."""
+
+import os
+import time
+import uuid
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loadsmith.cli.locate import find_config_folder
+from loadsmith.cli.output import (
+    EXIT_PROBLEM,
+    EXIT_STOPPED,
+    ProjectCommand,
+    is_debug,
+    redacted,
+    show_json,
+    show_table,
+)
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from loadsmith.cli.report import RunReport
+
+
+@click.command("run", cls=ProjectCommand, short_help="Materialize assets in this process.")
+@click.argument("asset_selection")
+@click.argument("path", required=False)
+@click.option(
+    "-p",
+    "--partition",
+    metavar="KEY",
+    help="Partition to load, or a range as FIRST...LAST.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write the result as JSON; no progress.")
+@click.pass_context
+def run_command(
+    ctx: click.Context,
+    asset_selection: str,
+    path: str | None,
+    partition: str | None,
+    as_json: bool,
+) -> None:
+    """Materialize assets in this process and print the rows of each table.
+
+    ASSET_SELECTION is a key, a pattern, several of them with commas, or a selection as Dagster has
+    them (`group:raw`, `key:"a/b"+`). PATH is the folder of the project's files; without it,
+    ODP_CONFIG_PATH or ./odp_config.
+
+    The run is recorded in the Dagster instance of DAGSTER_HOME where that is set; without it,
+    nothing is kept but the data. A load that was stopped is completed by the next run.
+
+    \b
+    Examples:
+      loadsmith run github/api/pull_requests
+      loadsmith run 'github/*' --partition 2024-01-03
+    """
+    import dagster as dg
+
+    from loadsmith.project import build_definitions
+
+    definitions = build_definitions(find_config_folder(path))
+    if os.environ.get("DAGSTER_HOME"):
+        with dg.DagsterInstance.get() as instance:
+            report = _materialize(ctx, definitions, asset_selection, partition, as_json, instance)
+    else:
+        with dg.DagsterInstance.ephemeral() as instance:
+            report = _materialize(ctx, definitions, asset_selection, partition, as_json, instance)
+    if as_json:
+        show_json(asdict(report))
+    else:
+        show_report(report)
+    if not report.success:
+        ctx.exit(EXIT_PROBLEM)
+
+
+def _materialize(
+    ctx: click.Context,
+    definitions: "dg.Definitions",
+    asset_selection: str,
+    partition: str | None,
+    as_json: bool,
+    instance: "dg.DagsterInstance",
+) -> "RunReport":
+    from dagster import DagsterExecutionInterruptedError
+
+    from loadsmith.cli.progress import show_progress
+    from loadsmith.cli.report import build_report
+    from loadsmith.cli.selection import partition_tags, select_assets
+
+    keys = select_assets(definitions, [asset_selection])
+    partition_key, tags = partition_tags(definitions, keys, partition, instance)
+    run_id = str(uuid.uuid4())
+    started = time.monotonic()
+    try:
+        with show_progress(quiet=as_json) as listen:
+            instance.add_event_listener(run_id, listen)
+            result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+                asset_selection=keys,
+                partition_key=partition_key,
+                tags=tags,
+                instance=instance,
+                run_id=run_id,
+                run_config=_quiet_loggers(definitions),
+                raise_on_error=is_debug(ctx),
+            )
+    except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+        click.echo(
+            "Stopped. What had arrived is kept; the next run of the same assets goes on from there.",
+            err=True,
+        )
+        ctx.exit(EXIT_STOPPED)
+    return build_report(result, time.monotonic() - started)
+
+
+def _quiet_loggers(definitions: "dg.Definitions") -> dict[str, Any]:
+    """Return run configuration that leaves the terminal to the progress of this command."""
+    if definitions.loggers:
+        return {}
+    return {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def show_report(report: "RunReport") -> None:
+    """Write what a run did as a table, and what is to be done about failures."""
+    if report.lines:
+        with_partition = any(line.partition for line in report.lines)
+        columns = ["asset", "#rows", "#seconds", "in"]
+        if with_partition:
+            columns.insert(1, "partition")
+        rows = []
+        for line in report.lines:
+            name = line.asset if line.selected else f"{line.asset} (came along)"
+            cells = [name, line.rows, line.seconds, line.destination]
+            if with_partition:
+                cells.insert(1, line.partition)
+            rows.append(cells)
+        show_table(columns, rows)
+    known = [line.rows for line in report.lines if line.rows is not None]
+    assets = len({line.asset for line in report.lines})
+    click.echo(
+        f"{assets} assets, {sum(known):,} rows, {report.seconds:.1f} seconds"
+        if report.success
+        else f"Failed after {report.seconds:.1f} seconds; {assets} assets were loaded."
+    )
+    for text in report.warnings:
+        click.echo(redacted(f"Warning: {text}"), err=True)
+    for text in (*report.errors, *report.failed_checks):
+        click.echo(redacted(text), err=True)

@@ -1,0 +1,135 @@
+"""What the user typed, and the assets and partitions that it means."""
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from loadsmith.errors import SelectionError, did_you_mean
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+RANGE_MARK = "..."
+"""Between the first and the last partition of a range, as on Dagster's own page."""
+
+
+def select_assets(definitions: "dg.Definitions", selections: Sequence[str]) -> list["dg.AssetKey"]:
+    """Return the keys of the assets that can be materialized and are selected, sorted.
+
+    A selection is a key (`github/api/pull_requests`), a pattern (`github/*`), several of them with
+    commas, or what Dagster's own selection takes (`key:"a/b"+`, `group:raw`, `kind:dlt`).
+
+    Raises:
+        SelectionError: Nothing is selected, or a selection means nothing.
+    """
+    graph = definitions.resolve_asset_graph()
+    known = {key.to_user_string(): key for key in graph.materializable_asset_keys}
+    found: set[Any] = set()
+    for selection in selections:
+        for part in _parts(selection):
+            found |= _select(graph, known, part)
+    return sorted(found, key=lambda key: key.to_user_string())
+
+
+def _parts(selection: str) -> list[str]:
+    return [part.strip() for part in selection.split(",") if part.strip()]
+
+
+def _select(graph: Any, known: dict[str, Any], part: str) -> set[Any]:
+    if part in known:
+        return {known[part]}
+    by_pattern = {key for name, key in known.items() if fnmatchcase(name, part)}
+    if by_pattern:
+        return by_pattern
+    found = _select_by_dagster(graph, part) & set(known.values())
+    if not found:
+        raise SelectionError(
+            f"{part}: no asset of this project is selected by it.{did_you_mean(part, known)} "
+            "`loadsmith list` shows all of them."
+        )
+    return found
+
+
+def _select_by_dagster(graph: Any, part: str) -> set[Any]:
+    import dagster as dg
+    from dagster import DagsterError
+
+    try:
+        return set(dg.AssetSelection.from_string(part).resolve(graph))
+    except DagsterError:
+        return set()
+
+
+def partition_tags(
+    definitions: "dg.Definitions",
+    keys: Iterable["dg.AssetKey"],
+    partition: str | None,
+    instance: "dg.DagsterInstance",
+) -> tuple[str | None, dict[str, str]]:
+    """Return the partition key and the tags that a run of these assets needs.
+
+    A range (`2024-01-01...2024-01-07`) is no key but two tags.
+
+    Raises:
+        SelectionError: A partition is missing, unknown, or given where there are none.
+    """
+    graph = definitions.resolve_asset_graph()
+    partitioned = {
+        key: graph.get(key).partitions_def for key in keys if graph.get(key).partitions_def
+    }
+    if not partitioned:
+        if partition:
+            raise SelectionError(
+                f"--partition {partition}: none of the selected assets has partitions. Leave it "
+                "out."
+            )
+        return None, {}
+    different = set(partitioned.values())
+    if len(different) > 1:
+        names = "; ".join(f"{key.to_user_string()}: {value}" for key, value in partitioned.items())
+        raise SelectionError(
+            f"the selected assets have different partitions ({names}). Run them one after the other."
+        )
+    (partitions_def,) = different
+    first = min(key.to_user_string() for key in partitioned)
+    if not partition:
+        latest = partitions_def.get_last_partition_key(dynamic_partitions_store=instance)
+        example = f", such as --partition {latest}, the latest" if latest else ""
+        raise SelectionError(
+            f"{first}: it has partitions, and a run needs to know which. Add --partition "
+            f"KEY{example}."
+        )
+    ends = partition.split(RANGE_MARK)
+    for end in ends:
+        _check_partition(partitions_def, end, first, instance)
+    if len(ends) == 1:
+        return partition, {}
+    return None, {
+        "dagster/asset_partition_range_start": ends[0],
+        "dagster/asset_partition_range_end": ends[-1],
+    }
+
+
+def _check_partition(
+    partitions_def: Any, key: str, asset: str, instance: "dg.DagsterInstance"
+) -> None:
+    import dagster as dg
+
+    is_dynamic = isinstance(partitions_def, dg.DynamicPartitionsDefinition)
+    if is_dynamic and instance.is_ephemeral:
+        # Nobody else can have added the key to an instance that lives as long as this command.
+        instance.add_dynamic_partitions(partitions_def.name, [key])
+    if partitions_def.has_partition_key(key, dynamic_partitions_store=instance):
+        return
+    known = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
+    bounds = f" They go from {known[0]} to {known[-1]}." if known else " There are none yet."
+    raise SelectionError(
+        f"--partition {key}: {asset} has no such partition.{did_you_mean(key, known[-500:])}"
+        f"{bounds}"
+    )
+
+
+def latest_partition(definitions: "dg.Definitions", key: "dg.AssetKey") -> str | None:
+    """Return the last partition of an asset, or None where it has no partitions or none yet."""
+    partitions_def = definitions.resolve_asset_graph().get(key).partitions_def
+    return partitions_def.get_last_partition_key() if partitions_def else None
