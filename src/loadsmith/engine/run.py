@@ -15,7 +15,7 @@ from loadsmith.engine.failures import run_error
 from loadsmith.engine.ledger import LedgerEntry, LedgerTable, in_flight, open_ledger
 from loadsmith.engine.progress import LogProgress
 from loadsmith.engine.secrets import Redactor, secrets_in_environment
-from loadsmith.engine.settings import fastest_file_format, normalize_workers
+from loadsmith.engine.settings import normalize_workers
 from loadsmith.engine.sources import make_source
 from loadsmith.engine.state import restore_state
 from loadsmith.engine.windows import bound_to_window, incremental_of
@@ -272,7 +272,7 @@ class _Run:
         if not wanted:
             return
         source = source.with_resources(*wanted)
-        self._apply_hints(source, wanted, arguments)
+        self._apply_hints(source, wanted)
         limit = self.request.limit or self.definition.options.limit
         if limit:
             source.add_limit(limit)
@@ -294,18 +294,12 @@ class _Run:
         if self._failures and len(self._failures) == len(wanted):
             raise run_error_of_all(self._failures, self.definition.name)
 
-    def _apply_hints(self, source: Any, wanted: Sequence[str], arguments: dict[str, Any]) -> None:
+    def _apply_hints(self, source: Any, wanted: Sequence[str]) -> None:
         if self.request.window is not None:
             bound_to_window(source, wanted, self.request.window, self.request.warn)
         merge_key = self.params.get("merge_key")
-        chosen = arguments.get("loader_file_format")
-        fastest = None if chosen else fastest_file_format(self.pipeline, self.workspace.traits)
-        for name in wanted:
-            resource = source.resources[name]
-            if merge_key:
-                resource.apply_hints(merge_key=merge_key)
-            if fastest and not resource.file_format:
-                resource.apply_hints(file_format=fastest)
+        for name in wanted if merge_key else ():
+            source.resources[name].apply_hints(merge_key=merge_key)
 
     def _is_finished(self, source: Any, name: str) -> bool:
         """Tell whether a package that was completed first holds all that this run would extract.

@@ -21,11 +21,16 @@ class Setting:
     origin: str
 
 
-def fastest_file_format(pipeline: Any, traits: DestinationTraits) -> str | None:
-    """Return the file format that the destination loads fastest, unless dlt's settings name one."""
-    if configured_file_format(pipeline.destination.destination_name):
-        return None
-    return traits.file_format
+def prefer_fastest_file_format(destination: Any, traits: DestinationTraits) -> None:
+    """Make the format that the destination loads fastest its default.
+
+    A resource's own `file_format`, `loader_file_format` and dlt's settings go before it.
+    """
+    params = destination.caps_params
+    if traits.loader_file_format and "preferred_loader_file_format" not in params:
+        if configured_file_format(destination.destination_name):
+            return
+        params["preferred_loader_file_format"] = traits.loader_file_format
 
 
 def configured_file_format(destination_name: str) -> str | None:
@@ -70,7 +75,7 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
         if own or configured:
             found.append(Setting("loader_file_format", str(own or configured), "you"))
         else:
-            found.append(Setting("loader_file_format", str(traits.file_format), "loadsmith"))
+            found.append(Setting("loader_file_format", str(traits.loader_file_format), "loadsmith"))
         found.append(Setting("single_writer", str(traits.single_writer).lower(), "dlt"))
     for name, ours in (
         ("normalize.workers", f"1, or {os.cpu_count()} from {PARALLEL_NORMALIZE_BYTES:,} bytes"),

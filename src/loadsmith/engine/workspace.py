@@ -17,6 +17,7 @@ from typing import Any
 from loadsmith.engine._dlt import pipeline_of
 from loadsmith.engine.destinations import DestinationTraits, make_destination, traits
 from loadsmith.engine.locks import destination_lock, exclusive, lock_name
+from loadsmith.engine.settings import prefer_fastest_file_format
 from loadsmith.errors import ConfigError
 from loadsmith.model import (
     LoadDefinition,
@@ -109,6 +110,8 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
         working_dir = pipelines_dir / state_name
         _remove_broken(working_dir)
         _bind_local_files(parts, home)
+        found = traits(parts.destination)
+        prefer_fastest_file_format(parts.destination, found)
         pipeline = pipeline_of(
             state_name,
             pipelines_dir=str(pipelines_dir),
@@ -122,7 +125,7 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
             pipeline=pipeline,
             base_name=parts.name,
             scope=scope,
-            traits=traits(pipeline.destination),
+            traits=found,
             request=request,
             transient=request.partition_key is not None,
         )
