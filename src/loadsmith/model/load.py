@@ -36,11 +36,14 @@ class DestinationReference:
         params: Settings as the front doors take them (`database`, `project`, `dataset`,
             `bucket_url`, `credentials`, ...). Strings may hold `{{variables}}`.
         base_path: Absolute path of the folder that relative paths in `params` start from.
+        search_path: Absolute path of the folder that a dotted path is looked up in before
+            Python's own path, or None.
     """
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
     base_path: str | None = None
+    search_path: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,153 @@
+"""A project folder and a module's name in, the module out, without touching `sys.path`.
+
+Each project's modules live in `sys.modules` under a package of their own, so that the `github`
+of one project and the `github` of another (or PyGithub's) never meet. Absolute imports in the
+project's code (`from github.pages import walk`), the ones inside functions included, are sent
+there by the `__import__` that its modules are executed with. `importlib.import_module("github")`
+called by a project's code is beyond that; `importlib.import_module(".pages", __package__)` works.
+"""
+
+import builtins
+import hashlib
+import importlib
+import importlib.util
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_PREFIX = "loadsmith_project_"
+_lock = threading.RLock()
+
+
+class _ProjectLoader(SourceFileLoader):
+    """Executes a module of a project with the project's own `__import__`."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        root = module.__name__.partition(".")[0]
+        module.__dict__["__builtins__"] = sys.modules[root].__dict__["project_builtins"]
+        super().exec_module(module)
+
+
+class _ProjectFinder(MetaPathFinder):
+    """Finds the modules below a project's private package."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if path is None or not fullname.startswith(_PREFIX):
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _ProjectLoader(fullname, spec.loader.path)
+        return spec
+
+
+def import_module(name: str, search_path: str | None) -> ModuleType:
+    """Import the module `name`, from the folder `search_path` or from Python's own path.
+
+    Raises:
+        ModuleNotFoundError: It, or something that it imports, is not there; `.name` is the name
+            as the project's code writes it.
+    """
+    if search_path is None:
+        return importlib.import_module(name)
+    root = _root_package(search_path)
+    try:
+        return importlib.import_module(f"{root}.{name}")
+    except ModuleNotFoundError as exc:
+        if exc.name and exc.name.startswith(f"{root}."):
+            natural = exc.name[len(root) + 1 :]
+            raise ModuleNotFoundError(f"No module named {natural!r}", name=natural) from exc
+        raise
+
+
+def natural_name(module_name: str) -> str:
+    """Return the name of a module as the project's own code writes it."""
+    if module_name.startswith(_PREFIX):
+        return module_name.partition(".")[2]
+    return module_name
+
+
+def iter_module_names(search_path: str, *, depth: int = 3) -> Iterator[str]:
+    """Yield the dotted names of the modules in a folder, for error messages."""
+    yield from _module_names(Path(search_path), "", depth)
+
+
+def _module_names(folder: Path, prefix: str, depth: int) -> Iterator[str]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        name = entry.stem if entry.suffix == ".py" else entry.name
+        if not name.isidentifier() or name.startswith("_"):
+            continue
+        if entry.suffix == ".py":
+            yield prefix + name
+        elif entry.is_dir() and depth > 1:
+            if (entry / "__init__.py").is_file():
+                yield prefix + name
+            yield from _module_names(entry, f"{prefix}{name}.", depth - 1)
+
+
+def _root_package(search_path: str) -> str:
+    """Return the private package of a project folder; make it where there is none yet."""
+    folder = str(Path(search_path).resolve())
+    root = _PREFIX + hashlib.sha256(folder.encode()).hexdigest()[:12]
+    with _lock:
+        if not any(isinstance(finder, _ProjectFinder) for finder in sys.meta_path):
+            sys.meta_path.insert(0, _ProjectFinder())
+        if root not in sys.modules:
+            package = ModuleType(root, f"The modules of {folder}.")
+            package.__path__ = [folder]
+            package.__package__ = root
+            package.__dict__["project_builtins"] = {
+                **vars(builtins),
+                "__import__": _make_import(root, folder),
+            }
+            sys.modules[root] = package
+    # A module that was written since the folder was last listed is found too.
+    importlib.invalidate_caches()
+    return root
+
+
+def _make_import(root: str, folder: str) -> Any:
+    def project_import(
+        name: str,
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        fromlist: Sequence[str] = (),
+        level: int = 0,
+    ) -> Any:
+        top = name.partition(".")[0]
+        if level == 0 and _is_of_project(root, folder, top):
+            module = builtins.__import__(f"{root}.{name}", globals, locals, fromlist, 0)
+            return module if fromlist else sys.modules[f"{root}.{top}"]
+        return builtins.__import__(name, globals, locals, fromlist, level)
+
+    return project_import
+
+
+def _is_of_project(root: str, folder: str, top: str) -> bool:
+    """Tell whether an absolute import of `top` means the project, as if it were first in the path.
+
+    As in Python, a folder without `__init__.py` gives way to a regular package of that name:
+    `import github` means PyGithub in a project that only has a folder called so.
+    """
+    if f"{root}.{top}" in sys.modules and sys.modules[f"{root}.{top}"].__file__:
+        return True
+    spec = PathFinder.find_spec(f"{root}.{top}", [folder])
+    if spec is None:
+        return False
+    if spec.origin is not None and spec.loader is not None:
+        return True
+    elsewhere = sys.modules.get(top)
+    if elsewhere is not None:
+        return getattr(elsewhere, "__file__", None) is None
+    found = importlib.util.find_spec(top)
+    return found is None or found.origin is None

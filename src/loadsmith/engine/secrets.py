@@ -1,0 +1,403 @@
+"""`.dlt/secrets.toml` in, environment variables for the length of a run out; and nothing shown."""
+
+import json
+import os
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote, urlsplit
+
+from loadsmith.errors import ConfigError, Problem, SecretNotFound
+
+# dlt's own top-level sections: what is in them is no source's.
+_DLT_SECTIONS = frozenset(
+    {
+        "sources", "destination", "destinations", "extract", "normalize", "load", "runtime",
+        "schema", "data_writer", "providers", "pipeline", "pipelines", "restore_from_destination",
+        "workspace", "transformation", "transformations", "dashboard",
+    }
+)  # fmt: skip
+_SECRET_NAME = re.compile(
+    r"(?i)(^|[_\-])(password|passwd|pwd|secret|token|api_?key|access_?key|private_?key|credentials?"
+    r"|authorization|auth|bearer|sas|pat|dsn|connection_string|client_secret|passphrase|slack_incoming_hook)"
+    r"([_\-]|$)|secret|password|token"
+)
+_HIDDEN = "***"
+# Shorter values are in every other word of a log; replacing them would tell where they are.
+_SHORTEST_SECRET = 4
+
+
+@dataclass
+class _Held:
+    """A variable that one or more running loads set, and how many they are."""
+
+    value: str
+    loads: int = 1
+
+
+@dataclass
+class _Overlay:
+    condition: threading.Condition = field(default_factory=threading.Condition)
+    held: dict[str, _Held] = field(default_factory=dict)
+    mine: threading.local = field(default_factory=threading.local)
+
+
+_overlay = _Overlay()
+
+
+def read_secrets(files: Sequence[str]) -> dict[str, Any]:
+    """Read secrets files, the one that wins last, as one tree; missing ones are fine.
+
+    Raises:
+        ConfigError: A file is not TOML or cannot be read; its contents are not in the message.
+    """
+    merged: dict[str, Any] = {}
+    for path in files:
+        _merge(merged, _read_toml(path))
+    return merged
+
+
+def secret_variables(files: Sequence[str]) -> dict[str, str]:
+    """Return what secrets files mean as environment variables, `SECTION__KEY=value`.
+
+    A section that is not one of dlt's own is there a second time under `SOURCES__`: with only
+    `[github] api_token` in the file, dlt finds it for a source named `github`.
+    """
+    tree = read_secrets(files)
+    variables = dict(_flat(tree, ()))
+    for section, value in tree.items():
+        if isinstance(value, Mapping) and section.lower() not in _DLT_SECTIONS:
+            for name, text in _flat({section: value}, ("sources",)):
+                variables.setdefault(name, text)
+    return variables
+
+
+@contextmanager
+def secrets_in_environment(
+    files: Sequence[str], *, variables: Mapping[str, str] | None = None
+) -> Iterator[Mapping[str, str]]:
+    """Set the secrets of a load in the environment, and take them out again afterwards.
+
+    Variables that are already set in the environment win. Loads in other threads that need the
+    same variable with the same value share it; one that needs another value waits until it is
+    free. Yields the secrets that the load sees, by variable, for a `Redactor`.
+
+    Args:
+        variables: More variables to set, which win over the files.
+    """
+    wanted = {**secret_variables(files), **(variables or {})}
+    taken, before = _take(wanted)
+    try:
+        yield {name: os.environ.get(name, value) for name, value in wanted.items()}
+    finally:
+        _give_back(taken, before)
+
+
+def _take(wanted: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Set variables; return those that are held and, by name, values set aside in this thread."""
+    own: dict[str, int] = _overlay.mine.__dict__.setdefault("names", {})
+    with _overlay.condition:
+        _overlay.condition.wait_for(
+            lambda: (
+                not any(
+                    name in _overlay.held and _overlay.held[name].value != value and name not in own
+                    for name, value in wanted.items()
+                )
+            )
+        )
+        taken: list[str] = []
+        before: dict[str, str] = {}
+        for name, value in wanted.items():
+            held = _overlay.held.get(name)
+            if held is None:
+                if name in os.environ:
+                    continue
+                _overlay.held[name] = _Held(value)
+                os.environ[name] = value
+            else:
+                if held.value != value:
+                    # A load inside a load of the same thread: waiting would be for ever.
+                    before[name] = held.value
+                    held.value = value
+                    os.environ[name] = value
+                held.loads += 1
+            own[name] = own.get(name, 0) + 1
+            taken.append(name)
+    return taken, before
+
+
+def _give_back(taken: Iterable[str], before: Mapping[str, str]) -> None:
+    own: dict[str, int] = _overlay.mine.__dict__.setdefault("names", {})
+    with _overlay.condition:
+        for name in taken:
+            own[name] -= 1
+            if not own[name]:
+                del own[name]
+            held = _overlay.held[name]
+            held.loads -= 1
+            if name in before:
+                held.value = os.environ[name] = before[name]
+            if not held.loads:
+                del _overlay.held[name]
+                os.environ.pop(name, None)
+        _overlay.condition.notify_all()
+
+
+def missing_secret(exc: BaseException, files: Sequence[str]) -> SecretNotFound | None:
+    """Return our error for a secret that was not found anywhere below `exc`, or None.
+
+    Knows dlt's own error and the `KeyError` of code that reads `os.environ["..."]`.
+    """
+    for found in _chain(exc):
+        name = _missing_variable(found)
+        if name is not None:
+            return SecretNotFound(_missing_message(name, files))
+    return None
+
+
+def _chain(exc: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
+        yield exc
+        exc = exc.__cause__ or exc.__context__
+
+
+def _missing_variable(exc: BaseException) -> str | None:
+    from dlt.common.configuration.exceptions import ConfigFieldMissingException, LookupTrace
+
+    if isinstance(exc, ConfigFieldMissingException):
+        traces = _lookups(exc.traces)
+        environment = [trace for trace in traces if trace.provider == "Environment Variables"]
+        return _best_variable(environment) or (exc.fields[0].upper() if exc.fields else None)
+    if isinstance(exc, KeyError) and not isinstance(exc, LookupTrace) and _is_of_environ(exc):
+        return str(exc.args[0])
+    return None
+
+
+def _lookups(traces: Any) -> list[Any]:
+    from dlt.common.configuration.exceptions import flatten_traces
+
+    return [trace for nested in traces.values() for trace in flatten_traces(nested)]
+
+
+def _best_variable(traces: Sequence[Any]) -> str | None:
+    """Return the variable to name of all that dlt looked for.
+
+    Of a source `github` in `source.py` dlt looks for `SOURCES__SOURCE__GITHUB__API_TOKEN`, ...,
+    `SOURCES__GITHUB__API_TOKEN`, ...; `GITHUB__API_TOKEN` is the short name that works here.
+    """
+    keys = [str(trace.key) for trace in traces]
+    if not keys:
+        return None
+    field_name = min(keys, key=len)
+    source = [key for key in keys if key.startswith("SOURCES__") and key.count("__") > 1]
+    if source:
+        longest = max(source, key=lambda key: key.count("__"))
+        parts = longest.split("__")
+        return "__".join(parts[2:]) if len(parts) > 3 else "__".join(parts[1:])
+    own = [key for key in keys if "__" in key]
+    return max(own, key=lambda key: key.count("__")) if own else field_name
+
+
+def _is_of_environ(exc: KeyError) -> bool:
+    """Tell whether a KeyError was raised by `os.environ[...]`."""
+    traceback = exc.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None or len(exc.args) != 1 or not isinstance(exc.args[0], str):
+        return False
+    frame = traceback.tb_frame
+    return frame.f_globals.get("__name__") == "os" and frame.f_code.co_name == "__getitem__"
+
+
+def _missing_message(variable: str, files: Sequence[str]) -> str:
+    *sections, key = variable.split("__")
+    lines = f'{key.lower()} = "..."'
+    if sections:
+        lines = f"[{'.'.join(sections).lower()}]\n{lines}"
+    if not files:
+        return f"Environment variable {variable!r} not found. Set it in the environment of the run."
+    present = [path for path in files if Path(path).is_file()]
+    looked = ", ".join(
+        f"{path} (which does not have it)" if path in present else f"{path} (which does not exist)"
+        for path in files
+    )
+    target = present[-1] if present else files[0]
+    return (
+        f"Environment variable {variable!r} not found. Looked at: the environment, {looked}."
+        f" Set it, or put into {target}:\n{lines}"
+    )
+
+
+class Redactor:
+    """Replaces the secrets of a load by `***` in text that leaves it.
+
+    Values with fewer than four characters, numbers and booleans stay.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._lock = threading.Lock()
+        self._values: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+        self.add(*secrets)
+
+    def add(self, *secrets: str) -> None:
+        """Take more values to hide, in all forms that text may show them in."""
+        with self._lock:
+            for secret in secrets:
+                self._values.update(_forms(secret))
+            ordered = sorted(self._values, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def add_variables(self, variables: Mapping[str, str]) -> None:
+        """Take secrets files' values, as `secrets_in_environment` yields them.
+
+        The whole file is secret, but for what plainly is none: numbers, booleans, and the
+        words of a connection other than its password.
+        """
+        for name, value in variables.items():
+            self.add_setting(name.rpartition("__")[2], value, secret=not _is_plain(name, value))
+
+    def add_params(self, params: Mapping[str, Any]) -> None:
+        """Take what is secret of a source's or destination's parameters, by name and by shape."""
+        for name, value in params.items():
+            self.add_setting(name, value)
+
+    def add_setting(self, name: str, value: Any, *, secret: bool = False) -> None:
+        """Take one setting; `secret` says that it is one whatever its name."""
+        secret = secret or bool(_SECRET_NAME.search(name))
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                # A mapping of credentials also holds hosts and databases, which are no secrets.
+                self.add_setting(str(key), item, secret=secret and name.lower() != "credentials")
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                self.add_setting(name, item, secret=secret)
+        elif isinstance(value, str):
+            passwords = list(_passwords(value))
+            self.add(*passwords)
+            if (secret and not (passwords or _is_location(value))) or (secret and passwords):
+                self.add(value)
+
+    def redact(self, text: str) -> str:
+        """Return the text without the secrets."""
+        pattern = self._pattern
+        return pattern.sub(_HIDDEN, text) if pattern else text
+
+    def redact_value(self, value: Any) -> Any:
+        """Return plain data (mappings, lists, text) without the secrets."""
+        if isinstance(value, str):
+            return self.redact(value)
+        if isinstance(value, Mapping):
+            return {self.redact_value(key): self.redact_value(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(self.redact_value(item) for item in value)
+        return value
+
+
+def _forms(secret: str) -> set[str]:
+    """Return the forms in which a value can turn up: as it is, in a URL, escaped, line by line."""
+    candidates = {secret, secret.strip(), unquote(secret)}
+    candidates |= {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    candidates |= {
+        repr(secret)[1:-1],
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+    }
+    if "\n" in secret:
+        # A private key is shown line by line in tracebacks and tables.
+        candidates |= {line.strip() for line in secret.splitlines() if len(line.strip()) >= 16}
+    return {candidate for candidate in candidates if len(candidate) >= _SHORTEST_SECRET}
+
+
+def _passwords(text: str) -> Iterator[str]:
+    """Yield the passwords in a connection string or URL, the ones in its query included."""
+    if "://" not in text:
+        return
+    try:
+        parts = urlsplit(text)
+        password = parts.password
+    except ValueError:
+        return
+    if password:
+        yield password
+        yield unquote(password)
+    for pair in parts.query.split("&"):
+        name, _, value = pair.partition("=")
+        if value and _SECRET_NAME.search(name):
+            yield value
+            yield unquote(value)
+
+
+def _is_location(text: str) -> bool:
+    """Tell whether a credential is a file's path or an address without a password."""
+    return text.startswith(("/", "./", "../", ":")) or bool(
+        "://" in text or re.fullmatch(r"[\w./\\-]+\.(duckdb|db|sqlite3?|json)", text)
+    )
+
+
+def _is_plain(name: str, value: str) -> bool:
+    key = name.rpartition("__")[2]
+    return bool(
+        re.fullmatch(r"(?i)(true|false|none|null|-?\d{1,6}(\.\d+)?)", value)
+        or (_is_location(value) and not _SECRET_NAME.search(key))
+        or key.lower() in ("host", "port", "database", "username", "user", "drivername", "bucket_url",
+                           "region_name", "region", "warehouse", "role", "location", "log_level")
+    )  # fmt: skip
+
+
+def _read_toml(path: str) -> dict[str, Any]:
+    import tomlkit
+    from tomlkit.exceptions import ParseError, TOMLKitError
+
+    try:
+        text = Path(path).read_text("utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as exc:
+        problem = Problem(path, 0, 0, f"this file cannot be read ({type(exc).__name__}).")
+        raise ConfigError([problem]) from None
+    try:
+        return dict(tomlkit.parse(text).unwrap())
+    except ParseError as exc:
+        # The parser's text quotes the line, which may hold the secret.
+        problem = Problem(path, exc.line, exc.col + 1, "this is not TOML. Put text into quotes.")
+        raise ConfigError([problem]) from None
+    except TOMLKitError as exc:
+        problem = Problem(path, 0, 0, f"this is not TOML ({type(exc).__name__}).")
+        raise ConfigError([problem]) from None
+
+
+def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _flat(tree: Mapping[str, Any], sections: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for key, value in tree.items():
+        path = (*sections, str(key))
+        if isinstance(value, Mapping):
+            yield from _flat(value, path)
+        else:
+            yield "__".join(path).upper(), _as_text(value)
+
+
+def _as_text(value: Any) -> str:
+    """Return a TOML value as dlt reads it from an environment variable."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, Mapping)):
+        return json.dumps(value, default=str)
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat())
+    return str(value)

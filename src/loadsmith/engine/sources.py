@@ -1,0 +1,259 @@
+"""A source reference and its arguments in, a live dlt source out."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
+from typing import Any
+
+from dlt.extract import DltResource, DltSource
+from dlt.extract.reference import SourceFactory
+from dlt.extract.reference import SourceReference as DltSourceReference
+
+from loadsmith.engine._sources_import import import_module, iter_module_names, natural_name
+from loadsmith.errors import ResolveError, did_you_mean
+from loadsmith.model import SourceReference
+
+# dlt's own sources; the functions in their modules are found too (`filesystem.readers`).
+OWN_SOURCES = ("filesystem", "rest_api", "sql_database")
+
+
+def make_source(source: SourceReference | Callable[[], Any] | Any) -> DltSource:
+    """Make the live dlt source that a definition means; needs its secrets in the environment.
+
+    Accepts a reference, a function without arguments, and whatever dlt accepts as a source: a
+    live source, a `@dlt.source` function that was not called, a resource, a list of resources.
+
+    Raises:
+        ResolveError: There is no such module or function, the module has none or several
+            sources, an argument is unknown, or what the function returned is no source.
+    """
+    if isinstance(source, SourceReference):
+        factory, name = find_source(source)
+        _check_arguments(factory, source)
+        return _as_source(_call(factory, _with_defaults(source)), name, source.module)
+    return _as_source(source, None, None)
+
+
+def find_source(reference: SourceReference) -> tuple[Any, str]:
+    """Return the function that a reference means, and its name; the module is imported.
+
+    Raises:
+        ResolveError: It is not there, or it is not clear which of several is meant.
+    """
+    for search_path in dict.fromkeys((reference.search_path, None)):
+        if search_path is None and reference.module.partition(".")[0] in OWN_SOURCES:
+            return _own_source(reference.module)
+        module, attribute = _import_longest(reference, search_path)
+        if module is not None:
+            return _pick(module, attribute, reference)
+    known = [
+        *OWN_SOURCES,
+        *(iter_module_names(reference.search_path) if reference.search_path else ()),
+    ]
+    where = f" in {reference.search_path!r}" if reference.search_path else ""
+    raise ResolveError(
+        f"source {reference.module!r}: there is no such module{where}."
+        f"{did_you_mean(reference.module, known)}"
+    )
+
+
+def fast_sql_backend(connection_string: str) -> str:
+    """Return the fastest backend of dlt's `sql_database` whose types equal those of its default.
+
+    connectorx is not it where decimals are read: it hands them over as floating-point numbers.
+    """
+    del connection_string
+    return "pyarrow"
+
+
+def _own_source(module: str) -> tuple[Any, str]:
+    from dlt.extract.exceptions import UnknownSourceReference
+
+    try:
+        return DltSourceReference.find(module), module.rpartition(".")[2]
+    except UnknownSourceReference as exc:
+        top = module.partition(".")[0]
+        missing = next(
+            (trace.exc for trace in exc.traces if isinstance(trace.exc, ImportError)), None
+        )
+        if missing is not None and not isinstance(missing, ModuleNotFoundError):
+            raise ResolveError(f"source {module!r}: {missing}") from exc
+        own = import_module(f"dlt.sources.{top}", None)
+        known = [f"{top}.{name}" for name in _candidates(own)]
+        raise ResolveError(
+            f"source {module!r}: dlt has no such source.{did_you_mean(module, [top, *known])}"
+        ) from exc
+
+
+def _import_longest(
+    reference: SourceReference, search_path: str | None
+) -> tuple[ModuleType | None, str | None]:
+    """Import the module, or the module but for the last part, which is then an attribute."""
+    parts = reference.module.split(".")
+    if not all(part.isidentifier() for part in parts):
+        raise ResolveError(
+            f"source {reference.module!r}: this is no dotted path of a module."
+            " Write `package.module` or `package.module.function`."
+        )
+    for length in range(len(parts), max(len(parts) - 2, 0), -1):
+        name = ".".join(parts[:length])
+        try:
+            module = import_module(name, search_path)
+        except ModuleNotFoundError as exc:
+            if exc.name and (name == exc.name or name.startswith(f"{exc.name}.")):
+                continue
+            raise ResolveError(
+                f"source {reference.module!r}: its module imports {exc.name!r}, which is not"
+                " installed. Install it in the environment of the run."
+            ) from exc
+        except SyntaxError as exc:
+            raise ResolveError(
+                f"{exc.filename}:{exc.lineno}:{exc.offset}: this is not Python: {exc.msg}."
+                f" Source {reference.module!r} needs it."
+            ) from exc
+        return module, parts[-1] if length < len(parts) else None
+    return None, None
+
+
+def _pick(module: ModuleType, attribute: str | None, reference: SourceReference) -> tuple[Any, str]:
+    candidates = _candidates(module)
+    place = natural_name(module.__name__)
+    if attribute is not None:
+        if not hasattr(module, attribute):
+            below = [name[len(place) + 1 :] for name in _below(place, reference)]
+            known = [*(candidates or _public_callables(module)), *below]
+            raise ResolveError(
+                f"source {reference.module!r}: module {place!r} has no {attribute!r}."
+                f"{did_you_mean(attribute, known)}"
+            )
+        return getattr(module, attribute), attribute
+    sources = {name: found for name, found in candidates.items() if _is_source_function(found)}
+    if len(sources) == 1:
+        name, found = next(iter(sources.items()))
+        return found, name
+    listed = ", ".join(f"{place}.{name}" for name in sources or candidates)
+    if sources:
+        raise ResolveError(
+            f"source {reference.module!r}: the module has {len(sources)} sources."
+            f" Name one of them: {listed}."
+        )
+    below = _below(place, reference)
+    hint = (
+        f" Name one of its resources: {listed}."
+        if listed
+        else f" Name one of its modules: {', '.join(below)}."
+        if below
+        else " Decorate one of its functions with `@dlt.source`."
+    )
+    raise ResolveError(
+        f"source {reference.module!r}: the module has no function with `@dlt.source`.{hint}"
+    )
+
+
+def _below(place: str, reference: SourceReference) -> list[str]:
+    if reference.search_path is None:
+        return []
+    names = iter_module_names(reference.search_path)
+    return [name for name in names if name.startswith(f"{place}.")]
+
+
+def _candidates(module: ModuleType) -> dict[str, Any]:
+    """Return the sources and resources of a module; imported ones only where it defines none."""
+    found = {
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (_is_source_function(value) or isinstance(value, (DltSource, DltResource)))
+    }
+    own = {
+        name: value
+        for name, value in found.items()
+        if getattr(value, "__module__", None) == module.__name__
+        or isinstance(value, (DltSource, DltResource))
+    }
+    return own or found
+
+
+def _public_callables(module: ModuleType) -> list[str]:
+    return [
+        name
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and not name.startswith("_")
+    ]
+
+
+def _is_source_function(value: Any) -> bool:
+    return isinstance(value, SourceFactory) or isinstance(
+        getattr(value, "_factory", None), SourceFactory
+    )
+
+
+def _check_arguments(factory: Any, reference: SourceReference) -> None:
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for name in reference.params:
+        if name not in parameters:
+            raise ResolveError(
+                f"source {reference.module!r}: it takes no argument {name!r}."
+                + (did_you_mean(name, parameters) or " It takes none at all.")
+            )
+
+
+def _with_defaults(reference: SourceReference) -> Mapping[str, Any]:
+    """Return the arguments, a fast backend among them where nobody chose one."""
+    if not reference.module.startswith("sql_database") or "backend" in reference.params:
+        return reference.params
+    import dlt
+
+    if dlt.config.get("sources.sql_database.backend") is not None:
+        return reference.params
+    return {
+        **reference.params,
+        "backend": fast_sql_backend(str(reference.params.get("credentials"))),
+    }
+
+
+def _call(factory: Any, params: Mapping[str, Any]) -> Any:
+    if isinstance(factory, DltSource) or not callable(factory):
+        return factory
+    if isinstance(factory, DltResource) and not params:
+        return factory
+    return factory(**params)
+
+
+def _as_source(value: Any, name: str | None, place: str | None) -> DltSource:
+    what = f"source {place!r}" if place else "the source of this load"
+    if inspect.iscoroutine(value):
+        value.close()
+        raise ResolveError(f"{what}: it is an async function. Make its resources async instead.")
+    if isinstance(value, DltSource):
+        return value
+    if isinstance(value, DltResource):
+        value = [value]
+    if _is_source_function(value) or inspect.isfunction(value) or inspect.ismethod(value):
+        return _as_source(value(), name or value.__name__, place)
+    if inspect.isgenerator(value):
+        value = list(value)
+    if isinstance(value, (list, tuple)) and value:
+        if all(isinstance(item, DltResource) for item in value):
+            return _gather(value, name)
+        if len(value) == 1 and isinstance(value[0], DltSource):
+            return value[0]
+    if callable(value):
+        return _as_source(value(), name, place)
+    raise ResolveError(
+        f"{what}: a {type(value).__name__} is no dlt source."
+        " Return what a function with `@dlt.source` returns, or a list of resources."
+    )
+
+
+def _gather(resources: Iterable[DltResource], name: str | None) -> DltSource:
+    from dlt.common.schema import Schema
+
+    gathered = list(resources)
+    source_name = name or gathered[0].source_name or gathered[0].name
+    return DltSource(Schema(source_name), gathered[0].section, gathered)
