@@ -26,9 +26,9 @@ def countryinfo() -> Any:
 )
 def countries() -> Iterator[list[dict[str, Any]]]:
     """All countries: names, borders, languages, time zones and outlines."""
-    # The package has one country in two files.
-    by_name = {country["name"]: country for country in map(_read_country, _country_files())}
-    yield list(by_name.values())
+    records = [_read_country(path) for path in _country_files()]
+    # The package has one country in two files, and in older releases files without a name.
+    yield list({record["name"]: record for record in records if record.get("name")}.values())
 
 
 def _read_country(path: Path) -> dict[str, Any]:
