@@ -1,0 +1,47 @@
+"""The one place for private or version-dependent names of Dagster; each was read in 1.13.27."""
+
+import warnings
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+from dagster._utils.schedules import is_valid_cron_schedule
+
+
+def is_cron(text: str) -> bool:
+    """Tell whether Dagster takes `text` as a cron schedule."""
+    return is_valid_cron_schedule(text)
+
+
+def build_freshness_checks(
+    keys: Sequence[dg.AssetKey], seconds: float
+) -> list[dg.AssetChecksDefinition]:
+    """Build checks that fail when a key was not updated for so many seconds.
+
+    Dagster names freshness policies as their successor; those are no asset checks and show in
+    another place, so the promise of a real check is kept with this function.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return list(
+            dg.build_last_update_freshness_checks(
+                assets=list(keys), lower_bound_delta=timedelta(seconds=seconds)
+            )
+        )
+
+
+def build_freshness_sensor(
+    checks: Sequence[dg.AssetChecksDefinition], name: str
+) -> dg.SensorDefinition:
+    """Build the sensor that evaluates freshness checks when they are due."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return dg.build_sensor_for_freshness_checks(freshness_checks=checks, name=name)
+
+
+def op_config_of(context: Any) -> dict[str, Any]:
+    """Return the run configuration of the op of a context; empty where it takes none."""
+    op_context = getattr(context, "op_execution_context", context)
+    config = op_context.op_config
+    return dict(config) if isinstance(config, dict) else {}

@@ -1,0 +1,298 @@
+"""LoadDefinition in, AssetsDefinition out; a large load becomes several ops."""
+
+import glob
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from loadsmith.assets.checks import build_check_specs, build_freshness
+from loadsmith.assets.metadata import RESOURCE_KEY
+from loadsmith.assets.partitions import build_backfill_policy, build_partitions_def
+from loadsmith.assets.run_config import DltRunConfig
+from loadsmith.assets.runner import run_load_in_context
+from loadsmith.assets.specs import DepsFor, KeyFor, build_specs
+from loadsmith.assets.translator import DagsterDltTranslator
+from loadsmith.engine.inspect import inspect_load
+from loadsmith.errors import ConfigError, ResolveError
+from loadsmith.model import LoadDefinition, LoadSnapshot, OpSettings, ResourceSelection
+
+VariablesFor: TypeAlias = Callable[[dg.AssetExecutionContext], Mapping[str, Any]]
+
+# Dagster's own time grows with the square of the outputs of one op: 1.6 s for 50, 2.6 s for 200,
+# 12 s for 800.
+OUTPUTS_PER_OP = 100
+
+
+def build_assets(
+    definition: LoadDefinition,
+    *,
+    snapshot: LoadSnapshot | None = None,
+    translator: DagsterDltTranslator | None = None,
+    key_for: KeyFor | None = None,
+    deps_for: DepsFor | None = None,
+    variables_for: VariablesFor | None = None,
+    specs: Sequence[dg.AssetSpec] | None = None,
+    **multi_asset_options: Any,
+) -> dg.AssetsDefinition:
+    """Build the assets of a load as one op that can be subset.
+
+    Args:
+        definition: The load.
+        snapshot: What is known of it; inspected where None.
+        translator: Says how a resource becomes an asset.
+        key_for: Gives the key of a resource's asset (its root table's, where that is known).
+        deps_for: Gives the upstream keys of a resource.
+        variables_for: Gives the values of `{{variables}}` for a run, beside those of the context.
+        specs: Specs that `build_specs` gave, where the caller has them.
+        multi_asset_options: All that Dagster's `multi_asset` takes.
+
+    Raises:
+        ResolveError: No resource matches the definition.
+        ConfigError: A setting is wrong.
+        TranslationError: The translator gave something unusable.
+    """
+    if specs is None:
+        snapshot = snapshot or inspect_load(definition)
+        specs = build_specs(
+            snapshot,
+            translator or DagsterDltTranslator(),
+            definition,
+            key_for=key_for,
+            deps_for=deps_for,
+        )
+    options = multi_asset_options_of(definition, specs, multi_asset_options)
+
+    @dg.multi_asset(**options)
+    def load(context: dg.AssetExecutionContext, config: DltRunConfig) -> Iterable[Any]:
+        variables = variables_for(context) if variables_for else {}
+        yield from run_load_in_context(
+            context, definition, config_is_ours=True, variables=variables
+        )
+
+    return load
+
+
+def build_load_definitions(
+    definitions: Sequence[LoadDefinition],
+    *,
+    snapshots: Mapping[str, LoadSnapshot] | None = None,
+    translator: DagsterDltTranslator | None = None,
+    key_for: KeyFor | None = None,
+    deps_for: DepsFor | None = None,
+    variables_for: VariablesFor | None = None,
+    with_upstreams: bool = True,
+    outputs_per_op: int = OUTPUTS_PER_OP,
+    **multi_asset_options: Any,
+) -> dg.Definitions:
+    """Build the assets, checks and sensors of loads; a large load becomes several ops.
+
+    Args:
+        definitions: The loads. Names need not be valid or unique: op names are made so.
+        snapshots: What is known of them, by the name of the load; inspected where absent.
+        translator: Says how a resource becomes an asset.
+        key_for: Gives the key of a resource's asset.
+        deps_for: Gives the upstream keys of a resource.
+        variables_for: Gives the values of `{{variables}}` for a run.
+        with_upstreams: Whether upstream assets that no load builds are defined as external ones.
+        outputs_per_op: Assets of one op at most, unless one resource alone has more.
+        multi_asset_options: All that Dagster's `multi_asset` takes, for every op.
+
+    Raises:
+        ResolveError: No resource matches a definition.
+        ConfigError: A setting is wrong.
+        TranslationError: The translator gave something unusable.
+    """
+    assets: list[dg.AssetsDefinition] = []
+    checks: list[dg.AssetChecksDefinition] = []
+    sensors: list[dg.SensorDefinition] = []
+    all_specs: list[dg.AssetSpec] = []
+    for definition in with_unique_names(definitions):
+        original = definition.name
+        snapshot = (snapshots or {}).get(original) or inspect_load(definition)
+        specs = build_specs(
+            snapshot,
+            translator or DagsterDltTranslator(),
+            definition,
+            key_for=key_for,
+            deps_for=deps_for,
+        )
+        all_specs.extend(specs)
+        for part, part_specs in split_load(definition, specs, snapshot, outputs_per_op):
+            assets.append(
+                build_assets(
+                    part, specs=part_specs, variables_for=variables_for, **multi_asset_options
+                )
+            )
+        load_checks, load_sensors = build_freshness(definition, specs)
+        checks.extend(load_checks)
+        sensors.extend(load_sensors)
+    upstreams = build_upstream_specs(all_specs) if with_upstreams else []
+    return dg.Definitions(assets=[*assets, *upstreams], asset_checks=checks, sensors=sensors)
+
+
+def multi_asset_options_of(
+    definition: LoadDefinition, specs: Sequence[dg.AssetSpec], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments of `multi_asset` for a load: what is given wins over the definition.
+
+    Every option that is not about the specs passes through untouched, so that an option that
+    Dagster gets tomorrow works without a change here.
+
+    Raises:
+        ResolveError: There are no specs.
+        ConfigError: An option is given that the load itself decides.
+    """
+    if not specs:
+        raise ResolveError(
+            f"{definition.place or definition.name}: the load has no resource. Check the names in "
+            "'resources' against those of the source."
+        )
+    options = dict(given)
+    for taken in ("specs", "outs"):
+        if options.get(taken) is not None:
+            raise ConfigError(
+                f"{definition.place or definition.name}: '{taken}' comes from the load. Change the "
+                "specs with a translator, or with map_asset_specs afterwards."
+            )
+        options.pop(taken, None)
+    specs = _with_group_and_deps(specs, options.pop("group_name", None), options.pop("deps", None))
+    if options.get("partitions_def") is None and definition.partitions is not None:
+        options["partitions_def"] = build_partitions_def(
+            definition.partitions, where=definition.place or f"load '{definition.name}'"
+        )
+    if options.get("backfill_policy") is None:
+        options["backfill_policy"] = build_backfill_policy(
+            options.get("partitions_def"), definition.op.max_partitions_per_run
+        )
+    if options.get("retry_policy") is None:
+        options["retry_policy"] = build_retry_policy(definition.op)
+    options["name"] = options.get("name") or op_name(definition.name)
+    options["op_tags"] = {**definition.op.op_tags, **(options.get("op_tags") or {})}
+    options["pool"] = options.get("pool") or definition.op.pool
+    options["can_subset"] = options.get("can_subset", True)
+    own_checks = build_check_specs(definition, specs)
+    options["check_specs"] = [*own_checks, *(options.get("check_specs") or ())]
+    options["specs"] = specs
+    return options
+
+
+def split_load(
+    definition: LoadDefinition,
+    specs: Sequence[dg.AssetSpec],
+    snapshot: LoadSnapshot,
+    outputs_per_op: int = OUTPUTS_PER_OP,
+) -> list[tuple[LoadDefinition, list[dg.AssetSpec]]]:
+    """Split a load into parts of at most so many assets, whole resources each.
+
+    A transformer stays with the resource that feeds it, which would be extracted twice otherwise.
+    """
+    if len(specs) <= outputs_per_op:
+        return [(definition, list(specs))]
+    upstream = {resource.name: resource.upstream for resource in snapshot.resources}
+    families: dict[str, list[dg.AssetSpec]] = {}
+    for spec in specs:
+        root, seen = str(spec.metadata[RESOURCE_KEY]), set[str]()
+        while (parent := upstream.get(root)) is not None and root not in seen:
+            seen.add(root)
+            root = parent
+        families.setdefault(root, []).append(spec)
+    parts: list[list[dg.AssetSpec]] = []
+    for family in families.values():
+        if not parts or len(parts[-1]) + len(family) > outputs_per_op:
+            parts.append([])
+        parts[-1].extend(family)
+    if len(parts) == 1:
+        return [(definition, parts[0])]
+    return [
+        (
+            replace(
+                definition,
+                name=f"{definition.name}_{number}",
+                resources=ResourceSelection(
+                    include=tuple(
+                        glob.escape(name)
+                        for name in dict.fromkeys(str(spec.metadata[RESOURCE_KEY]) for spec in part)
+                    )
+                ),
+                owns_pipeline_name=False,
+            ),
+            part,
+        )
+        for number, part in enumerate(parts, start=1)
+    ]
+
+
+def with_unique_names(definitions: Iterable[LoadDefinition]) -> list[LoadDefinition]:
+    """Return the definitions with names that are valid as op names, and unique."""
+    taken: set[str] = set()
+    found = []
+    for definition in definitions:
+        base = name = op_name(definition.name)
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{base}_{number}"
+        taken.add(name)
+        found.append(definition if name == definition.name else replace(definition, name=name))
+    return found
+
+
+def op_name(name: str) -> str:
+    """Return a name that Dagster takes for an op: letters, digits and `_`."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name) or "load"
+
+
+def build_upstream_specs(specs: Iterable[dg.AssetSpec]) -> list[dg.AssetSpec]:
+    """Build external assets for what the specs depend on and do not hold, in the same groups."""
+    specs = list(specs)
+    own = {spec.key for spec in specs}
+    groups: dict[dg.AssetKey, str | None] = {}
+    for spec in specs:
+        for dep in spec.deps:
+            if dep.asset_key not in own:
+                groups.setdefault(dep.asset_key, spec.group_name)
+    return [dg.AssetSpec(key, group_name=group) for key, group in groups.items()]
+
+
+def build_retry_policy(op: OpSettings) -> dg.RetryPolicy | None:
+    """Build Dagster's retry policy, or None where a load is not tried again.
+
+    Raises:
+        ConfigError: The backoff or the jitter is not one.
+    """
+    if op.max_retries <= 0:
+        return None
+    return dg.RetryPolicy(
+        max_retries=op.max_retries,
+        delay=op.retry_delay_seconds,
+        backoff=_member(dg.Backoff, op.retry_backoff, "retry_backoff"),
+        jitter=_member(dg.Jitter, op.retry_jitter, "retry_jitter"),
+    )
+
+
+def _member(kind: Any, name: str | None, where: str) -> Any:
+    if name is None:
+        return None
+    if name.upper() not in kind.__members__:
+        known = ", ".join(member.lower() for member in kind.__members__)
+        raise ConfigError(f"{where}: '{name}' is not one of {known}. Take one of these.")
+    return kind[name.upper()]
+
+
+def _with_group_and_deps(
+    specs: Sequence[dg.AssetSpec], group_name: str | None, deps: Iterable[Any] | None
+) -> list[dg.AssetSpec]:
+    """Give the specs a group where they have none, and more upstream assets."""
+    found = list(specs)
+    if group_name:
+        found = [
+            spec if spec.group_name else spec.replace_attributes(group_name=group_name)
+            for spec in found
+        ]
+    if deps:
+        more = list(deps)
+        found = [spec.replace_attributes(deps=[*spec.deps, *more]) for spec in found]
+    return found

@@ -1,0 +1,219 @@
+"""Settings in, asset checks out: their specs before a run, their results after it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from loadsmith.assets._dagster import build_freshness_checks, build_freshness_sensor
+from loadsmith.assets.automation import check_seconds
+from loadsmith.assets.metadata import RESOURCE_KEY, ResultIndex, schema_changes_markdown
+from loadsmith.errors import ConfigError, ContractViolation, did_you_mean
+from loadsmith.model import LoadDefinition, TableResult
+
+# Settings that each check takes, with what they are when nothing is said.
+_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "primary_key": {"severity": "ERROR"},
+    "row_count": {"severity": "ERROR", "min": 1, "max": None},
+    "schema_change": {"severity": "WARN"},
+    "schema_contract": {"severity": "ERROR"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyProblems:
+    """What is wrong with the primary key of a table in the destination."""
+
+    columns: tuple[str, ...]
+    duplicates: int
+    nulls: int
+
+
+def build_check_specs(
+    definition: LoadDefinition, specs: Iterable[dg.AssetSpec]
+) -> list[dg.AssetCheckSpec]:
+    """Build the specs of the checks that the run of a load answers.
+
+    `schema_contract` is there without asking where the load's options set a contract.
+
+    Raises:
+        ConfigError: A check, or a setting of one, is not known.
+    """
+    found = []
+    for spec in specs:
+        resource = str(spec.metadata.get(RESOURCE_KEY, ""))
+        found.extend(
+            dg.AssetCheckSpec(name=name, asset=spec.key, description=_DESCRIPTIONS[name])
+            for name in _checks_of(definition, resource)
+        )
+    return found
+
+
+def settings_of(definition: LoadDefinition, resource: str, check: str) -> dict[str, Any]:
+    """Return the settings of a check of a resource, the defaults filled in.
+
+    Raises:
+        ConfigError: A setting is not known, or its value is of no use.
+    """
+    where = f"resource '{resource}', checks.{check}"
+    given = definition.attributes_of(resource).checks.get(check) or {}
+    known = _SETTINGS[check]
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"{where}: there is no setting '{name}'.{did_you_mean(name, known)}")
+    merged = {**known, **given}
+    merged["severity"] = str(merged["severity"]).upper()
+    if merged["severity"] not in ("WARN", "ERROR"):
+        raise ConfigError(f"{where}.severity: take 'warn' or 'error', not {merged['severity']!r}.")
+    for name in ("min", "max"):
+        value = merged.get(name)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise ConfigError(f"{where}.{name}: {value!r} is no number of rows. Write a whole one.")
+    return merged
+
+
+def build_freshness(
+    definition: LoadDefinition, specs: Iterable[dg.AssetSpec]
+) -> tuple[list[dg.AssetChecksDefinition], list[dg.SensorDefinition]]:
+    """Build the freshness checks of a load, and the sensor that evaluates them when they are due.
+
+    Raises:
+        ConfigError: A number of seconds is none.
+    """
+    by_seconds: dict[float, list[dg.AssetKey]] = {}
+    for spec in specs:
+        resource = str(spec.metadata.get(RESOURCE_KEY, ""))
+        seconds = definition.attributes_of(resource).freshness_lower_bound_delta_seconds
+        if seconds is None:
+            continue
+        where = f"resource '{resource}', freshness_lower_bound_delta_seconds"
+        by_seconds.setdefault(check_seconds(seconds, where=where), []).append(spec.key)
+    checks = [
+        check
+        for seconds, keys in by_seconds.items()
+        for check in build_freshness_checks(keys, seconds)
+    ]
+    if not checks:
+        return [], []
+    return checks, [build_freshness_sensor(checks, f"{definition.name}_freshness")]
+
+
+def schema_change_result(
+    key: dg.AssetKey, index: ResultIndex, tables: Sequence[TableResult], settings: Mapping[str, Any]
+) -> dg.AssetCheckResult:
+    """Fail when the run changed tables that the destination had before."""
+    changes = [
+        change
+        for table in tables
+        for change in index.changes_of.get(table.name, ())
+        if not any(other.kind == "new table" for other in index.changes_of[table.name])
+    ]
+    metadata = {"changes": dg.MetadataValue.md(schema_changes_markdown(changes))} if changes else {}
+    return _result("schema_change", key, not changes, settings, metadata)
+
+
+def contract_passed_result(key: dg.AssetKey, settings: Mapping[str, Any]) -> dg.AssetCheckResult:
+    """Say that a run kept its contract."""
+    return _result("schema_contract", key, True, settings, {})
+
+
+def contract_violation_result(
+    key: dg.AssetKey, error: ContractViolation, settings: Mapping[str, Any]
+) -> dg.AssetCheckResult:
+    """Say which table, column and value broke the contract."""
+    metadata = {
+        name: value
+        for name, value in (
+            ("table", error.table),
+            ("column", error.column),
+            ("value", error.value),
+        )
+        if value is not None
+    }
+    return _result("schema_contract", key, False, settings, metadata, description=str(error))
+
+
+def row_count_result(
+    key: dg.AssetKey, rows: int | None, settings: Mapping[str, Any]
+) -> dg.AssetCheckResult:
+    """Fail when the destination holds fewer or more rows than it may, or nobody could count."""
+    least, most = settings["min"], settings["max"]
+    metadata: dict[str, Any] = {
+        name: value
+        for name, value in (("rows", rows), ("min", least), ("max", most))
+        if value is not None
+    }
+    if rows is None:
+        return _result(
+            "row_count",
+            key,
+            False,
+            settings,
+            metadata,
+            description="The rows could not be counted.",
+        )
+    passed = (least is None or rows >= least) and (most is None or rows <= most)
+    return _result("row_count", key, passed, settings, metadata)
+
+
+def primary_key_result(
+    key: dg.AssetKey, problems: KeyProblems | None, settings: Mapping[str, Any]
+) -> dg.AssetCheckResult:
+    """Fail when the primary key is missing, or holds duplicates or nulls in the destination."""
+    if problems is None:
+        return _result(
+            "primary_key",
+            key,
+            False,
+            settings,
+            {},
+            description="The table has no primary key, or it could not be read.",
+        )
+    metadata = {
+        "columns": list(problems.columns),
+        "duplicates": problems.duplicates,
+        "nulls": problems.nulls,
+    }
+    passed = problems.duplicates == 0 and problems.nulls == 0
+    return _result("primary_key", key, passed, settings, metadata)
+
+
+def _result(
+    name: str,
+    key: dg.AssetKey,
+    passed: bool,
+    settings: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    description: str | None = None,
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key=key,
+        passed=passed,
+        severity=dg.AssetCheckSeverity[settings["severity"]],
+        metadata=dict(metadata),
+        description=description,
+    )
+
+
+def _checks_of(definition: LoadDefinition, resource: str) -> list[str]:
+    asked = dict(definition.attributes_of(resource).checks)
+    if "schema_contract" in definition.options.params:
+        asked.setdefault("schema_contract", {})
+    for name in asked:
+        if name not in _SETTINGS:
+            raise ConfigError(
+                f"resource '{resource}', checks: there is no check '{name}'."
+                f"{did_you_mean(name, _SETTINGS)}"
+            )
+        settings_of(definition, resource, name)
+    return list(asked)
+
+
+_DESCRIPTIONS = {
+    "primary_key": "The primary key has neither duplicates nor nulls in the destination.",
+    "row_count": "The destination holds as many rows as it should.",
+    "schema_change": "The run did not change the table.",
+    "schema_contract": "The source kept its schema contract.",
+}

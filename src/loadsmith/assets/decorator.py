@@ -1,0 +1,225 @@
+"""`@dlt_assets`: a dlt source and a pipeline in, Dagster assets out; and their specs alone."""
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import wraps
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from loadsmith.assets.build import multi_asset_options_of, op_name
+from loadsmith.assets.run_config import DltRunConfig
+from loadsmith.assets.runner import CurrentLoad, current_load
+from loadsmith.assets.specs import build_specs
+from loadsmith.assets.translator import DagsterDltTranslator
+from loadsmith.engine.inspect import inspect_load, inspect_source
+from loadsmith.model import AssetAttributes, LoadDefinition, LoadSnapshot
+
+# A live dlt object, or a function without arguments that makes one.
+DltSourceLike: TypeAlias = Any
+DltPipelineLike: TypeAlias = Any
+
+
+def dlt_assets(
+    *,
+    dlt_source: DltSourceLike,
+    dlt_pipeline: DltPipelineLike,
+    name: str | None = None,
+    group_name: str | None = None,
+    dagster_dlt_translator: DagsterDltTranslator | None = None,
+    partitions_def: "dg.PartitionsDefinition[Any] | None" = None,
+    backfill_policy: dg.BackfillPolicy | None = None,
+    op_tags: Mapping[str, Any] | None = None,
+    pool: str | None = None,
+    nested_tables: bool = False,
+    schema_file_path: str | None = None,
+    checks: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+    **multi_asset_options: Any,
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Make assets of the resources of a dlt source; the function runs them.
+
+    The function is called with a `DagsterDltResource` among its arguments and ends in
+    `yield from dlt.run(context=context)`. Unless it has a run configuration of its own, the
+    launchpad offers the fields of `DltRunConfig`.
+
+    Args:
+        dlt_source: A dlt source, or a function that makes one for each run.
+        dlt_pipeline: A dlt pipeline, or a function that makes one.
+        name: Name of the op; that of the function where None.
+        group_name: Group of the assets that the translator gives none.
+        dagster_dlt_translator: Says how a resource becomes an asset.
+        partitions_def: Partitions of all assets. Time windows reach the incrementals of the
+            source by themselves.
+        backfill_policy: One run for all partitions that are windows, one each for others.
+        op_tags: Tags of the op.
+        pool: Concurrency pool of the op.
+        nested_tables: Whether nested tables are assets of their own.
+        schema_file_path: An exported dlt schema: the nested tables that are known before a run.
+        checks: Checks to answer in the run: `primary_key`, `row_count`, `schema_change`,
+            `schema_contract`; by name, or with settings.
+        multi_asset_options: All else that Dagster's `multi_asset` takes.
+
+    Raises:
+        TranslationError: The translator gave something unusable.
+        ConfigError: A check or an option is wrong.
+    """
+    definition = live_definition(
+        dlt_source,
+        dlt_pipeline,
+        nested_tables=nested_tables,
+        schema_file_path=schema_file_path,
+        attributes=AssetAttributes(
+            checks=dict(checks) if isinstance(checks, Mapping) else {check: {} for check in checks}
+        ),
+    )
+    specs = _specs_of(definition, dlt_source, dlt_pipeline, dagster_dlt_translator)
+
+    def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
+        op = name or function.__name__
+        load = replace(definition, name=op_name(op))
+        given = {
+            "name": op,
+            "group_name": group_name,
+            "partitions_def": partitions_def,
+            "backfill_policy": backfill_policy,
+            "op_tags": op_tags,
+            "pool": pool,
+            **multi_asset_options,
+        }
+        ours = _takes_our_config(function)
+        if ours is None and given.get("config_schema") is None:
+            given["config_schema"] = DltRunConfig.to_fields_dict()
+            ours = True
+        options = multi_asset_options_of(load, specs, given)
+        current = CurrentLoad(
+            definition=load,
+            config_is_ours=bool(ours),
+            translator=dagster_dlt_translator,
+        )
+        return dg.multi_asset(**options)(_inside(current, function))
+
+    return decorate
+
+
+def build_dlt_asset_specs(
+    dlt_source: DltSourceLike,
+    dlt_pipeline: DltPipelineLike,
+    dagster_dlt_translator: DagsterDltTranslator | None = None,
+) -> Sequence[dg.AssetSpec]:
+    """Build the specs that `dlt_assets` makes, for a `multi_asset` of one's own.
+
+    That asset names source and pipeline again when it runs them:
+    `dlt.run(context=context, dlt_source=..., dlt_pipeline=...)`.
+
+    Raises:
+        TranslationError: The translator gave something unusable.
+    """
+    definition = live_definition(dlt_source, dlt_pipeline, nested_tables=False)
+    return _specs_of(definition, dlt_source, dlt_pipeline, dagster_dlt_translator)
+
+
+def live_definition(
+    dlt_source: DltSourceLike, dlt_pipeline: DltPipelineLike, **settings: Any
+) -> LoadDefinition:
+    """Return the definition of a load of live objects, or of functions that make them."""
+    return LoadDefinition(
+        **{
+            "name": op_name(getattr(dlt_pipeline, "pipeline_name", None) or "load"),
+            **settings,
+            "source": _maker(dlt_source),
+            "pipeline": _maker(dlt_pipeline),
+        }
+    )
+
+
+def is_live(value: Any) -> bool:
+    """Tell whether a value is a dlt source, resource or pipeline, and no function that makes one.
+
+    Asked by class, since a live pipeline and a live source can be called, too.
+    """
+    import dlt
+
+    return isinstance(value, (dlt.Pipeline, dlt.sources.DltSource, dlt.sources.DltResource))
+
+
+def _maker(value: Any) -> Callable[[], Any]:
+    return (lambda: value) if is_live(value) else value
+
+
+def _specs_of(
+    definition: LoadDefinition,
+    dlt_source: Any,
+    dlt_pipeline: Any,
+    translator: DagsterDltTranslator | None,
+) -> list[dg.AssetSpec]:
+    snapshot = inspect_load(definition)
+    source = dlt_source if is_live(dlt_source) else definition.source()  # type: ignore[operator]
+    if snapshot.origin not in ("source", "live"):
+        snapshot = _with_tables(inspect_source(source), snapshot)
+    pipeline = dlt_pipeline if is_live(dlt_pipeline) else None
+    return build_specs(
+        snapshot,
+        translator or DagsterDltTranslator(),
+        definition,
+        live=getattr(source, "resources", None),
+        pipeline=pipeline,
+    )
+
+
+def _with_tables(live: LoadSnapshot, known: LoadSnapshot) -> LoadSnapshot:
+    """Return what the live source says, with the tables that a schema file knows."""
+    return replace(
+        known,
+        source_name=live.source_name,
+        resources=tuple(
+            replace(
+                resource,
+                tables=found.tables
+                if (found := known.resource(resource.name))
+                else resource.tables,
+            )
+            for resource in live.resources
+        ),
+    )
+
+
+def _inside(current: CurrentLoad, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function, with its load known to `DagsterDltResource.run` while it runs.
+
+    A generator is entered anew at each step, and Dagster runs others in between, so that the load
+    is set for the length of each step.
+    """
+    if inspect.isgeneratorfunction(function):
+
+        @wraps(function)
+        def generate(*args: Any, **kwargs: Any) -> Any:
+            events = function(*args, **kwargs)
+            try:
+                while True:
+                    with current_load(current):
+                        try:
+                            event = next(events)
+                        except StopIteration as stop:
+                            return stop.value
+                    yield event
+            finally:
+                events.close()
+
+        return generate
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with current_load(current):
+            return function(*args, **kwargs)
+
+    return call
+
+
+def _takes_our_config(function: Callable[..., Any]) -> bool | None:
+    """Tell whether the `config` of a function is a `DltRunConfig`; None where it has none."""
+    if "config" not in inspect.signature(function).parameters:
+        return None
+    kind = typing.get_type_hints(function).get("config")
+    return isinstance(kind, type) and issubclass(kind, DltRunConfig)

@@ -1,0 +1,273 @@
+"""Snapshots and results in, metadata values out; pure, and in proportion to the tables."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time
+from typing import Any
+
+import dagster as dg
+
+from loadsmith.model import (
+    ColumnSnapshot,
+    CursorResult,
+    LoadResult,
+    SchemaChange,
+    TableResult,
+    TableSnapshot,
+)
+
+# Plain strings on purpose: they survive `key_prefix` and every other change of the assets, so a
+# run finds the resource of an asset by name and never by translating a second time.
+RESOURCE_KEY = "loadsmith/resource"
+TABLE_KEY = "loadsmith/table"
+LOAD_KEY = "loadsmith/load"
+
+
+class ResultIndex:
+    """A result by table and by resource, built once, so that no table looks through all others."""
+
+    def __init__(self, result: LoadResult) -> None:
+        self.result = result
+        self.tables: dict[str, TableResult] = {table.name: table for table in result.tables}
+        self.tables_of: dict[str, list[TableResult]] = _grouped(result.tables, "resource")
+        self.changes_of: dict[str, list[SchemaChange]] = _grouped(result.schema_changes, "table")
+        self.cursors_of: dict[str, list[CursorResult]] = _grouped(result.cursors, "resource")
+        self.jobs_of: dict[str, list[Any]] = defaultdict(list)
+        for job in result.jobs:
+            self.jobs_of[str(job.get("table_name"))].append(_plain(job))
+        self.base = _load_metadata(result)
+
+    def family_of(self, table: TableResult) -> list[TableResult]:
+        """Return a table and all that is nested in it."""
+        names, family = {table.name}, [table]
+        for other in self.tables_of[table.resource]:
+            if other.parent in names and other.name not in names:
+                names.add(other.name)
+                family.append(other)
+        return family
+
+
+def spec_metadata(
+    resource: str,
+    table: TableSnapshot | None,
+    *,
+    nested: Iterable[TableSnapshot] = (),
+    load: str | None = None,
+    dataset_name: str | None = None,
+    destination_name: str | None = None,
+) -> dict[str, Any]:
+    """Return what is known of a table before it is loaded.
+
+    Args:
+        resource: Name of the resource that the table comes from.
+        table: The table, or None where nobody has seen it yet.
+        nested: Tables without an asset of their own, whose columns are shown here.
+        load: Name of the load.
+        dataset_name: Dataset that it is loaded into, where known.
+        destination_name: Destination, where known.
+    """
+    found: dict[str, Any] = {RESOURCE_KEY: resource}
+    if load:
+        found[LOAD_KEY] = load
+    if destination_name:
+        found["destination_name"] = destination_name
+        found["dagster/storage_kind"] = destination_name
+    if dataset_name:
+        found["dataset_name"] = dataset_name
+    if table is None:
+        return found
+    found[TABLE_KEY] = table.name
+    found["dagster/table_name"] = f"{dataset_name}.{table.name}" if dataset_name else table.name
+    if table.columns:
+        found["dagster/column_schema"] = table_schema(table.columns)
+    for other in nested:
+        if other.columns:
+            found[other.name] = table_schema(other.columns)
+    return found
+
+
+def materialization_metadata(
+    index: ResultIndex,
+    resource: str,
+    tables: Sequence[TableResult],
+    *,
+    nested: Sequence[TableResult] = (),
+    partitions: str | None = None,
+    partition_count: int = 0,
+) -> dict[str, Any]:
+    """Return what a run did to an asset.
+
+    Args:
+        index: The result.
+        resource: Name of the resource of the asset.
+        tables: Tables that the asset stands for: one, or all root tables where a resource chooses a
+            table per row and has one asset.
+        nested: Tables without an asset of their own, whose columns are shown here.
+        partitions: The partitions of the run as text.
+        partition_count: How many those are. Rows of several partitions are marked as their total,
+            as Dagster shows the same metadata at each.
+    """
+    found = dict(index.base)
+    found["jobs"] = [job for table in tables for job in index.jobs_of.get(table.name, ())]
+    found.update(_rows(tables, partitions, partition_count))
+    if len(tables) == 1:
+        found.update(_place(tables[0]))
+    elif tables:
+        found["tables"] = [table.qualified_name or table.name for table in tables]
+        found.update({table.name: table_schema(table.columns) for table in tables})
+    for other in nested:
+        if other.columns:
+            found[other.name] = table_schema(other.columns)
+    if nested:
+        found["rows_loaded_nested"] = {
+            other.name: other.rows_loaded for other in nested if other.rows_loaded is not None
+        }
+    changes = [
+        change for table in (*tables, *nested) for change in index.changes_of.get(table.name, ())
+    ]
+    if changes:
+        found["schema_changes"] = dg.MetadataValue.md(schema_changes_markdown(changes))
+    for cursor in index.cursors_of.get(resource, ()):
+        found["cursor"] = _cursor(cursor)
+    return found
+
+
+def table_schema(columns: Iterable[ColumnSnapshot]) -> dg.TableSchema:
+    """Return columns as Dagster shows them: type, nullability, keys and description."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=_type_of(column),
+                description=column.description,
+                constraints=dg.TableColumnConstraints(
+                    nullable=column.nullable,
+                    unique=column.unique,
+                    other=[
+                        name
+                        for name, is_so in (
+                            ("primary_key", column.primary_key),
+                            ("merge_key", column.merge_key),
+                        )
+                        if is_so
+                    ],
+                ),
+            )
+            for column in columns
+        ]
+    )
+
+
+def schema_changes_markdown(changes: Iterable[SchemaChange]) -> str:
+    """Return schema changes as a Markdown table."""
+    lines = ["| table | change | column | before | after |", "|---|---|---|---|---|"]
+    lines.extend(
+        "| "
+        + " | ".join(
+            _cell(part)
+            for part in (change.table, change.kind, change.column, change.before, change.after)
+        )
+        + " |"
+        for change in changes
+    )
+    return "\n".join(lines)
+
+
+def _load_metadata(result: LoadResult) -> dict[str, Any]:
+    """Return what is the same for every table of a run, under the names that users know."""
+    found: dict[str, Any] = {
+        "destination_name": result.destination_name,
+        "destination_type": result.destination_type,
+        "dagster/storage_kind": result.destination_name,
+        "pipeline_name": result.pipeline_name,
+        "first_run": result.first_run,
+        "started_at": str(result.started_at),
+        "finished_at": str(result.ended_at),
+        "load_ids": list(result.load_ids),
+    }
+    if result.dataset_name:
+        found["dataset_name"] = result.dataset_name
+    if result.load_ids:
+        found["load_id"] = result.load_ids[-1]
+    if result.recovered_load_ids:
+        found["recovered_load_ids"] = list(result.recovered_load_ids)
+    if result.waits:
+        found["waits"] = [
+            {"lock": wait.lock, "seconds": round(wait.seconds, 3), "holder": wait.holder}
+            for wait in result.waits
+        ]
+    return found
+
+
+def _rows(
+    tables: Sequence[TableResult], partitions: str | None, partition_count: int
+) -> dict[str, Any]:
+    known = [table.rows_loaded for table in tables if table.rows_loaded is not None]
+    if tables and not known:
+        return {}
+    rows = sum(known)
+    if partition_count > 1:
+        return {"rows_loaded_in_all_partitions": rows, "partitions": partitions}
+    found: dict[str, Any] = {"rows_loaded": dg.MetadataValue.int(rows)}
+    if partition_count == 1:
+        found["dagster/partition_row_count"] = rows
+    return found
+
+
+def _place(table: TableResult) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        TABLE_KEY: table.name,
+        "dagster/table_name": table.qualified_name or table.name,
+        "dagster/column_schema": table_schema(table.columns),
+    }
+    if table.destination_table_id:
+        found["destination_table_id"] = table.destination_table_id
+    if table.destination_file_uri:
+        found["destination_file_uri"] = table.destination_file_uri
+    if table.rows_total is not None:
+        found["dagster/row_count"] = table.rows_total
+    return found
+
+
+def _cursor(cursor: CursorResult) -> dict[str, Any]:
+    return {
+        "path": cursor.cursor_path,
+        "start": cursor.start_value,
+        "end": cursor.end_value,
+        "last_value": cursor.last_value,
+    }
+
+
+def _type_of(column: ColumnSnapshot) -> str:
+    kind = column.data_type or "unknown"
+    if column.precision is None:
+        return kind
+    return (
+        f"{kind}({column.precision})"
+        if column.scale is None
+        else f"{kind}({column.precision},{column.scale})"
+    )
+
+
+def _cell(part: str | None) -> str:
+    return (part or "").replace("|", "\\|").replace("\n", " ")
+
+
+def _plain(value: Any) -> Any:
+    """Return data that JSON can hold."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)
+
+
+def _grouped(items: Iterable[Any], attribute: str) -> dict[str, list[Any]]:
+    groups: dict[str, list[Any]] = defaultdict(list)
+    for item in items:
+        groups[getattr(item, attribute)].append(item)
+    return groups

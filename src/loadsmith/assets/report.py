@@ -1,0 +1,241 @@
+"""A LoadResult in, Dagster's events out: what was selected, what came along, what nobody knew."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from loadsmith.assets.checks import (
+    KeyProblems,
+    contract_passed_result,
+    contract_violation_result,
+    primary_key_result,
+    row_count_result,
+    schema_change_result,
+    settings_of,
+)
+from loadsmith.assets.metadata import ResultIndex, materialization_metadata
+from loadsmith.assets.partitions import RunPartitions
+from loadsmith.assets.specs import AssetTarget, nested_key, root_table_key
+from loadsmith.engine.fetch import fetch_key_counts, fetch_row_counts
+from loadsmith.errors import ContractViolation
+from loadsmith.model import LoadDefinition, LoadResult, TableResult
+
+LoadEvent: TypeAlias = "dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult"
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What one run tells Dagster.
+
+    A table that was loaded and not selected did change, so that it is reported as materialized, by
+    an event that the run logs beside its outputs. So is a table that no asset stands for.
+
+    Attributes:
+        targets: What each asset of the load stands for.
+        selected: Keys of the selected assets, upstream ones first.
+        fetches_row_counts: Whether the destination is asked for the rows of each table.
+    """
+
+    context: Any
+    definition: LoadDefinition
+    targets: Mapping[dg.AssetKey, AssetTarget]
+    selected: Sequence[dg.AssetKey]
+    partitions: RunPartitions
+    fetches_row_counts: bool = False
+    _claimed: dict[str, set[str]] = field(default_factory=dict)
+
+    def events(self, result: LoadResult) -> Iterator[LoadEvent]:
+        """Yield the events of the selected assets, and log those of the others."""
+        index = ResultIndex(result)
+        self._claimed = {}
+        for target in self.targets.values():
+            self._claimed.setdefault(target.resource, set())
+            if target.table is not None:
+                self._claimed[target.resource].add(target.table)
+        failed = {failure.resource for failure in result.failures}
+        self._log_others(index, failed)
+        for key in self.selected:
+            target = self.targets[key]
+            if target.resource in failed:
+                continue
+            tables, nested = self._tables_of(index, target)
+            tables = self._with_totals(key, target, tables)
+            metadata = self._metadata(index, target, tables, nested)
+            if not self.context.has_assets_def:
+                yield self._materialization(key, metadata)
+                continue
+            yield dg.MaterializeResult(
+                asset_key=key,
+                metadata=metadata,
+                check_results=list(self._check_results(key, target, index, [*tables, *nested])),
+            )
+
+    def contract_violation(self, error: ContractViolation) -> Iterator[LoadEvent]:
+        """Yield the failed check of the asset whose contract was broken."""
+        for key, name in sorted(self._selected_checks()):
+            target = self.targets.get(key)
+            if name != "schema_contract" or target is None:
+                continue
+            is_meant = (
+                error.table == target.table
+                if error.table is not None and target.table is not None
+                else target.resource in error.resources or len(self.targets) == 1
+            )
+            if is_meant:
+                settings = settings_of(self.definition, target.resource, name)
+                yield contract_violation_result(key, error, settings)
+
+    def _tables_of(
+        self, index: ResultIndex, target: AssetTarget
+    ) -> tuple[list[TableResult], list[TableResult]]:
+        """Return the tables that an asset stands for, and those that it shows as nested in them."""
+        of_resource = index.tables_of.get(target.resource, [])
+        if target.table is None:
+            tables = [table for table in of_resource if table.parent is None]
+        else:
+            found = index.tables.get(target.table)
+            # A table that the destination never got any column of holds no row either.
+            tables = [found or TableResult(name=target.table, resource=target.resource)]
+        if self.definition.nested_tables:
+            return tables, []
+        nested = {
+            table.name: table
+            for root in tables
+            if root.name in index.tables
+            for table in index.family_of(root)[1:]
+            if table.name not in self._claimed.get(target.resource, ())
+        }
+        return tables, list(nested.values())
+
+    def _log_others(self, index: ResultIndex, failed: set[str]) -> None:
+        """Log a materialization of each table that came along, known as an asset or not."""
+        reported: set[str] = set()
+        selected = set(self.selected)
+        for key, target in self.targets.items():
+            if target.resource in failed or target.resource not in index.tables_of:
+                continue
+            tables, nested = self._tables_of(index, target)
+            reported.update(table.name for table in (*tables, *nested))
+            if key not in selected:
+                metadata = self._metadata(index, target, tables, nested)
+                self._log(key, {**metadata, "loadsmith/came_along": True})
+        for name, table in index.tables.items():
+            if name in reported or table.resource in failed:
+                continue
+            self._log_undeclared(index, table)
+
+    def _log_undeclared(self, index: ResultIndex, table: TableResult) -> None:
+        key = self._key_of(index, table)
+        if key is None:
+            return
+        self.context.log.warning(
+            "load '%s': table '%s' of resource '%s' is loaded and no asset stands for it; it is "
+            "reported as '%s'. Update the schema file of the load to make it one.",
+            self.definition.name,
+            table.name,
+            table.resource,
+            key.to_user_string(),
+        )
+        target = AssetTarget(table.resource, table.name)
+        metadata = self._metadata(index, target, [table], [])
+        self._log(key, {**metadata, "loadsmith/undeclared": True})
+
+    def _key_of(self, index: ResultIndex, table: TableResult) -> dg.AssetKey | None:
+        """Return the key that a table would have if it were known, from its nearest known one."""
+        root, seen = table, {table.name}
+        while root.parent in index.tables and root.parent not in seen:
+            root = index.tables[root.parent]
+            seen.add(root.name)
+        of_resource = {
+            target.table: key
+            for key, target in self.targets.items()
+            if target.resource == table.resource
+        }
+        if root.name in of_resource:
+            return nested_key(of_resource[root.name], root.name, table.name)
+        if not of_resource:
+            return None
+        resource_key = of_resource.get(None) or next(iter(of_resource.values()))
+        if None in of_resource and root is not table:
+            return nested_key(resource_key, root.name, table.name)
+        return root_table_key(resource_key, table.resource, table.name)
+
+    def _log(self, key: dg.AssetKey, metadata: Mapping[str, Any]) -> None:
+        for partition in self.partitions.keys or (None,):
+            self.context.log_event(self._materialization(key, metadata, partition))
+
+    def _materialization(
+        self, key: dg.AssetKey, metadata: Mapping[str, Any], partition: str | None = None
+    ) -> dg.AssetMaterialization:
+        if partition is None and len(self.partitions.keys) == 1:
+            partition = self.partitions.keys[0]
+        return dg.AssetMaterialization(asset_key=key, metadata=metadata, partition=partition)
+
+    def _metadata(
+        self,
+        index: ResultIndex,
+        target: AssetTarget,
+        tables: Sequence[TableResult],
+        nested: Sequence[TableResult],
+    ) -> dict[str, Any]:
+        return materialization_metadata(
+            index,
+            target.resource,
+            tables,
+            nested=nested,
+            partitions=self.partitions.label or None,
+            partition_count=len(self.partitions.keys),
+        )
+
+    def _with_totals(
+        self, key: dg.AssetKey, target: AssetTarget, tables: list[TableResult]
+    ) -> list[TableResult]:
+        """Ask the destination for the rows, where somebody wants them."""
+        if not self.fetches_row_counts and (key, "row_count") not in self._selected_checks():
+            return tables
+        names = [table.name for table in tables if table.columns]
+        counts = fetch_row_counts(names, self.context.log.warning)
+        return [replace(table, rows_total=counts.get(table.name)) for table in tables]
+
+    def _selected_checks(self) -> set[tuple[dg.AssetKey, str]]:
+        if not self.context.has_assets_def:
+            return set()
+        return {(check.asset_key, check.name) for check in self.context.selected_asset_check_keys}
+
+    def _check_results(
+        self,
+        key: dg.AssetKey,
+        target: AssetTarget,
+        index: ResultIndex,
+        tables: Sequence[TableResult],
+    ) -> Iterator[dg.AssetCheckResult]:
+        asked = self._selected_checks()
+        own = [table for table in tables if table.name == target.table] or tables[:1]
+        for name in ("schema_change", "schema_contract", "row_count", "primary_key"):
+            if (key, name) not in asked:
+                continue
+            settings = settings_of(self.definition, target.resource, name)
+            if name == "schema_change":
+                yield schema_change_result(key, index, tables, settings)
+            elif name == "schema_contract":
+                yield contract_passed_result(key, settings)
+            elif name == "row_count":
+                totals = [table.rows_total if table.columns else 0 for table in own]
+                known = [total for total in totals if total is not None]
+                yield row_count_result(key, sum(known) if known else None, settings)
+            else:
+                yield primary_key_result(key, self._key_problems(own), settings)
+
+    def _key_problems(self, tables: Sequence[TableResult]) -> KeyProblems | None:
+        for table in tables:
+            columns = [column.name for column in table.columns if column.primary_key]
+            if not columns:
+                continue
+            counts = fetch_key_counts(table.name, columns, self.context.log.warning)
+            if counts is not None:
+                return KeyProblems(
+                    columns=counts.columns, duplicates=counts.duplicates, nulls=counts.nulls
+                )
+        return None

@@ -1,0 +1,157 @@
+"""What the launchpad and the tags of a run ask of a load, read into dlt's words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from loadsmith.assets._dagster import op_config_of
+from loadsmith.errors import ConfigError, did_you_mean
+from loadsmith.model import Window
+
+TAG_PREFIX = "loadsmith/"
+
+
+class Refresh(Enum):
+    """What dlt forgets before the load."""
+
+    drop_sources = "drop_sources"
+    drop_resources = "drop_resources"
+    drop_data = "drop_data"
+
+
+class WriteDisposition(Enum):
+    """How dlt writes rows."""
+
+    append = "append"
+    replace = "replace"
+    merge = "merge"
+    skip = "skip"
+
+
+class WindowConfig(dg.Config):
+    """The half-open range of time that a run loads."""
+
+    start: str = Field(description="First time that is loaded: ISO text, UTC unless it says so.")
+    end: str = Field(description="First time that is not loaded any more: ISO text.")
+
+
+class DltRunConfig(dg.Config):
+    """What one run does differently; everything is optional."""
+
+    refresh: Refresh | None = Field(
+        default=None,
+        description="Start over: `drop_sources` or `drop_resources` drop tables and cursors, "
+        "`drop_data` empties tables and resets cursors.",
+    )
+    write_disposition: WriteDisposition | None = Field(
+        default=None, description="How rows are written, for all resources of the run."
+    )
+    limit: int | None = Field(
+        default=None, description="Load at most so many pages of each resource, to try a load out."
+    )
+    window: WindowConfig | None = Field(
+        default=None, description="Load this range of time; it wins over that of the partition."
+    )
+    loader_file_format: str | None = Field(
+        default=None, description="Format of the files that are loaded, such as `parquet`."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunChoices:
+    """The choices for one run: arguments of dlt's `run`, the limit and the window."""
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    limit: int | None = None
+    window: Window | None = None
+
+
+_FIELDS = ("refresh", "write_disposition", "limit", "loader_file_format")
+_TAGS = (*_FIELDS, "window_start", "window_end")
+_CHOICES: Mapping[str, type[Enum]] = {"refresh": Refresh, "write_disposition": WriteDisposition}
+
+
+def read_choices(context: Any, *, config_is_ours: bool) -> RunChoices:
+    """Read the choices of a run: its tags `loadsmith/refresh` and so on, then its configuration.
+
+    Args:
+        context: The context of an asset or an op.
+        config_is_ours: Whether the run configuration of the op has the fields of `DltRunConfig`.
+            That of a user's own may use the same names for something else.
+
+    Raises:
+        ConfigError: A value cannot be used.
+    """
+    values: dict[str, Any] = {}
+    for tag, value in _tags_of(context).items():
+        name = tag.removeprefix(TAG_PREFIX)
+        if not tag.startswith(TAG_PREFIX):
+            continue
+        if name not in _TAGS:
+            raise ConfigError(
+                f"run tag '{tag}': there is no such choice.{did_you_mean(name, _TAGS)}"
+            )
+        values[name] = value
+    if config_is_ours:
+        config = op_config_of(context)
+        values.update({name: config[name] for name in _FIELDS if config.get(name) is not None})
+        window = config.get("window")
+        if window:
+            values["window_start"], values["window_end"] = window["start"], window["end"]
+    params = {}
+    for name in ("refresh", "write_disposition", "loader_file_format"):
+        if values.get(name) is not None:
+            params[name] = _checked(name, values[name])
+    return RunChoices(params=params, limit=_limit(values.get("limit")), window=_window(values))
+
+
+def _tags_of(context: Any) -> Mapping[str, str]:
+    tags: Mapping[str, str] = getattr(context, "run_tags", None) or context.run.tags
+    return tags
+
+
+def _checked(name: str, value: Any) -> str:
+    text = value.value if isinstance(value, Enum) else str(value)
+    choices = _CHOICES.get(name)
+    if choices is not None and text not in choices.__members__:
+        hint = did_you_mean(text, choices.__members__)
+        raise ConfigError(f"run configuration, {name}: '{text}' is no choice.{hint}")
+    return text
+
+
+def _limit(value: Any) -> int | None:
+    if value is None:
+        return None
+    try:
+        number = int(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"run configuration, limit: {value!r} is no number. Write a whole one above 0."
+        ) from error
+    if number < 1:
+        raise ConfigError(f"run configuration, limit: {number} loads nothing. Write one above 0.")
+    return number
+
+
+def _window(values: Mapping[str, Any]) -> Window | None:
+    start, end = values.get("window_start"), values.get("window_end")
+    if start is None and end is None:
+        return None
+    if start is None or end is None:
+        missing = "window_start" if start is None else "window_end"
+        raise ConfigError(f"run configuration: a window needs '{missing}', too. Give both.")
+    try:
+        return Window(start=_time(start), end=_time(end))
+    except ValueError as error:
+        raise ConfigError(f"run configuration, window: {error}. Write ISO times.") from error
+
+
+def _time(text: str) -> datetime:
+    # Python 3.10 does not read the Z that Dagster and JavaScript write.
+    time = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)

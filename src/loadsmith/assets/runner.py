@@ -1,0 +1,338 @@
+"""A Dagster context in, a RunRequest to the engine, and Dagster's events out."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from loadsmith.assets.report import LoadEvent, Report
+from loadsmith.assets.run_config import read_choices
+from loadsmith.assets.specs import AssetTarget, build_specs, targets_of
+from loadsmith.assets.translator import DagsterDltTranslator
+from loadsmith.engine.notify import notify_schema_changes
+from loadsmith.engine.run import run_load
+from loadsmith.errors import (
+    ContractViolation,
+    LoadsmithError,
+    RunError,
+    SelectionError,
+    did_you_mean,
+)
+from loadsmith.model import LoadDefinition, RunRequest, Window
+
+Context: TypeAlias = "dg.AssetExecutionContext | dg.OpExecutionContext"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurrentLoad:
+    """The load of the asset function that runs."""
+
+    definition: LoadDefinition
+    config_is_ours: bool = False
+    translator: DagsterDltTranslator | None = None
+
+
+_CURRENT: ContextVar[CurrentLoad | None] = ContextVar("loadsmith_current_load", default=None)
+
+
+@contextmanager
+def current_load(current: CurrentLoad) -> Iterator[None]:
+    """Make a load known to `DagsterDltResource.run` for the length of the block."""
+    token = _CURRENT.set(current)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+class LoadEvents(Iterator[LoadEvent]):
+    """The events of a run. The load begins with the first of them."""
+
+    def __init__(self, run: "_Run") -> None:
+        self._run = run
+        self._events = run.events()
+
+    def __iter__(self) -> "LoadEvents":
+        return self
+
+    def __next__(self) -> LoadEvent:
+        return next(self._events)
+
+    def fetch_row_count(self) -> "LoadEvents":
+        """Add `dagster/row_count`, the rows of each table in the destination.
+
+        A destination that cannot count them is a warning, never a failed load.
+        """
+        self._run.fetches_row_counts = True
+        return self
+
+
+class DagsterDltResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Runs loads: `yield from dlt.run(context=context)` in a `dlt_assets` function or an op."""
+
+    def run(
+        self,
+        context: Context,
+        dlt_source: Any = None,
+        dlt_pipeline: Any = None,
+        dagster_dlt_translator: DagsterDltTranslator | None = None,
+        **kwargs: Any,
+    ) -> LoadEvents:
+        """Run a load and give its events.
+
+        Args:
+            context: The context of the asset or the op.
+            dlt_source: A dlt source, or a function that makes one, for this run; needed in an op.
+            dlt_pipeline: A dlt pipeline, or a function that makes one, for this run; needed in
+                an op.
+            dagster_dlt_translator: Says in an op what the keys of the assets are.
+            kwargs: Arguments of dlt's `pipeline.run`; the launchpad wins over them.
+
+        Raises:
+            SelectionError: There is neither a load around the function nor source and pipeline.
+        """
+        current = _CURRENT.get()
+        if current is None:
+            if dlt_source is None or dlt_pipeline is None:
+                missing = "dlt_source" if dlt_source is None else "dlt_pipeline"
+                raise SelectionError(
+                    f"{context.op_def.name}: no load is known here. Use @dlt_assets, or give "
+                    f"{missing}= to run()."
+                )
+            from loadsmith.assets.decorator import live_definition
+
+            current = CurrentLoad(
+                definition=live_definition(dlt_source, dlt_pipeline, nested_tables=False)
+            )
+            dlt_source = dlt_pipeline = None
+        return run_load_in_context(
+            context,
+            current.definition,
+            translator=dagster_dlt_translator or current.translator,
+            config_is_ours=current.config_is_ours,
+            source=dlt_source,
+            pipeline=dlt_pipeline,
+            params=kwargs,
+        )
+
+
+def run_load_in_context(
+    context: Context,
+    definition: LoadDefinition,
+    *,
+    translator: DagsterDltTranslator | None = None,
+    config_is_ours: bool = False,
+    source: Any = None,
+    pipeline: Any = None,
+    params: Mapping[str, Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
+) -> LoadEvents:
+    """Run a load in the context of an asset or an op.
+
+    Args:
+        context: The context.
+        definition: The load.
+        translator: Says what the keys are, where the assets do not say whose they are.
+        config_is_ours: Whether the run configuration is a `DltRunConfig`.
+        source: A source, or a function that makes one, instead of the definition's.
+        pipeline: A pipeline, or a function that makes one, instead of the definition's.
+        params: Arguments of dlt's `run`.
+        variables: Values of `{{variables}}`, beside those of the context.
+    """
+    return LoadEvents(
+        _Run(
+            context=context,
+            definition=definition,
+            translator=translator,
+            config_is_ours=config_is_ours,
+            source=source,
+            pipeline=pipeline,
+            params=dict(params or {}),
+            variables=dict(variables or {}),
+        )
+    )
+
+
+@dataclass(kw_only=True)
+class _Run:
+    context: Any
+    definition: LoadDefinition
+    translator: DagsterDltTranslator | None
+    config_is_ours: bool
+    source: Any
+    pipeline: Any
+    params: dict[str, Any]
+    variables: dict[str, Any]
+    fetches_row_counts: bool = False
+
+    def events(self) -> Iterator[LoadEvent]:
+        """Run the load and yield what Dagster is to know.
+
+        Raises:
+            dagster.Failure: The load failed, or a resource of it where the others were kept.
+        """
+        try:
+            yield from self._events()
+        except ContractViolation as error:
+            yield from self.report.contract_violation(error)
+            raise _failure(error) from error
+        except LoadsmithError as error:
+            raise _failure(error) from error
+
+    def _events(self) -> Iterator[LoadEvent]:
+        from loadsmith.assets.partitions import read_partitions
+
+        partitions = read_partitions(self.context)
+        targets = self._targets()
+        selected = self._selected(targets)
+        self.report = Report(
+            context=self.context,
+            definition=self.definition,
+            targets=targets,
+            selected=selected,
+            partitions=partitions,
+        )
+        if not selected:
+            self.context.log.warning(
+                "load '%s': no asset is selected, so nothing is loaded", self.definition.name
+            )
+            return
+        request = self._request(targets, selected, partitions.key, partitions.window)
+        with run_load(self.definition, request) as result:
+            notify_schema_changes(self.definition.name, result.schema_changes, request.warn)
+            self.report.fetches_row_counts = self.fetches_row_counts
+            yield from self.report.events(result)
+        if result.failures:
+            raise RunError(
+                f"load '{self.definition.name}': {len(result.failures)} of its resources failed, "
+                "the others are loaded.\n"
+                + "\n".join(
+                    f"- {failure.resource} ({failure.stage}): {failure.message}"
+                    for failure in result.failures
+                )
+                + "\nFix them and run their assets again.",
+                stage=result.failures[0].stage,
+                load=self.definition.name,
+                resources=[failure.resource for failure in result.failures],
+            )
+
+    def _targets(self) -> dict[dg.AssetKey, AssetTarget]:
+        """Return what each asset stands for: as the assets say, or else as the translator does."""
+        if self.context.has_assets_def:
+            targets = targets_of(self.context.assets_def.metadata_by_key)
+            if targets:
+                return targets
+        from loadsmith.engine.inspect import inspect_load
+
+        snapshot = inspect_load(self.definition)
+        specs = build_specs(snapshot, self.translator or DagsterDltTranslator(), self.definition)
+        return targets_of({spec.key: spec.metadata for spec in specs})
+
+    def _selected(self, targets: Mapping[dg.AssetKey, AssetTarget]) -> list[dg.AssetKey]:
+        """Return the selected keys, upstream ones first, as Dagster wants them to be yielded.
+
+        Raises:
+            SelectionError: A selected asset belongs to no resource of the load.
+        """
+        if not self.context.has_assets_def:
+            return list(targets)
+        assets = self.context.assets_def
+        selected = set(self.context.selected_asset_keys)
+        known = [key.to_user_string() for key in targets]
+        for key in selected:
+            if key not in targets:
+                name = key.to_user_string()
+                raise SelectionError(
+                    f"asset '{name}': no resource of the load '{self.definition.name}' makes it."
+                    f"{did_you_mean(name, known)}"
+                )
+        return _upstream_first(
+            [key for key in targets if key in selected],
+            {spec.key: [dep.asset_key for dep in spec.deps] for spec in assets.specs},
+        )
+
+    def _request(
+        self,
+        targets: Mapping[dg.AssetKey, AssetTarget],
+        selected: Iterable[dg.AssetKey],
+        partition_key: str | None,
+        window: Window | None,
+    ) -> RunRequest:
+        context = self.context
+        choices = read_choices(context, config_is_ours=self.config_is_ours)
+        params = {**self.params, **choices.params}
+        limit = params.pop("limit", None) if choices.limit is None else choices.limit
+        params.pop("limit", None)
+        window = choices.window or window
+        is_subset = context.has_assets_def and context.is_subset
+        chosen = [targets[key] for key in selected]
+        tables = tuple(target.table for target in chosen if target.table is not None)
+        return RunRequest(
+            run_id=context.run_id,
+            resources=(
+                tuple(dict.fromkeys(target.resource for target in chosen)) if is_subset else None
+            ),
+            tables=tables if is_subset and len(tables) == len(chosen) else None,
+            partition_key=partition_key,
+            window=window,
+            variables={
+                **_context_variables(context, partition_key, window),
+                **self.variables,
+            },
+            source=self.source,
+            pipeline=self.pipeline,
+            params=params,
+            limit=limit,
+            log=context.log.info,
+            warn=context.log.warning,
+        )
+
+
+def _context_variables(
+    context: Any, partition_key: str | None, window: Window | None
+) -> dict[str, Any]:
+    found: dict[str, Any] = {f"env.{name}": value for name, value in os.environ.items()}
+    found["context.run_id"] = context.run_id
+    found["utils.now"] = datetime.now(timezone.utc).isoformat()
+    if partition_key is not None:
+        found["context.partition_key"] = partition_key
+    if window is not None:
+        found["context.partition_window_start"] = window.start.isoformat()
+        found["context.partition_window_end"] = window.end.isoformat()
+    return found
+
+
+def _upstream_first(
+    keys: list[dg.AssetKey], deps: Mapping[dg.AssetKey, list[dg.AssetKey]]
+) -> list[dg.AssetKey]:
+    wanted, ordered = set(keys), dict[dg.AssetKey, None]()
+    for key in keys:
+        waiting = [key]
+        while waiting:
+            current = waiting[-1]
+            before = [dep for dep in deps.get(current, ()) if dep in wanted and dep not in ordered]
+            if before and current not in before and not set(before) & set(waiting):
+                waiting.extend(before)
+                continue
+            ordered[waiting.pop()] = None
+    return list(ordered)
+
+
+def _failure(error: LoadsmithError) -> dg.Failure:
+    """Return what Dagster shows of an error, which is tried again where that may help."""
+    metadata: dict[str, Any] = {"load": "", "stage": "", "table": ""}
+    if isinstance(error, RunError):
+        metadata = {"load": error.load, "stage": error.stage, "table": error.table or ""}
+        if error.resources:
+            metadata["resources"] = list(error.resources)
+    may_help = isinstance(error, RunError) and not isinstance(error, ContractViolation)
+    return dg.Failure(
+        description=str(error),
+        metadata={name: value for name, value in metadata.items() if value},
+        allow_retries=may_help,
+    )

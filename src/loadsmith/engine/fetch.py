@@ -1,0 +1,99 @@
+"""Ask the destination of the load that is running: rows and keys. It never fails a load."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loadsmith.engine.destinations import traits
+from loadsmith.engine.locks import destination_lock
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyCounts:
+    """Rows of a table whose primary key occurs more than once, or has a null in it."""
+
+    columns: tuple[str, ...]
+    duplicates: int
+    nulls: int
+
+
+def fetch_row_counts(tables: Iterable[str], warn: Callable[[str], None]) -> dict[str, int]:
+    """Fetch how many rows the tables hold; a table that cannot be counted is left out.
+
+    Call it inside `run_load`, whose pipeline it asks.
+    """
+    counts: dict[str, int] = {}
+    for table, row in _fetch(
+        tables,
+        lambda client, name: f"SELECT COUNT(*) FROM {_qualified(client, name)}",  # noqa: S608
+        warn,
+    ):
+        counts[table] = int(row[0])
+    return counts
+
+
+def fetch_key_counts(
+    table: str, columns: Sequence[str], warn: Callable[[str], None]
+) -> KeyCounts | None:
+    """Fetch how many keys of a table are doubled or null; None where that cannot be told.
+
+    Call it inside `run_load`, whose pipeline it asks.
+    """
+
+    def statement(client: Any, name: str) -> str:
+        keys = [client.capabilities.escape_identifier(column) for column in columns]
+        listed, source = ", ".join(keys), _qualified(client, name)
+        nulls = " OR ".join(f"{key} IS NULL" for key in keys)
+        return (
+            f"SELECT (SELECT COUNT(*) FROM (SELECT {listed} FROM {source} GROUP BY {listed} "  # noqa: S608
+            f"HAVING COUNT(*) > 1) doubled), (SELECT COUNT(*) FROM {source} WHERE {nulls})"
+        )
+
+    for _, row in _fetch([table], statement, warn):
+        return KeyCounts(columns=tuple(columns), duplicates=int(row[0]), nulls=int(row[1]))
+    return None
+
+
+def _quiet(_line: str) -> None:
+    """Say nothing of the wait for a lock that is over in a moment."""
+
+
+def _qualified(client: Any, table: str) -> str:
+    return str(client.make_qualified_table_name(table))
+
+
+def _fetch(
+    tables: Iterable[str], statement: Callable[[Any, str], str], warn: Callable[[str], None]
+) -> Iterator[tuple[str, Any]]:
+    """Yield the first row that a statement gives for each table."""
+    names = list(tables)
+    if not names:
+        return
+    found: list[tuple[str, Any]] = []
+    try:
+        with _client() as client:
+            for name in names:
+                try:
+                    with client.execute_query(statement(client, name)) as cursor:
+                        row = cursor.fetchone()
+                except Exception as error:  # noqa: BLE001 - optional metadata warns and moves on
+                    warn(f"table '{name}' could not be read: {type(error).__name__}")
+                    continue
+                if row is not None:
+                    found.append((name, row))
+    except Exception as error:  # noqa: BLE001 - optional metadata warns and moves on
+        warn(f"the destination could not be asked for {', '.join(names)}: {type(error).__name__}")
+    yield from found
+
+
+@contextlib.contextmanager
+def _client() -> Iterator[Any]:
+    import dlt
+
+    pipeline: Any = dlt.current.pipeline()
+    good_at = traits(pipeline.destination)
+    with contextlib.ExitStack() as stack:
+        if good_at.single_writer and good_at.local_path is not None:
+            stack.enter_context(destination_lock(good_at.local_path, log=_quiet))
+        yield stack.enter_context(pipeline.sql_client())
