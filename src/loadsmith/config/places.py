@@ -1,6 +1,8 @@
 """What pydantic found in, problems with file, line, column and advice out."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -52,8 +54,12 @@ def problems_of(
     root, _ = document.root.follow(path)
     expected: dict[Path, list[str]] = {}
     found: list[Problem] = []
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    misspelled = _misspelled(details, model)
+    for detail in details:
         loc: Path = tuple(detail["loc"])
+        if detail["type"] == "missing" and loc in misspelled:
+            continue
         node, rest = root.follow(loc)
         kind = detail["type"]
         # Behind the value's own path, pydantic names the member of a union that it tried.
@@ -79,6 +85,21 @@ def problems_of(
 _AT_MISSING = ("missing",)
 
 
+def _misspelled(details: Iterable[Any], model: type[BaseModel]) -> set[Path]:
+    """Return the fields that are there under a name so close that one mistake explains both."""
+    found: set[Path] = set()
+    for detail in details:
+        loc: Path = tuple(detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            close = get_close_matches(str(loc[-1]), _fields_at(model, loc[:-1]), n=1)
+            found.update((*loc[:-1], name) for name in close)
+    return found
+
+
+def _number(value: float) -> str:
+    return f"{value:g}"
+
+
 def _describe(detail: Any, model: type[BaseModel], loc: Path, value: Any) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     name = loc[-1] if loc else ""
@@ -89,7 +110,9 @@ def _describe(detail: Any, model: type[BaseModel], loc: Path, value: Any) -> str
     if kind == "missing":
         field = _model_at(model, loc[:-1])
         text = field.model_fields[str(name)].description if field else None
-        return f"the field '{name}' is missing. Add it{f': {_lower(text)}' if text else '.'}"
+        # The first clause says what it is; the examples behind it make a message too long.
+        clause = re.split(r" \(|[;:.,] |\.$", text)[0] if text else ""
+        return f"the field '{name}' is missing. Add it{f': {_lower(clause)}' if clause else ''}."
     if kind == "literal_error":
         choices = _choices(model, loc)
         shown = value if isinstance(value, str) and len(value) <= 40 else _word_for(value)
@@ -99,12 +122,15 @@ def _describe(detail: Any, model: type[BaseModel], loc: Path, value: Any) -> str
         return str(context.get("error", detail["msg"]))
     if kind == "string_pattern_mismatch":
         return f"`{name}` takes letters, digits and '_' only. Change it."
+    for bound, words in (("ge", "{} or more"), ("le", "{} or less"), ("gt", "more than {}")):
+        if bound in context:
+            return f"`{name}` takes {words.format(_number(context[bound]))}. Change it."
     message = str(detail["msg"])
     return f"`{name}`: {_lower(message)}. Change it." if name != "" else f"{_lower(message)}."
 
 
 def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:] if text[:2] != text[:2].upper() else text
+    return text if text.startswith(("Python", "dlt")) else text[:1].lower() + text[1:]
 
 
 def _is_scalar(value: Any) -> bool:

@@ -5,6 +5,7 @@ a setting has one name, one description and one JSON Schema wherever it is writt
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -288,6 +289,13 @@ class PartitionParams(Settings):
             raise ValueError(
                 f"{kind} partitions take no `cron_schedule`. Remove it, or the kind of partitions."
             )
+        for name in ("start", "end"):
+            value = getattr(self, name)
+            if value and not _is_time(value, self.fmt):
+                shape = f", or in the form {self.fmt!r}" if self.fmt else ""
+                raise ValueError(
+                    f"{value!r} in `{name}` is not a time. Write one such as '2024-01-31'{shape}."
+                )
         if kind == "multi" and len(self.dimensions) != 2:
             raise ValueError(f"`dimensions` takes two partitions, not {len(self.dimensions)}.")
         return self
@@ -309,6 +317,19 @@ class PartitionParams(Settings):
             name=self.name,
             dimensions={name: part.to_settings() for name, part in self.dimensions.items()},
         )
+
+
+def _is_time(text: str, fmt: str | None) -> bool:
+    # Dagster writes the keys of hourly partitions in a form that is not ISO.
+    for form in (fmt, "%Y-%m-%d-%H:%M"):
+        with suppress(ValueError):
+            if form:
+                datetime.strptime(text, form)
+                return True
+    with suppress(ValueError):
+        datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+        return True
+    return False
 
 
 _CRON_WORDS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")

@@ -42,7 +42,7 @@ class Scope:
 
     Attributes:
         names: What may follow the first part of a variable: `{"context": {"run_id"}}`; None
-            where only the run knows.
+            where only the run knows, and `x.*` where it knows what follows `x`.
         hint: What to do about a variable whose first part is not in `names`.
     """
 
@@ -62,7 +62,7 @@ class Scope:
         """Return what is wrong with the variable `name`, or None."""
         first, _, rest = name.partition(".")
         known = self.names.get(first, frozenset())
-        if known is None or rest in known:
+        if known is None or rest in known or f"{rest.partition('.')[0]}.*" in known:
             return None
         candidates = self._full
         if first in self.names:

@@ -1,0 +1,237 @@
+"""The folder of a project in, its validated models and their places out; all mistakes at once."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from loadsmith.config.documents import read_document
+from loadsmith.config.models import (
+    Asset,
+    DagsterConfigFile,
+    Defaults,
+    DltAsset,
+    DltResourceParams,
+    DuckdbResourceParams,
+    JobParams,
+    PartitionEntry,
+    ResourceEntry,
+    TaskAsset,
+    WorkflowFile,
+)
+from loadsmith.config.nodes import Document, Node
+from loadsmith.config.places import validate
+from loadsmith.config.project_files import Located, ProjectFiles
+from loadsmith.config.references import project_problems, reference_problems
+from loadsmith.errors import ConfigError, Problem, did_you_mean
+
+__all__ = ["Located", "ProjectFiles", "find_files", "read_project", "reference_problems"]
+
+CONFIG_NAMES = ("dagster_config.yaml", "dagster_config.yml", "dagster_config.json")
+WORKFLOWS = "workflows"
+SUFFIXES = (".yaml", ".yml", ".json")
+
+TASK_TYPES = ("dlt", "duckdb_query")
+"""The tasks that are always there."""
+
+RESOURCE_PARAMS: Mapping[str, type[BaseModel]] = {
+    "dlt": DltResourceParams,
+    "duckdb": DuckdbResourceParams,
+}
+"""The resource kinds that are always there, and their parameters."""
+
+
+def read_project(
+    path: str | Path, *, task_types: Iterable[str] = (), resource_kinds: Iterable[str] = ()
+) -> ProjectFiles:
+    """Read the folder of a project: `dagster_config.yaml` and `workflows/`.
+
+    Nothing is imported, connected or written.
+
+    Args:
+        path: The folder, such as `odp_config`.
+        task_types: Names of the project's own tasks.
+        resource_kinds: Names of the project's own resource kinds.
+
+    Raises:
+        ConfigError: The files have mistakes; all of them are in it.
+    """
+    root = Path(path).absolute()
+    reader = _Reader(root)
+    reader.read()
+    files = ProjectFiles(
+        root=str(root),
+        base_path=str(root.parent),
+        resources=tuple(reader.resources),
+        assets=tuple(reader.assets),
+        partitions=tuple(reader.partitions),
+        jobs=tuple(reader.jobs),
+    )
+    problems = [
+        *reader.problems,
+        *project_problems(
+            files,
+            # With a file missing, nobody can tell whether a key is misspelled.
+            broken_keys=None if reader.has_broken_files else reader.broken_keys,
+            task_types=(*TASK_TYPES, *task_types),
+            resource_kinds=(*RESOURCE_PARAMS, *resource_kinds),
+            has_broken_resources=reader.has_broken_resources,
+        ),
+    ]
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
+    return files
+
+
+def find_files(root: Path) -> tuple[list[Path], list[Path], list[Problem]]:
+    """Return the configuration and the workflow files of a folder, and what is wrong with it."""
+    problems: list[Problem] = []
+    if not root.is_dir():
+        problems.append(
+            Problem(str(root), 0, 0, f"there is no folder {root.name!r} here. Make it or name it.")
+        )
+        return [], [], problems
+    configs = [root / name for name in CONFIG_NAMES if (root / name).is_file()]
+    for extra in configs[1:]:
+        message = f"this file stands beside {configs[0].name}. Keep one of them."
+        problems.append(Problem(extra.name, 0, 0, message))
+    folder = root / WORKFLOWS
+    if not folder.is_dir():
+        message = "this folder is missing. Make it and put a file such as github.yaml into it."
+        problems.append(Problem(WORKFLOWS, 0, 0, message))
+        return configs[:1], [], problems
+    found = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix in SUFFIXES and not file.name.startswith(".") and file.is_file()
+    )
+    return configs[:1], found, problems
+
+
+class _Reader:
+    """Reads the files one after the other; keeps what is right and what is wrong with them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.problems: list[Problem] = []
+        self.resources: list[Located[ResourceEntry]] = []
+        self.assets: list[Located[Asset]] = []
+        self.partitions: list[Located[PartitionEntry]] = []
+        self.jobs: list[Located[JobParams]] = []
+        self.broken_keys: set[str] = set()
+        """Keys of assets with mistakes: they are there, so that nobody refers to nothing."""
+        self.has_broken_resources = False
+        self.has_broken_files = False
+
+    def read(self) -> None:
+        try:
+            configs, workflows, problems = find_files(self.root)
+        except OSError as error:
+            raise ConfigError([Problem(str(self.root), 0, 0, _cannot_read(error))]) from error
+        self.problems += problems
+        for file in configs:
+            document = self._open(file, DagsterConfigFile, "resources")
+            if document is None:
+                self.has_broken_resources = True
+                continue
+            self._read_resources(document)
+        for file in workflows:
+            document = self._open(file, WorkflowFile, "assets")
+            if document is None:
+                self.has_broken_files = True
+                continue
+            self._read_assets(document)
+            self.partitions += self._entries(document, "partitions", PartitionEntry)
+            self.jobs += self._entries(document, "jobs", JobParams)
+
+    def _open(self, file: Path, model: type[BaseModel], first: str) -> Document | None:
+        name = file.relative_to(self.root).as_posix()
+        try:
+            raw = file.read_bytes()
+        except OSError as error:
+            self.problems.append(Problem(name, 0, 0, _cannot_read(error)))
+            return None
+        document, problems = read_document(name, raw)
+        self.problems += problems
+        if document is None:
+            return None
+        if not isinstance(document.root.value, dict):
+            message = f"the file has no names at its top. Begin with `{first}:`."
+            self.problems.append(document.problem(message))
+            return None
+        for key in document.root.value:
+            if key not in model.model_fields:
+                hint = did_you_mean(key, model.model_fields)
+                message = f"there is no field '{key}' here.{hint}"
+                self.problems.append(document.problem(message, key, at_key=True))
+        return document
+
+    def _members(self, document: Document, section: str) -> Iterator[tuple[int, Node]]:
+        node = document.root.value.get(section)
+        if node is None:
+            return
+        if not isinstance(node.value, list):
+            message = f"`{section}` takes a list. Begin each entry with '- '."
+            self.problems.append(document.problem(message, section, at_key=True))
+            return
+        yield from enumerate(node.value)
+
+    def _entries(
+        self, document: Document, section: str, model: type[Any]
+    ) -> Iterator[Located[Any]]:
+        for index, _ in self._members(document, section):
+            value, problems = validate(model, document, (section, index))
+            self.problems += problems
+            if value is not None:
+                yield Located(value, document, (section, index))
+
+    def _read_resources(self, document: Document) -> None:
+        for entry in self._entries(document, "resources", ResourceEntry):
+            self.resources.append(entry)
+            model = RESOURCE_PARAMS.get(entry.value.resource_kind)
+            if model is not None:
+                path = (*entry.path, "params")
+                if "params" not in document.root.follow(entry.path)[0].value:
+                    path = entry.path
+                    needed = [n for n, field in model.model_fields.items() if field.is_required()]
+                    message = f"the field 'params' is missing. Add it, with `{needed[0]}`."
+                    self.problems.append(document.problem(message, *path))
+                    continue
+                self.problems += validate(model, document, path)[1]
+
+    def _read_assets(self, document: Document) -> None:
+        defaults = document.root.value.get("defaults")
+        if defaults is not None:
+            problems = validate(Defaults, document, ("defaults",))[1]
+            self.problems += problems
+            if problems:
+                defaults = None
+        for _, node in self._members(document, "assets"):
+            entry, is_dlt = node, _member(node, "task_type") == "dlt"
+            if defaults is not None and isinstance(node.value, dict):
+                entry = node.merged_over(defaults if is_dlt else _without_params(defaults))
+            # A document of the asset alone, so that what came from `defaults` has its place.
+            own = Document(document.file, entry)
+            model: type[DltAsset] | type[TaskAsset] = DltAsset if is_dlt else TaskAsset
+            value, problems = validate(model, own)
+            self.problems += problems
+            if value is not None:
+                self.assets.append(Located(value, own))
+            else:
+                key = _member(node, "asset_key")
+                self.broken_keys.update([key] if isinstance(key, str) else [])
+
+
+def _member(node: Node, name: str) -> Any:
+    child = node.value.get(name) if isinstance(node.value, dict) else None
+    return child.value if child is not None else None
+
+
+def _without_params(defaults: Node) -> Node:
+    value = {key: child for key, child in defaults.value.items() if key != "params"}
+    return Node(value, defaults.line, defaults.column, defaults.keys)
+
+
+def _cannot_read(error: OSError) -> str:
+    return f"this cannot be read ({error.strerror or error}). Look at its permissions."
