@@ -83,7 +83,8 @@ class LoadSnapshot:
     """What is known of a load before it runs.
 
     Attributes:
-        origin: Where it was read: `schema file`, `stored`, `source` or `live`.
+        origin: Where it was read: `schema file`, `stored`, `source` or `live`; `names` where the
+            definition only names resources and nobody has looked yet.
         version_hash: Hash of the dlt schema that it was read from, where there is one.
     """
 

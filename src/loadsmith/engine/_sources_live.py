@@ -1,0 +1,38 @@
+"""What a live dlt resource knows of itself, where dlt has no public name for it."""
+
+import inspect
+from typing import Any
+
+from dlt.extract import DltResource, Incremental
+from dlt.extract.incremental import IncrementalResourceWrapper
+
+
+def upstream_of(resource: DltResource) -> str | None:
+    """Return the name of the resource that feeds a transformer."""
+    parent = resource._pipe.parent
+    return str(parent.name) if parent is not None else None
+
+
+def description_of(resource: DltResource) -> str | None:
+    """Return the docstring of the function behind a resource, never dlt's own."""
+    text = vars(resource).get("__doc__")
+    if not text and inspect.isfunction(resource._pipe.gen):
+        text = resource._pipe.gen.__doc__
+    return inspect.cleandoc(text) if isinstance(text, str) and text.strip() else None
+
+
+def incremental_of(resource: DltResource) -> Incremental[Any] | None:
+    """Return the incremental of a resource, the one in its function's arguments included."""
+    step = resource.incremental
+    if isinstance(step, Incremental):
+        return step
+    if isinstance(step, IncrementalResourceWrapper) and step._incremental is not None:
+        return step._incremental
+    try:
+        parameters = inspect.signature(resource._pipe.gen).parameters  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    for parameter in parameters.values():
+        if isinstance(parameter.default, Incremental) and parameter.default.cursor_path:
+            return parameter.default
+    return None

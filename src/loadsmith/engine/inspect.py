@@ -1,0 +1,281 @@
+"""A load's definition in, its snapshot out: which resources, tables and columns it has."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loadsmith.engine.schema_file import (
+    SchemaFile,
+    column_snapshot,
+    read_schema_file,
+    tables_of_schema,
+    write_whole,
+)
+from loadsmith.errors import ResolveError
+from loadsmith.model import (
+    IncrementalSnapshot,
+    LoadDefinition,
+    LoadSnapshot,
+    PipelineSettings,
+    ResourceSelection,
+    ResourceSnapshot,
+    SourceReference,
+    TableSnapshot,
+)
+
+if TYPE_CHECKING:
+    from dlt.extract import DltResource, DltSource
+
+
+def inspect_load(definition: LoadDefinition, *, may_ask_source: bool = True) -> LoadSnapshot:
+    """Return what a load is known to produce, without network, secrets or dlt where that can be.
+
+    Looks at the schema file, then at the stored snapshot, then asks the source itself: it is
+    imported and called, and nothing is extracted. Where nobody may ask the source, resources
+    that the definition names one by one are returned without tables.
+
+    Raises:
+        SchemaFileNotFound: The definition names a schema file that is not there.
+        ResolveError: A file is damaged, the source cannot be made, or nobody knows the resources.
+    """
+    names = _names(definition)
+    if definition.schema_file_path is not None:
+        file = read_schema_file(
+            definition.schema_file_path,
+            written_as=_as_written(definition),
+            remedy="Run `loadsmith schema` for the asset, or the pipeline once with"
+            " `export_schema_path`, to make it.",
+        )
+        return _of_schema_file(file, definition.resources, names)
+    if definition.snapshot_path is not None and Path(definition.snapshot_path).exists():
+        return _selected(read_snapshot(definition.snapshot_path), definition.resources)
+    if not may_ask_source:
+        if definition.resources.is_plain:
+            return _of_names(definition, names)
+        looked = definition.snapshot_path
+        raise ResolveError(
+            f"load {definition.name!r}: which resources it has is not known without asking its"
+            f" source{f', and there is no {looked}' if looked else ''}."
+            " Run `loadsmith schema` once, or name the resources."
+        )
+    return _selected(_ask(definition, names), definition.resources)
+
+
+def inspect_source(
+    source: "DltSource",
+    *,
+    pipeline_name: str | None = None,
+    dataset_name: str | None = None,
+    destination_name: str | None = None,
+    origin: str = "live",
+) -> LoadSnapshot:
+    """Return the snapshot of a live source; nothing is extracted, and the source stays as it is.
+
+    Nested tables, and tables whose name is chosen per row, are not known before a run.
+    """
+    known = tables_of_schema(source.schema.to_dict())
+    return LoadSnapshot(
+        source_name=source.name,
+        resources=tuple(
+            _inspect_resource(resource, source, known) for resource in source.resources.values()
+        ),
+        origin=origin,
+        pipeline_name=pipeline_name,
+        dataset_name=dataset_name,
+        destination_name=destination_name,
+        version_hash=source.schema.stored_version_hash,
+    )
+
+
+def read_snapshot(path: str) -> LoadSnapshot:
+    """Read a stored snapshot, or a schema file that was stored in its place.
+
+    Raises:
+        ResolveError: The file is neither.
+    """
+    try:
+        text = Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ResolveError(f"{path}: this file cannot be read ({type(exc).__name__}).") from exc
+    if not path.endswith(".json") or '"engine_version"' in text:
+        file = read_schema_file(path)
+        return _of_schema_file(file, ResourceSelection(), {})
+    try:
+        snapshot = LoadSnapshot.from_dict(json.loads(text))
+    except json.JSONDecodeError as exc:
+        raise ResolveError(
+            f"{path}:{exc.lineno}:{exc.colno}: this is not JSON: {exc.msg}."
+            " Write it again with `loadsmith schema`."
+        ) from exc
+    except (KeyError, TypeError, AttributeError, ValueError) as exc:
+        raise ResolveError(
+            f"{path}: this is not a snapshot of a load. Write it again with `loadsmith schema`."
+        ) from exc
+    return snapshot
+
+
+def write_snapshot(snapshot: LoadSnapshot, path: str) -> None:
+    """Store a snapshot as JSON that is fit to be committed: sorted nowhere, one value a line."""
+    write_whole(path, json.dumps(snapshot.to_dict(), indent=2, ensure_ascii=False) + "\n")
+
+
+def _names(definition: LoadDefinition) -> dict[str, str | None]:
+    settings = definition.pipeline if isinstance(definition.pipeline, PipelineSettings) else None
+    return {
+        "pipeline_name": settings.pipeline_name if settings else None,
+        "dataset_name": settings.dataset_name if settings else None,
+        "destination_name": definition.destination.name if definition.destination else None,
+    }
+
+
+def _as_written(definition: LoadDefinition) -> str:
+    path = str(definition.schema_file_path)
+    source = definition.source
+    folder = source.search_path if isinstance(source, SourceReference) else None
+    if folder and Path(path).is_relative_to(folder):
+        return Path(os.path.relpath(path, folder)).as_posix()
+    return path
+
+
+def _of_schema_file(
+    file: SchemaFile, selection: ResourceSelection, names: Mapping[str, str | None]
+) -> LoadSnapshot:
+    found = [name for name in file.resources if selection.matches(name)]
+    # A resource that is named and not in the file is loaded all the same: its tables are new.
+    found += [name for name in selection.include if selection.is_plain and name not in found]
+    return LoadSnapshot(
+        source_name=file.schema_name,
+        resources=tuple(_of_tables(name, file) for name in found),
+        origin="schema file",
+        version_hash=file.version_hash,
+        **names,
+    )
+
+
+def _of_tables(name: str, file: SchemaFile) -> ResourceSnapshot:
+    tables = file.tables_of(name)
+    roots = [table for table in tables if table.parent is None]
+    only = roots[0] if len(roots) == 1 else None
+    return ResourceSnapshot(
+        name=name,
+        source_name=file.schema_name,
+        table_name=only.name if only else None,
+        write_disposition=only.write_disposition if only else None,
+        primary_key=only.primary_key if only else (),
+        description=only.description if only else None,
+        tables=tables,
+    )
+
+
+def _of_names(definition: LoadDefinition, names: Mapping[str, str | None]) -> LoadSnapshot:
+    source = definition.source
+    source_name = (
+        source.module.rpartition(".")[2] if isinstance(source, SourceReference) else definition.name
+    )
+    return LoadSnapshot(
+        source_name=source_name,
+        resources=tuple(
+            ResourceSnapshot(name=name, source_name=source_name)
+            for name in dict.fromkeys(definition.resources.include)
+        ),
+        origin="names",
+        **names,
+    )
+
+
+def _selected(snapshot: LoadSnapshot, selection: ResourceSelection) -> LoadSnapshot:
+    resources = tuple(found for found in snapshot.resources if selection.matches(found.name))
+    return LoadSnapshot(
+        source_name=snapshot.source_name,
+        resources=resources,
+        origin=snapshot.origin,
+        pipeline_name=snapshot.pipeline_name,
+        dataset_name=snapshot.dataset_name,
+        destination_name=snapshot.destination_name,
+        version_hash=snapshot.version_hash,
+    )
+
+
+def _ask(definition: LoadDefinition, names: Mapping[str, str | None]) -> LoadSnapshot:
+    from loadsmith.engine.secrets import missing_secret, secrets_in_environment
+    from loadsmith.engine.sources import make_source
+
+    files = (
+        definition.source.secrets_files if isinstance(definition.source, SourceReference) else ()
+    )
+    from dlt.common.configuration.exceptions import ConfigFieldMissingException
+
+    with secrets_in_environment(files):
+        try:
+            source = make_source(definition.source)
+            is_recipe = isinstance(definition.source, SourceReference)
+            return inspect_source(source, origin="source" if is_recipe else "live", **names)
+        except (ConfigFieldMissingException, KeyError) as exc:
+            missing = missing_secret(exc, files)
+            if missing is None:
+                raise
+            raise missing from exc
+
+
+def _inspect_resource(
+    resource: "DltResource", source: "DltSource", known: Iterable[TableSnapshot]
+) -> ResourceSnapshot:
+    from loadsmith.engine._sources_live import description_of, incremental_of, upstream_of
+
+    table = _root_table(resource, source)
+    tables = tuple(found for found in known if found.resource == resource.name)
+    if table is not None and all(found.name != table.name for found in tables):
+        tables = (table, *tables)
+    cursor = incremental_of(resource)
+    disposition = resource.write_disposition
+    if isinstance(disposition, Mapping):
+        disposition = disposition.get("disposition")
+    return ResourceSnapshot(
+        name=resource.name,
+        source_name=source.name,
+        section=resource.section,
+        table_name=table.name if table is not None else None,
+        write_disposition=disposition if isinstance(disposition, str) else None,
+        primary_key=table.primary_key if table is not None else (),
+        description=description_of(resource),
+        is_transformer=resource.is_transformer,
+        upstream=upstream_of(resource),
+        selected=resource.selected,
+        incremental=_incremental(cursor) if cursor is not None else None,
+        tables=tables,
+    )
+
+
+def _root_table(resource: "DltResource", source: "DltSource") -> TableSnapshot | None:
+    """Return the table that the hints of a resource describe, or None if rows choose it."""
+    from dlt.extract.exceptions import DataItemRequiredForDynamicTableHints, DltResourceException
+
+    if callable(resource.table_name):
+        return None
+    try:
+        hints: Mapping[str, Any] = resource.compute_table_schema()
+    except (DataItemRequiredForDynamicTableHints, DltResourceException):
+        hints = {"name": resource.table_name or resource.name}
+    naming = source.schema.naming
+    disposition = hints.get("write_disposition")
+    return TableSnapshot(
+        name=naming.normalize_tables_path(str(hints["name"])),
+        resource=resource.name,
+        columns=tuple(
+            column_snapshot(naming.normalize_path(name), column)
+            for name, column in (hints.get("columns") or {}).items()
+        ),
+        description=hints.get("description"),
+        write_disposition=disposition if isinstance(disposition, str) else None,
+    )
+
+
+def _incremental(cursor: Any) -> IncrementalSnapshot:
+    initial = cursor.initial_value
+    if initial is None:
+        text = None
+    else:
+        text = initial.isoformat() if hasattr(initial, "isoformat") else str(initial)
+    return IncrementalSnapshot(cursor_path=str(cursor.cursor_path), initial_value=text)
