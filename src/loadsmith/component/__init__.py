@@ -1,1 +1,6 @@
-"""The Dagster component `DltLoadCollectionComponent` and its scaffolder."""
+"""The component, its scaffolder, and one load of it: the front door of `defs.yaml`."""
+
+from loadsmith.component.component import DltLoadCollectionComponent
+from loadsmith.component.load_spec import DltLoadSpecModel
+
+__all__ = ["DltLoadCollectionComponent", "DltLoadSpecModel"]

@@ -1,0 +1,322 @@
+"""DltLoadCollectionComponent: dlt loads that a `defs.yaml` describes, as Dagster's definitions."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import dagster as dg
+from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDefsStateConfig
+from pydantic import BaseModel, Field
+
+from loadsmith.assets.build import (
+    OUTPUTS_PER_OP,
+    multi_asset_options_of,
+    split_load,
+)
+from loadsmith.assets.checks import build_freshness
+from loadsmith.assets.run_config import DltRunConfig
+from loadsmith.assets.runner import CurrentLoad, DagsterDltResource, current_load
+from loadsmith.assets.specs import build_specs
+from loadsmith.assets.translator import DagsterDltTranslator, DltResourceTranslatorData
+from loadsmith.component.definitions import ComponentLoad, resolve_loads
+from loadsmith.component.discovery import (
+    asks_source,
+    known_snapshot,
+    read_state,
+    refresh,
+    warn_of_unknown_tables,
+)
+from loadsmith.component.load_spec import DltLoadSpecModel, Home
+from loadsmith.component.models import LoadEntry, LoadSettings, without_string_alternative
+from loadsmith.component.scaffolder import DltLoadCollectionScaffolder
+from loadsmith.component.templating import resolve_entry
+from loadsmith.config.models import ProfileParams
+from loadsmith.errors import ConfigError
+from loadsmith.model import LoadSnapshot
+
+_LOADS = "The loads: each a source into a dataset by a pipeline."
+_DEFAULTS = "Settings of every load that does not say otherwise; mappings are merged key by key."
+_PROFILES = (
+    "What differs by deployment, for every load: settings by profile name. `LOADSMITH_PROFILE` "
+    "chooses; without it the deployment's name does, and `dev` on a machine of one's own."
+)
+_DEFS_STATE = (
+    "Where Dagster keeps what `dg utils refresh-defs-state` found out, for loads that have "
+    "neither `schema_file_path` nor `snapshot_path`."
+)
+
+
+def _local_state() -> DefsStateConfigArgs:
+    # Dagster's own default asks again whenever `dg dev` reloads; looking is to cost nothing.
+    return DefsStateConfigArgs.local_filesystem().model_copy(update={"refresh_if_dev": False})
+
+
+def _resolve_defaults(context: dg.ResolutionContext, model: LoadSettings) -> LoadSettings:
+    return LoadSettings.model_validate(resolve_entry(context, model))
+
+
+@dg.scaffold_with(DltLoadCollectionScaffolder)
+@dataclass
+class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
+    """dlt loads as Dagster assets, one for each table.
+
+    A load is a source and a pipeline in Python, or is declared: `rest_api`, `sql_database`,
+    `filesystem` or a source of yours, with a destination, and no Python at all.
+
+    `get_asset_spec` and `execute` are made for overriding in a subclass.
+    """
+
+    loads: Annotated[Sequence[DltLoadSpecModel], dg.Resolver.default(description=_LOADS)]
+    defaults: Annotated[
+        LoadSettings,
+        dg.Resolver(
+            _resolve_defaults,
+            model_field_type=LoadSettings,
+            description=_DEFAULTS,
+            inject_before_resolve=False,
+        ),
+    ] = field(default_factory=LoadSettings)
+    profiles: Annotated[
+        Mapping[str, ProfileParams],
+        dg.Resolver(
+            lambda _context, profiles: profiles,
+            model_field_type=dict[str, ProfileParams],
+            description=_PROFILES,
+            inject_before_resolve=False,
+        ),
+    ] = field(default_factory=dict)
+    defs_state: Annotated[ResolvedDefsStateConfig, dg.Resolver.default(description=_DEFS_STATE)] = (
+        field(default_factory=_local_state)
+    )
+
+    @classmethod
+    def model(cls) -> type[BaseModel]:
+        """Return the model of `attributes`; a mistake in it is shown at its own line."""
+        known: type[BaseModel] | None = cls.__dict__.get("_loadsmith_model")
+        if known is None:
+            known = without_string_alternative(
+                super().model(),
+                loads=(list[LoadEntry], Field(description=_LOADS)),
+                defaults=(
+                    LoadSettings,
+                    Field(default_factory=LoadSettings, description=_DEFAULTS),
+                ),
+                profiles=(
+                    dict[str, ProfileParams],
+                    Field(default_factory=dict, description=_PROFILES),
+                ),
+            )
+            cls._loadsmith_model = known  # type: ignore[attr-defined]
+        return known
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """Return what Dagster lists the component with."""
+        return dg.ComponentTypeSpec(tags=["dlt", "loadsmith"], produces=["asset", "asset_check"])
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Any:
+        """Make the component of a `defs.yaml`."""
+        # Not by StateBackedComponent, which tells Dagster of a state even where there is none.
+        component = super(dg.StateBackedComponent, cls).load(attributes, context)
+        component._home = Home.of(context)
+        if component._asks_sources():
+            context.component_tree.mark_component_defs_state_key(
+                defs_state_key=component.defs_state_config.key, loc=context.component_loc
+            )
+        return component
+
+    @property
+    def dlt_pipeline_resource(self) -> DagsterDltResource:
+        """What `execute` is given to run loads with; override it for one of your own."""
+        return DagsterDltResource()
+
+    def get_asset_spec(self, data: DltResourceTranslatorData) -> dg.AssetSpec:
+        """Build the spec of the asset of one resource, `<dataset>/<table>`.
+
+        Made for overriding: call `super().get_asset_spec(data)` and change what it gives.
+        `data.resource` and `data.pipeline` are dlt's live objects, or have the same attributes.
+        The load's `translation` is applied to the result.
+        """
+        table = getattr(data.resource, "table_name", None)
+        # A name that is chosen for each row is none that an asset could be called by.
+        name = table if isinstance(table, str) else data.resource.name
+        prefix = getattr(data.pipeline, "dataset_name", None)
+        if data.definition is not None:
+            prefix = self._key_prefixes.get(data.definition.name, prefix)
+        spec = DagsterDltTranslator().get_asset_spec(data)
+        return spec.replace_attributes(key=dg.AssetKey([*([prefix] if prefix else []), name]))
+
+    def execute(
+        self, context: dg.AssetExecutionContext, dlt_pipeline_resource: DagsterDltResource
+    ) -> Iterator[Any]:
+        """Load the selected assets and yield Dagster's events.
+
+        Made for overriding: do something before and after `yield from super().execute(...)`, or
+        give arguments of dlt's `run` to `dlt_pipeline_resource.run(context=context, ...)`.
+        """
+        yield from dlt_pipeline_resource.run(context=context)
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Build the assets and checks of all loads."""
+        self._home = Home.of(context)
+        if not self._asks_sources():
+            return self.build_defs_from_state(context, None)
+        return super().build_defs(context)
+
+    def build_defs_from_state(
+        self, context: dg.ComponentLoadContext, state_path: Path | None
+    ) -> dg.Definitions:
+        """Build the definitions from what the last refresh found out."""
+        state = read_state(state_path)
+        assets: list[dg.AssetsDefinition] = []
+        checks: list[dg.AssetChecksDefinition] = []
+        sensors: list[dg.SensorDefinition] = []
+        specs: list[dg.AssetSpec] = []
+        unknown: list[ComponentLoad] = []
+        for load in self._resolved_loads():
+            snapshot = known_snapshot(load, state)
+            if snapshot is None:
+                unknown.append(load)
+                continue
+            built = self._specs_of(load, snapshot)
+            _refuse_shared_keys(load, built, specs)
+            specs += built
+            for definition, part in split_load(load.definition, built, snapshot, OUTPUTS_PER_OP):
+                assets.append(self._build_assets(load, definition, part))
+            found = build_freshness(load.definition, built)
+            checks += found[0]
+            sensors += found[1]
+        warn_of_unknown_tables(unknown)
+        return dg.Definitions(assets=assets, asset_checks=checks, sensors=sensors)
+
+    @property
+    def defs_state_config(self) -> DefsStateConfig:
+        """Where the state is kept, and under which key."""
+        label = self._where().label or "loads"
+        return DefsStateConfig.from_args(
+            self.defs_state, default_key=f"DltLoadCollectionComponent[{label}]"
+        )
+
+    async def refresh_state(self, project_root: Path) -> str:
+        """Ask the sources whose tables are not known otherwise, and keep what they say.
+
+        Loads with a `snapshot_path` are written to that file. Dagster's state is only touched
+        where a load has none.
+        """
+        if self._asks_sources():
+            return await super().refresh_state(project_root)
+        await asyncio.to_thread(refresh, self._resolved_loads(), None)
+        return "files"
+
+    def write_state_to_path(self, state_path: Path) -> None:
+        """Ask the sources and write what they say."""
+        refresh(self._resolved_loads(), state_path)
+
+    def _where(self) -> Home:
+        home: Home | None = getattr(self, "_home", None)
+        return home or Home(folder=Path.cwd(), project_root=Path.cwd())
+
+    def _asks_sources(self) -> bool:
+        return any(
+            asks_source(load) and load.definition.snapshot_path is None
+            for load in self._resolved_loads()
+        )
+
+    def _resolved_loads(self) -> list[ComponentLoad]:
+        defaults = self.defaults
+        if self.profiles:
+            profiles = {**self.profiles, **defaults.profiles}
+            defaults = defaults.model_copy(update={"profiles": profiles})
+        return resolve_loads(self.loads, defaults, self._where())
+
+    @property
+    def _key_prefixes(self) -> dict[str, str | None]:
+        prefixes: dict[str, str | None] = self.__dict__.setdefault("_prefixes", {})
+        return prefixes
+
+    def _specs_of(self, load: ComponentLoad, snapshot: LoadSnapshot) -> list[dg.AssetSpec]:
+        self._key_prefixes[load.definition.name] = load.key_prefix
+        return build_specs(
+            snapshot,
+            ComponentTranslator(self, load),
+            load.definition,
+            live=getattr(load.source, "resources", None),
+            pipeline=load.pipeline,
+        )
+
+    def _build_assets(
+        self, load: ComponentLoad, definition: Any, specs: Sequence[dg.AssetSpec]
+    ) -> dg.AssetsDefinition:
+        options = multi_asset_options_of(
+            definition,
+            specs,
+            {
+                "partitions_def": load.spec.partitions_def,
+                "backfill_policy": load.spec.backfill_policy,
+            },
+        )
+        current = CurrentLoad(definition=definition, config_is_ours=True)
+
+        @dg.multi_asset(**options)
+        def run(context: dg.AssetExecutionContext, config: DltRunConfig) -> Iterable[Any]:
+            yield from _with_load(
+                current, lambda: self.execute(context, self.dlt_pipeline_resource)
+            )
+
+        return run
+
+
+class ComponentTranslator(DagsterDltTranslator):
+    """The component's way to a spec: its `get_asset_spec`, then the load's `translation`."""
+
+    def __init__(self, component: DltLoadCollectionComponent, load: ComponentLoad) -> None:
+        self._component = component
+        self._load = load
+
+    def get_asset_spec(self, data: DltResourceTranslatorData) -> dg.AssetSpec:
+        """Build the spec of one resource."""
+        spec = self._component.get_asset_spec(data)
+        translation = self._load.spec.translation
+        return translation(spec, data) if translation else spec
+
+
+def _with_load(current: CurrentLoad, start: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    """Yield the events of a run, with its load known to `DagsterDltResource.run` meanwhile.
+
+    Dagster runs other steps between the events, so that the load is set for each step alone.
+    """
+    with current_load(current):
+        events = iter(start())
+    try:
+        while True:
+            with current_load(current):
+                try:
+                    event = next(events)
+                except StopIteration:
+                    return
+            yield event
+    finally:
+        close = getattr(events, "close", None)
+        if close is not None:
+            close()
+
+
+def _refuse_shared_keys(
+    load: ComponentLoad, built: Iterable[dg.AssetSpec], before: Iterable[dg.AssetSpec]
+) -> None:
+    taken = {spec.key for spec in before}
+    for spec in built:
+        if spec.key in taken:
+            raise ConfigError(
+                f"{load.spec.described}: another load of this component makes the asset "
+                f"'{spec.key.to_user_string()}', too. Choose other `resources`, another dataset, "
+                "or set `translation: {key_prefix: ...}`."
+            )
+
+
+# Its home is where users import it from: Dagster writes that into files and lists.
+DltLoadCollectionComponent.__module__ = "loadsmith"
+DltLoadSpecModel.__module__ = "loadsmith"

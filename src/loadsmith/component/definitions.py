@@ -1,0 +1,268 @@
+"""Entries of `loads` and where they stand in, LoadDefinitions out."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from loadsmith.component.load_spec import DltLoadSpecModel, Home
+from loadsmith.component.models import LoadSettings
+from loadsmith.component.references import (
+    PIPELINE,
+    SOURCE,
+    is_live,
+    load_reference,
+    make_zero_argument,
+)
+from loadsmith.config.models import (
+    AssetSettings,
+    LoadOptions,
+    LoadParams,
+    ProfileParams,
+    ResourceSettings,
+)
+from loadsmith.config.profiles import choose_profile
+from loadsmith.engine.destinations import make_destination
+from loadsmith.errors import ConfigError
+from loadsmith.model import DestinationReference, LoadDefinition, PipelineSettings
+from loadsmith.resolve import resolve_load
+
+# A declared load needs both to be valid; what is in Python replaces them before anyone looks.
+_NO_MODULE = "rest_api"
+_NO_DESTINATION = "duckdb"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentLoad:
+    """A load of a component, ready to be inspected and built.
+
+    Attributes:
+        spec: What it was described by.
+        definition: The recipe.
+        key_prefix: Dataset that the assets are called after. It is the one that the file names,
+            whatever profile is chosen: an asset is the same asset in each deployment.
+        source: The live source, where the reference led to one.
+        pipeline: The live pipeline, where the reference led to one.
+        is_declared: Whether the source is described in the file, and Python need not be imported.
+    """
+
+    spec: DltLoadSpecModel
+    definition: LoadDefinition
+    key_prefix: str | None
+    source: Any = None
+    pipeline: Any = None
+    is_declared: bool = False
+
+
+def resolve_loads(
+    loads: Sequence[DltLoadSpecModel], defaults: LoadSettings, home: Home
+) -> list[ComponentLoad]:
+    """Return the loads of a component as definitions with names of their own.
+
+    Raises:
+        ConfigError: A load has no source or no destination, or a setting is wrong.
+        ResolveError: A reference leads nowhere.
+    """
+    found = [_resolve(load, defaults, home) for load in loads]
+    shared = Counter(_pipeline_name(load) for load in found)
+    taken: Counter[str] = Counter()
+    result = []
+    for load in found:
+        name = load.definition.name
+        taken[name] += 1
+        if taken[name] > 1:
+            name = f"{name}_{taken[name]}"
+        definition = replace(
+            load.definition,
+            name=name,
+            owns_pipeline_name=load.definition.owns_pipeline_name
+            and shared[_pipeline_name(load)] == 1,
+        )
+        result.append(replace(load, definition=definition))
+    return result
+
+
+def _resolve(spec: DltLoadSpecModel, defaults: LoadSettings, home: Home) -> ComponentLoad:
+    settings = _merged(
+        defaults.model_dump(exclude_unset=True), spec.entry.model_dump(exclude_unset=True)
+    )
+    source = _object(spec.source, SOURCE, home)
+    pipeline = _object(spec.pipeline, PIPELINE, home)
+    options = {name: settings[name] for name in LoadOptions.model_fields if name in settings}
+    if source is None and not settings.get("source_module"):
+        raise ConfigError(
+            f"{spec.described}: nothing says what is loaded. Add `source`, a reference to a dlt "
+            "source, or `source_module` to declare one."
+        )
+    if pipeline is not None:
+        # The destination of `defaults` is for the loads that have no pipeline of their own.
+        options.pop("destination", None)
+        options.pop("destination_params", None)
+    elif not options.get("destination") and not options.get("profiles"):
+        raise ConfigError(
+            f"{spec.described}: nothing says where it goes. Add `destination: duckdb`, or "
+            "`pipeline`, a reference to a dlt pipeline."
+        )
+    module = _module(settings, home)
+    short = module.rpartition(".")[2] if module else _source_name(source)
+    name = _identifier(spec.entry.name or f"{home.label}_{short}")
+    if pipeline is not None:
+        load = _into_pipeline(spec, settings, options, home, name, pipeline)
+    else:
+        load = _into_destination(spec, settings, options, home, name)
+    if source is None:
+        return load
+    made = make_zero_argument(source, kind=SOURCE, path=_text(spec.source))
+    return replace(
+        load,
+        definition=replace(load.definition, source=made),
+        source=source if is_live(source) else None,
+        is_declared=False,
+    )
+
+
+def _into_destination(
+    spec: DltLoadSpecModel,
+    settings: Mapping[str, Any],
+    options: Mapping[str, Any],
+    home: Home,
+    name: str,
+) -> ComponentLoad:
+    """Resolve a load whose pipeline is made from settings in the run."""
+    pipeline_params = options.get("pipeline_params") or {}
+    dataset = (
+        pipeline_params.get("dataset_name")
+        or (options.get("destination_params") or {}).get("dataset")
+        or f"{pipeline_params.get('pipeline_name') or name}_dataset"
+    )
+    definition = _base(spec, settings, options, home, name)
+    return ComponentLoad(spec=spec, definition=definition, key_prefix=dataset, is_declared=True)
+
+
+def _into_pipeline(
+    spec: DltLoadSpecModel,
+    settings: Mapping[str, Any],
+    options: dict[str, Any],
+    home: Home,
+    name: str,
+    pipeline: Any,
+) -> ComponentLoad:
+    """Resolve a load into a pipeline that Python makes."""
+    make_pipeline = make_zero_argument(pipeline, kind=PIPELINE, path=_text(spec.pipeline))
+    live = make_pipeline()
+    if not hasattr(live, "pipeline_name"):
+        raise ConfigError(
+            f"{spec.described}: {_text(spec.pipeline)!r} gave a {type(live).__name__}. Return "
+            "what dlt.pipeline(...) gives."
+        )
+    dataset = live.dataset_name
+    live = _repointed(live, options.pop("profiles", None) or {})
+    if not spec.entry.name:
+        name = _identifier(f"{name}_{dataset}")
+    definition = _base(spec, settings, {**options, "destination": _NO_DESTINATION}, home, name)
+    return ComponentLoad(
+        spec=spec,
+        definition=replace(definition, pipeline=lambda: live, destination=None),
+        key_prefix=dataset,
+        pipeline=live,
+        is_declared=True,
+    )
+
+
+def _base(
+    spec: DltLoadSpecModel,
+    settings: Mapping[str, Any],
+    options: Mapping[str, Any],
+    home: Home,
+    name: str,
+) -> LoadDefinition:
+    """Return the definition as if all of it was declared; what is in Python replaces its parts."""
+    snapshot = settings.get("snapshot_path")
+    schema_file = options.get("schema_file_path")
+    if schema_file:
+        options = {**options, "schema_file_path": home.path_of(schema_file)}
+    params = {"source_module": _module(settings, home) or _NO_MODULE, **options}
+    own = {field: settings[field] for field in AssetSettings.model_fields if field in settings}
+    return resolve_load(
+        LoadParams.model_validate(params),
+        name=name,
+        settings=AssetSettings.model_validate(own),
+        resource_settings={
+            resource: ResourceSettings.model_validate(given)
+            for resource, given in (settings.get("resource_settings") or {}).items()
+        },
+        base_path=str(home.project_root),
+        default_pipeline_name=name,
+        snapshot_path=str(home.folder / snapshot) if snapshot else None,
+        nested_tables=settings.get("nested_tables", True),
+        place=spec.place,
+    )
+
+
+def _repointed(pipeline: Any, profiles: Mapping[str, Any]) -> Any:
+    """Return the pipeline, or one like it that goes where the profile of this deployment says."""
+    if not profiles:
+        return pipeline
+    choice = choose_profile(profiles, os.environ)
+    profile = ProfileParams.model_validate(profiles[choice.name] if choice.name else {})
+    if choice.name is None and not choice.suffix:
+        return pipeline
+    import dlt
+
+    destination = pipeline.destination
+    if profile.destination:
+        destination = make_destination(
+            DestinationReference(name=profile.destination, params=profile.destination_params)
+        )
+    own = profile.pipeline_params.model_dump(exclude_unset=True)
+    for name in ("pipeline_name", "dataset_name"):
+        own[name] = f"{own.get(name) or getattr(pipeline, name)}{choice.suffix}"
+    make_pipeline: Any = dlt.pipeline
+    return make_pipeline(destination=destination, **own)
+
+
+def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `own` over `defaults`; mappings key by key, all else as a whole."""
+    merged = dict(defaults)
+    for name, value in own.items():
+        before = merged.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            merged[name] = _merged(before, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def _module(settings: Mapping[str, Any], home: Home) -> str | None:
+    module: str | None = settings.get("source_module")
+    return f"{home.package}{module}" if module and module.startswith(".") else module
+
+
+def _object(given: Any, kind: str, home: Home) -> Any:
+    """Return what a reference from Python names; one from YAML was looked up at its line."""
+    if isinstance(given, str):
+        return load_reference(given, package=home.package, kind=kind)
+    return given
+
+
+def _pipeline_name(load: ComponentLoad) -> str:
+    pipeline = load.definition.pipeline
+    if isinstance(pipeline, PipelineSettings):
+        return pipeline.pipeline_name
+    return str(load.pipeline.pipeline_name)
+
+
+def _source_name(source: Any) -> str:
+    return str(getattr(source, "name", None) or getattr(source, "__name__", None) or "source")
+
+
+def _text(given: Any) -> str:
+    return given if isinstance(given, str) else _source_name(given)
+
+
+def _identifier(text: str) -> str:
+    """Return text as a name of letters, digits and `_`, whatever a folder or dataset is called."""
+    name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_").lower()
+    return name if name and not name[0].isdigit() else f"load_{name}".rstrip("_")

@@ -1,0 +1,181 @@
+"""What is known of the sources of a component without asking them, and how they are asked."""
+
+import json
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from loadsmith.component.definitions import ComponentLoad
+from loadsmith.engine.inspect import inspect_load, read_snapshot, write_snapshot
+from loadsmith.errors import LoadsmithError, SecretNotFound
+from loadsmith.model import LoadDefinition, LoadSnapshot, SourceReference, TableSnapshot
+from loadsmith.resolve import render_definition
+
+REFRESH = "dg utils refresh-defs-state"
+
+_ASKED_SOURCES = ("sql_database",)
+"""Core sources that connect when they are made, to find out which tables there are. The
+arguments of `rest_api` and `filesystem` tell all of it."""
+
+
+class UnknownTables(UserWarning):
+    """A load whose tables nobody has asked for yet, so that it has no assets."""
+
+
+def asks_source(load: ComponentLoad) -> bool:
+    """Tell whether only the source itself knows the tables of a load, so that it is asked once."""
+    definition = load.definition
+    if definition.schema_file_path is not None:
+        return False
+    if definition.snapshot_path is not None:
+        return True
+    source = definition.source
+    asked = isinstance(source, SourceReference) and source.module.split(".")[0] in _ASKED_SOURCES
+    return asked and not definition.resources.is_plain
+
+
+def known_snapshot(load: ComponentLoad, state: Mapping[str, LoadSnapshot]) -> LoadSnapshot | None:
+    """Return what is known of a load without asking its source; None where that is nothing."""
+    definition = load.definition
+    if not asks_source(load):
+        return _look(load, may_ask_source=not _is_asked(definition))
+    if definition.snapshot_path is None:
+        return state.get(definition.name)
+    if Path(definition.snapshot_path).is_file() or not load.is_declared:
+        return _look(load, may_ask_source=True)
+    return None
+
+
+def _look(load: ComponentLoad, *, may_ask_source: bool) -> LoadSnapshot | None:
+    try:
+        return inspect_load(load.definition, may_ask_source=may_ask_source)
+    except SecretNotFound:
+        # A source that wants its secrets when it is made has to be asked by someone who has them.
+        if load.definition.resources.is_plain:
+            return inspect_load(load.definition, may_ask_source=False)
+        return None
+
+
+def warn_of_unknown_tables(loads: Iterable[ComponentLoad]) -> None:
+    """Warn of the loads that have no assets yet, with the command that finds them out."""
+    described = [load.spec.described for load in loads]
+    if described:
+        warnings.warn(
+            f"{'; '.join(described)}: nobody has asked the source for its tables yet, so there "
+            f"are no assets of it. Run `{REFRESH}` once, and after each change of the source.",
+            UnknownTables,
+            stacklevel=2,
+        )
+
+
+def refresh(loads: Iterable[ComponentLoad], state_path: Path | None) -> None:
+    """Ask the sources that have to be asked, keep what they say, and show what changed.
+
+    Args:
+        loads: All loads of a component.
+        state_path: File for the loads that have no `snapshot_path`; None where all have one.
+
+    Raises:
+        LoadsmithError: A source could not be asked. What was known of it stays.
+    """
+    state = read_state(state_path)
+    names = []
+    for load in loads:
+        if not asks_source(load):
+            continue
+        definition = load.definition
+        path = Path(definition.snapshot_path) if definition.snapshot_path else None
+        before = read_snapshot(str(path)) if path and path.is_file() else state.get(definition.name)
+        after = _ask(load)
+        for line in describe_changes(before, after):
+            click.echo(f"{definition.name}: {line}")
+        if path:
+            write_snapshot(after, str(path))
+        else:
+            state[definition.name] = after
+            names.append(definition.name)
+    if state_path is not None:
+        found = {name: state[name].to_dict() for name in names}
+        _write(state_path, {"version": _VERSION, "loads": found})
+
+
+def read_state(path: Path | None) -> dict[str, LoadSnapshot]:
+    """Return the snapshots of a state file by the names of their loads; none without a file."""
+    if path is None or not path.is_file():
+        return {}
+    loads = json.loads(path.read_text(encoding="utf-8"))["loads"]
+    return {name: _stored(value) for name, value in loads.items()}
+
+
+def describe_changes(before: LoadSnapshot | None, after: LoadSnapshot) -> Iterator[str]:
+    """Yield in a line each what the source has that it had not, and the other way round."""
+    new, old = _tables(after), _tables(before)
+    if before is None:
+        yield f"{len(new)} table(s): {', '.join(new)}"
+        return
+    for name in sorted({*old, *new}):
+        if name not in old:
+            yield f"new table {name!r}"
+        elif name not in new:
+            yield f"table {name!r} is gone"
+        else:
+            yield from _column_changes(name, old[name], new[name])
+    if new == old:
+        yield f"no change, {len(new)} table(s)"
+
+
+_VERSION = 1
+
+
+def _is_asked(definition: LoadDefinition) -> bool:
+    source = definition.source
+    return isinstance(source, SourceReference) and source.module.split(".")[0] in _ASKED_SOURCES
+
+
+def _ask(load: ComponentLoad) -> LoadSnapshot:
+    """Ask the source itself, as a run would make it: with the secrets that are only named."""
+    variables = {f"env.{name}": value for name, value in os.environ.items()}
+    try:
+        definition = render_definition(replace(load.definition, snapshot_path=None), variables)
+        return inspect_load(definition)
+    except LoadsmithError as error:
+        raise type(error)(f"{load.spec.described}: {error}") from error
+
+
+def _tables(snapshot: LoadSnapshot | None) -> dict[str, TableSnapshot | None]:
+    """Return the tables by name; a resource without known tables stands for its own."""
+    found: dict[str, TableSnapshot | None] = {}
+    for resource in snapshot.resources if snapshot else ():
+        if resource.tables:
+            found.update({table.name: table for table in resource.tables})
+        else:
+            found[resource.table_name or resource.name] = None
+    return found
+
+
+def _column_changes(
+    name: str, before: TableSnapshot | None, after: TableSnapshot | None
+) -> Iterator[str]:
+    old = {column.name: column for column in before.columns} if before else {}
+    new = {column.name: column for column in after.columns} if after else {}
+    for column in sorted({*old, *new}):
+        if column not in old:
+            yield f"new column {name}.{column} ({new[column].data_type})"
+        elif column not in new:
+            yield f"column {name}.{column} is gone"
+        elif old[column].data_type != new[column].data_type:
+            yield f"{name}.{column} is {new[column].data_type}, was {old[column].data_type}"
+
+
+def _stored(value: Mapping[str, Any]) -> LoadSnapshot:
+    return replace(LoadSnapshot.from_dict(value), origin="stored")
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")

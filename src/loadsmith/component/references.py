@@ -1,0 +1,184 @@
+"""A dotted reference and the folder it stands in, the Python object that it names out."""
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from loadsmith.errors import ResolveError, did_you_mean
+
+SOURCE = "source"
+PIPELINE = "pipeline"
+
+
+def load_reference(path: str, *, package: str, kind: str) -> Any:
+    """Return the object that `path` names.
+
+    Args:
+        path: `.loads.github_source` (seen from `package`) or `my_package.loads.github_source`.
+        package: Module of the folder that a relative path starts in.
+        kind: `source` or `pipeline`: what the object has to be, for the candidates in errors.
+
+    Raises:
+        ResolveError: The module or the name in it is not there, or is no `kind`.
+    """
+    module_name, _, name = _absolute(path, package, kind).rpartition(".")
+    module = _import(module_name, path=path, package=package, kind=kind)
+    if not hasattr(module, name):
+        candidates = _names_of(module, kind)
+        raise ResolveError(
+            f"{kind} {path!r}: {_place(module)} has no {name!r}."
+            + (did_you_mean(name, candidates) or f" It has no {kind} at all.")
+        )
+    found = getattr(module, name)
+    if not _may_be(found, kind):
+        raise ResolveError(
+            f"{kind} {path!r}: {name!r} in {_place(module)} is {_described(found)}, "
+            f"not a {kind} or a function that makes one."
+            + _listed(candidate for candidate in _names_of(module, kind) if candidate != name)
+        )
+    return found
+
+
+def make_zero_argument(found: Any, *, kind: str, path: str) -> Callable[[], Any]:
+    """Return a function without arguments that gives the source or the pipeline.
+
+    A live object is returned as it is; a dlt source that was not called, or a function that
+    makes a source or a pipeline, is called each time.
+
+    Raises:
+        ResolveError: The function needs arguments that nobody gives it.
+    """
+    if not _is_function(found):
+        return lambda: found
+    missing = _missing_arguments(found)
+    if missing:
+        raise ResolveError(
+            f"{kind} {path!r}: it is a function that needs {', '.join(missing)}. "
+            "Give the arguments defaults (dlt.config.value and dlt.secrets.value are such), "
+            f"or call it in the module and name what it returns."
+        )
+    return lambda: found()
+
+
+def is_live(found: Any) -> bool:
+    """Tell whether `found` is a source or a pipeline itself, not a function that makes it."""
+    return not _is_function(found)
+
+
+def _absolute(path: str, package: str, kind: str) -> str:
+    name = f"{package}{path}" if path.startswith(".") else path
+    if "." not in name.strip(".") or name.endswith("."):
+        raise ResolveError(
+            f"{kind} {path!r}: a module and a name in it are needed, such as "
+            f"'.loads.my_load_{kind}' for my_load_{kind} in the loads.py beside defs.yaml."
+        )
+    return name
+
+
+def _import(module_name: str, *, path: str, package: str, kind: str) -> ModuleType:
+    try:
+        return import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A module that exists and imports something that does not is another mistake.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ResolveError(
+            f"{kind} {path!r}: there is no module {module_name!r}."
+            + _modules_like(module_name, package, kind)
+        ) from error
+
+
+def _modules_like(module_name: str, package: str, kind: str) -> str:
+    """Return what could have been meant: modules beside the missing one, with their names."""
+    parent, _, last = module_name.rpartition(".")
+    siblings: list[str] = []
+    if parent and find_spec(parent.split(".")[0]):
+        try:
+            folder = import_module(parent)
+        except ImportError:
+            return ""
+        siblings = [found.name for found in pkgutil.iter_modules(getattr(folder, "__path__", []))]
+    text = did_you_mean(last, siblings)
+    if parent == package:
+        text += _listed(known for name in siblings for known in _names_below(package, name, kind))
+    return text or " Is the package installed, and is the name spelled right?"
+
+
+def _names_below(package: str, name: str, kind: str) -> list[str]:
+    """Return the references into a module beside `defs.yaml`; none where it cannot be imported."""
+    try:
+        module = import_module(f"{package}.{name}")
+    except ImportError:
+        return []
+    return [f".{name}.{found}" for found in _names_of(module, kind)]
+
+
+def _listed(candidates: Iterable[str]) -> str:
+    names = sorted(set(candidates))
+    return f" Candidates: {', '.join(names)}." if names else ""
+
+
+def _place(module: ModuleType) -> str:
+    file = getattr(module, "__file__", None)
+    return Path(file).name if file else module.__name__
+
+
+def _names_of(module: ModuleType, kind: str) -> list[str]:
+    """Return the public names of `module` that are a `kind`, or functions of its own."""
+    names = []
+    for name, value in vars(module).items():
+        if name.startswith("_") or not _may_be(value, kind):
+            continue
+        own = getattr(value, "__module__", None) == module.__name__
+        if own or not _is_function(value):
+            names.append(name)
+    return names
+
+
+def _may_be(value: Any, kind: str) -> bool:
+    """Tell whether `value` is a `kind`, or a function that could make one."""
+    import dlt
+    from dlt.extract import DltResource, DltSource
+
+    if isinstance(value, (type, ModuleType)):
+        return False
+    if kind == PIPELINE:
+        return isinstance(value, dlt.Pipeline) or inspect.isroutine(value)
+    return isinstance(value, (DltSource, DltResource)) or _is_function(value)
+
+
+def _is_function(value: Any) -> bool:
+    """Tell a function, or dlt's `@dlt.source` around one, from a live object.
+
+    A `DltResource` can be called, too: it is live, and not a function, all the same.
+    """
+    import dlt
+    from dlt.extract import DltResource, DltSource
+
+    return callable(value) and not isinstance(value, (DltResource, DltSource, dlt.Pipeline, type))
+
+
+def _missing_arguments(function: Callable[..., Any]) -> list[str]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [
+        repr(parameter.name)
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, ModuleType):
+        return "a module"
+    if isinstance(value, type):
+        return "a class"
+    return f"of type {type(value).__name__}"

@@ -1,0 +1,83 @@
+"""What Dagster may render when it loads a component, and what has to wait for the run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from dagster.components.resolved.errors import ResolutionException
+from jinja2 import Environment, TemplateSyntaxError, meta
+from pydantic import BaseModel
+
+WAITING_FIELDS = frozenset({"source_params", "destination_params", "run_params", "profiles"})
+"""Fields that may hold secrets or the variables of a run, so they are rendered in the run.
+
+Everything else decides which assets there are and what they are called, and the run is too late
+for that.
+"""
+
+_RESOLVED_APART = ("source", "pipeline", "translation", "partitions_def", "backfill_policy")
+_ENVIRONMENT = "env"
+_JINJA = Environment(autoescape=False)  # noqa: S701 - nothing is rendered with it, only parsed
+
+
+def resolve_entry(context: dg.ResolutionContext, entry: BaseModel) -> dict[str, Any]:
+    """Return the fields that `entry` sets, rendered where the time for that has come."""
+    return {
+        name: resolve_waiting(context.at_path(name), given)
+        if name in WAITING_FIELDS
+        else _resolve(context.at_path(name), given)
+        for name, given in entry.model_dump(exclude_unset=True).items()
+        if name not in _RESOLVED_APART
+    }
+
+
+def resolve_waiting(context: dg.ResolutionContext, value: Any) -> Any:
+    """Render what the component itself knows, and leave the environment and the run's variables.
+
+    `{{ context.project_root }}` and a project's own template variables are values of the
+    component; `{{ env.TOKEN }}` is a secret more often than not.
+    """
+    if isinstance(value, Mapping):
+        return {name: resolve_waiting(context.at_path(name), v) for name, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [resolve_waiting(context.at_path(index), v) for index, v in enumerate(value)]
+    if not isinstance(value, str) or "{{" not in value:
+        return value
+    names = _names_in(value)
+    if names and _ENVIRONMENT not in names and names <= set(context.scope):
+        return context.resolve_value(value)
+    return value
+
+
+def _names_in(text: str) -> set[str]:
+    """Return the variables of a template; none for what is Mustache, such as a section."""
+    try:
+        return set(meta.find_undeclared_variables(_JINJA.parse(text)))
+    except TemplateSyntaxError:
+        return set()
+
+
+def fail_at(context: dg.ResolutionContext, message: str) -> ResolutionException:
+    """Return Dagster's error for a mistake at a place of a file: its lines, and the message."""
+    tree = context.source_position_tree
+    if tree is None:
+        return ResolutionException(message)
+    source = tree.source_error(
+        yaml_path=context.path, inline_error_message=message, value_error=True
+    )
+    return ResolutionException(
+        f"{source.file_name}:{source.start_line_no} - {source.location}\n{source.snippet}\n"
+        f"{message}"
+    )
+
+
+def _resolve(context: dg.ResolutionContext, value: Any) -> Any:
+    """Render the templates in `value`.
+
+    Dagster also reads text without a template as Python, and gives back the number 1 for "1".
+    """
+    if isinstance(value, Mapping):
+        return {name: _resolve(context.at_path(name), inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_resolve(context.at_path(index), inner) for index, inner in enumerate(value)]
+    return context.resolve_value(value) if isinstance(value, str) and "{{" in value else value
