@@ -96,9 +96,8 @@ def destination_problems(reference: DestinationReference) -> list[str]:
         return []
     if f"DESTINATION__{name.upper()}__DESTINATION_TYPE" in os.environ:
         return []
-    return [
-        f"destination {name!r}: dlt has none of that name.{did_you_mean(name, known_destinations())}"
-    ]
+    known = known_destinations()
+    return [f"destination {name!r}: dlt has none of that name.{did_you_mean(name, known)}"]
 
 
 @lru_cache(maxsize=1)
@@ -126,7 +125,7 @@ def destination_dataset(reference: DestinationReference) -> str | None:
 
 
 def traits(destination_or_pipeline: "AnyDestination | Pipeline") -> DestinationTraits:
-    """Return what a destination is good at; connects nowhere and never raises for missing secrets."""
+    """Return what a destination is good at; connects nowhere, needs no secret."""
     from dlt import Pipeline
 
     if isinstance(destination_or_pipeline, Pipeline):
@@ -148,13 +147,23 @@ def traits(destination_or_pipeline: "AnyDestination | Pipeline") -> DestinationT
     )
 
 
+def traits_of_reference(reference: DestinationReference) -> DestinationTraits:
+    """Return what a destination is good at that a definition names.
+
+    Raises:
+        ResolveError: There is no such destination, or it takes no such parameter.
+    """
+    return traits(make_destination(reference))
+
+
 def table_locations(
     pipeline: "Pipeline", schema: "Schema", table_names: Iterable[str]
 ) -> dict[str, TableLocation]:
     """Return where the tables of a pipeline are, by name; no connection is opened."""
     from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 
-    client = pipeline.destination_client(schema.name if schema.name in pipeline.schemas else None)
+    known = schema.name in pipeline.schemas
+    client = pipeline.destination_client(schema.name) if known else pipeline.destination_client()
     if isinstance(client, FilesystemClient):
         return {name: _file_location(client, name) for name in table_names}
     return {name: _sql_location(client, name) for name in table_names}

@@ -2,16 +2,25 @@
 
 import json
 import os
-import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote, urlsplit
 
+from loadsmith.engine.redaction import Redactor, causes_of, redact, redacted_logs
 from loadsmith.errors import ConfigError, Problem, SecretNotFound
+
+__all__ = [
+    "Redactor",
+    "missing_secret",
+    "read_secrets",
+    "redact",
+    "redacted_logs",
+    "secret_variables",
+    "secrets_in_environment",
+]
 
 # dlt's own top-level sections: what is in them is no source's.
 _DLT_SECTIONS = frozenset(
@@ -21,14 +30,6 @@ _DLT_SECTIONS = frozenset(
         "workspace", "transformation", "transformations", "dashboard",
     }
 )  # fmt: skip
-_SECRET_NAME = re.compile(
-    r"(?i)(^|[_\-])(password|passwd|pwd|secret|token|api_?key|access_?key|private_?key|credentials?"
-    r"|authorization|auth|bearer|sas|pat|dsn|connection_string|client_secret|passphrase|slack_incoming_hook)"
-    r"([_\-]|$)|secret|password|token"
-)
-_HIDDEN = "***"
-# Shorter values are in every other word of a log; replacing them would tell where they are.
-_SHORTEST_SECRET = 4
 
 
 @dataclass
@@ -87,14 +88,24 @@ def secrets_in_environment(
     free. Yields the secrets that the load sees, by variable, for a `Redactor`.
 
     Args:
+        files: `secrets.toml` files, the one that wins last; missing ones are fine.
         variables: More variables to set, which win over the files.
     """
     wanted = {**secret_variables(files), **(variables or {})}
     taken, before = _take(wanted)
+    outer = _active_files()
+    _overlay.mine.__dict__["files"] = tuple(files)
     try:
         yield {name: os.environ.get(name, value) for name, value in wanted.items()}
     finally:
+        _overlay.mine.__dict__["files"] = outer
         _give_back(taken, before)
+
+
+def _active_files() -> tuple[str, ...]:
+    """Return the secrets files of the load that runs in this thread."""
+    files: tuple[str, ...] = _overlay.mine.__dict__.get("files", ())
+    return files
 
 
 def _take(wanted: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
@@ -147,34 +158,31 @@ def _give_back(taken: Iterable[str], before: Mapping[str, str]) -> None:
         _overlay.condition.notify_all()
 
 
-def missing_secret(exc: BaseException, files: Sequence[str]) -> SecretNotFound | None:
-    """Return our error for a secret that was not found anywhere below `exc`, or None.
+def missing_secret(exc: BaseException, files: Sequence[str] | None = None) -> SecretNotFound | None:
+    """Return our error for a secret that was not found, anywhere in what caused `exc`, or None.
 
     Knows dlt's own error and the `KeyError` of code that reads `os.environ["..."]`.
+
+    Args:
+        exc: What a source, a pipeline or a destination raised.
+        files: The secrets files of the load; those that are in the environment where None.
     """
-    for found in _chain(exc):
+    looked_at = _active_files() if files is None else files
+    for found in causes_of(exc):
         name = _missing_variable(found)
         if name is not None:
-            return SecretNotFound(_missing_message(name, files))
+            return SecretNotFound(_missing_message(name, looked_at))
     return None
 
 
-def _chain(exc: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while exc is not None and id(exc) not in seen:
-        seen.add(id(exc))
-        yield exc
-        exc = exc.__cause__ or exc.__context__
-
-
 def _missing_variable(exc: BaseException) -> str | None:
-    from dlt.common.configuration.exceptions import ConfigFieldMissingException, LookupTrace
+    from dlt.common.configuration.exceptions import ConfigFieldMissingException
 
     if isinstance(exc, ConfigFieldMissingException):
         traces = _lookups(exc.traces)
         environment = [trace for trace in traces if trace.provider == "Environment Variables"]
         return _best_variable(environment) or (exc.fields[0].upper() if exc.fields else None)
-    if isinstance(exc, KeyError) and not isinstance(exc, LookupTrace) and _is_of_environ(exc):
+    if isinstance(exc, KeyError) and _is_of_environ(exc):
         return str(exc.args[0])
     return None
 
@@ -232,123 +240,6 @@ def _missing_message(variable: str, files: Sequence[str]) -> str:
         f"Environment variable {variable!r} not found. Looked at: the environment, {looked}."
         f" Set it, or put into {target}:\n{lines}"
     )
-
-
-class Redactor:
-    """Replaces the secrets of a load by `***` in text that leaves it.
-
-    Values with fewer than four characters, numbers and booleans stay.
-    """
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._lock = threading.Lock()
-        self._values: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
-        self.add(*secrets)
-
-    def add(self, *secrets: str) -> None:
-        """Take more values to hide, in all forms that text may show them in."""
-        with self._lock:
-            for secret in secrets:
-                self._values.update(_forms(secret))
-            ordered = sorted(self._values, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
-
-    def add_variables(self, variables: Mapping[str, str]) -> None:
-        """Take secrets files' values, as `secrets_in_environment` yields them.
-
-        The whole file is secret, but for what plainly is none: numbers, booleans, and the
-        words of a connection other than its password.
-        """
-        for name, value in variables.items():
-            self.add_setting(name.rpartition("__")[2], value, secret=not _is_plain(name, value))
-
-    def add_params(self, params: Mapping[str, Any]) -> None:
-        """Take what is secret of a source's or destination's parameters, by name and by shape."""
-        for name, value in params.items():
-            self.add_setting(name, value)
-
-    def add_setting(self, name: str, value: Any, *, secret: bool = False) -> None:
-        """Take one setting; `secret` says that it is one whatever its name."""
-        secret = secret or bool(_SECRET_NAME.search(name))
-        if isinstance(value, Mapping):
-            for key, item in value.items():
-                # A mapping of credentials also holds hosts and databases, which are no secrets.
-                self.add_setting(str(key), item, secret=secret and name.lower() != "credentials")
-        elif isinstance(value, (list, tuple)):
-            for item in value:
-                self.add_setting(name, item, secret=secret)
-        elif isinstance(value, str):
-            passwords = list(_passwords(value))
-            self.add(*passwords)
-            if (secret and not (passwords or _is_location(value))) or (secret and passwords):
-                self.add(value)
-
-    def redact(self, text: str) -> str:
-        """Return the text without the secrets."""
-        pattern = self._pattern
-        return pattern.sub(_HIDDEN, text) if pattern else text
-
-    def redact_value(self, value: Any) -> Any:
-        """Return plain data (mappings, lists, text) without the secrets."""
-        if isinstance(value, str):
-            return self.redact(value)
-        if isinstance(value, Mapping):
-            return {self.redact_value(key): self.redact_value(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return type(value)(self.redact_value(item) for item in value)
-        return value
-
-
-def _forms(secret: str) -> set[str]:
-    """Return the forms in which a value can turn up: as it is, in a URL, escaped, line by line."""
-    candidates = {secret, secret.strip(), unquote(secret)}
-    candidates |= {quote(secret, safe=""), quote(secret), quote_plus(secret)}
-    candidates |= {
-        repr(secret)[1:-1],
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-    }
-    if "\n" in secret:
-        # A private key is shown line by line in tracebacks and tables.
-        candidates |= {line.strip() for line in secret.splitlines() if len(line.strip()) >= 16}
-    return {candidate for candidate in candidates if len(candidate) >= _SHORTEST_SECRET}
-
-
-def _passwords(text: str) -> Iterator[str]:
-    """Yield the passwords in a connection string or URL, the ones in its query included."""
-    if "://" not in text:
-        return
-    try:
-        parts = urlsplit(text)
-        password = parts.password
-    except ValueError:
-        return
-    if password:
-        yield password
-        yield unquote(password)
-    for pair in parts.query.split("&"):
-        name, _, value = pair.partition("=")
-        if value and _SECRET_NAME.search(name):
-            yield value
-            yield unquote(value)
-
-
-def _is_location(text: str) -> bool:
-    """Tell whether a credential is a file's path or an address without a password."""
-    return text.startswith(("/", "./", "../", ":")) or bool(
-        "://" in text or re.fullmatch(r"[\w./\\-]+\.(duckdb|db|sqlite3?|json)", text)
-    )
-
-
-def _is_plain(name: str, value: str) -> bool:
-    key = name.rpartition("__")[2]
-    return bool(
-        re.fullmatch(r"(?i)(true|false|none|null|-?\d{1,6}(\.\d+)?)", value)
-        or (_is_location(value) and not _SECRET_NAME.search(key))
-        or key.lower() in ("host", "port", "database", "username", "user", "drivername", "bucket_url",
-                           "region_name", "region", "warehouse", "role", "location", "log_level")
-    )  # fmt: skip
 
 
 def _read_toml(path: str) -> dict[str, Any]:

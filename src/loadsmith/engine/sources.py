@@ -1,15 +1,18 @@
 """A source reference and its arguments in, a live dlt source out."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.extract import DltResource, DltSource
 from dlt.extract.reference import SourceFactory
 from dlt.extract.reference import SourceReference as DltSourceReference
 
 from loadsmith.engine._sources_import import import_module, iter_module_names, natural_name
+from loadsmith.engine.secrets import missing_secret
 from loadsmith.errors import ResolveError, did_you_mean
 from loadsmith.model import SourceReference
 
@@ -30,7 +33,7 @@ def make_source(source: SourceReference | Callable[[], Any] | Any) -> DltSource:
     if isinstance(source, SourceReference):
         factory, name = find_source(source)
         _check_arguments(factory, source)
-        return _as_source(_call(factory, _with_defaults(source)), name, source.module)
+        return _as_source(_call(factory, source), name, source.module)
     return _as_source(source, None, None)
 
 
@@ -98,7 +101,8 @@ def _import_longest(
     for length in range(len(parts), max(len(parts) - 2, 0), -1):
         name = ".".join(parts[:length])
         try:
-            module = import_module(name, search_path)
+            with _secrets_named(reference):
+                module = import_module(name, search_path)
         except ModuleNotFoundError as exc:
             if exc.name and (name == exc.name or name.startswith(f"{exc.name}.")):
                 continue
@@ -217,12 +221,26 @@ def _with_defaults(reference: SourceReference) -> Mapping[str, Any]:
     }
 
 
-def _call(factory: Any, params: Mapping[str, Any]) -> Any:
+def _call(factory: Any, reference: SourceReference) -> Any:
+    params = _with_defaults(reference)
     if isinstance(factory, DltSource) or not callable(factory):
         return factory
     if isinstance(factory, DltResource) and not params:
         return factory
-    return factory(**params)
+    with _secrets_named(reference):
+        return factory(**params)
+
+
+@contextmanager
+def _secrets_named(reference: SourceReference) -> Iterator[None]:
+    """Say which secret is missing, and where to put it, when a source does not get one."""
+    try:
+        yield
+    except (ConfigFieldMissingException, KeyError) as exc:
+        missing = missing_secret(exc, reference.secrets_files)
+        if missing is None:
+            raise
+        raise missing from exc
 
 
 def _as_source(value: Any, name: str | None, place: str | None) -> DltSource:
