@@ -53,6 +53,7 @@ _FOLLOWUP_FORMATS = frozenset({"sql", "reference"})
 #: What databases say when two sessions make the same schema, table or column at once.
 _RACE_SIGNS = (
     "already exists",
+    "file exists",
     "duplicate key value violates unique constraint",
     "duplicate column",
     "tuple concurrently updated",
@@ -65,7 +66,7 @@ _RACE_SIGNS = (
 
 @contextlib.contextmanager
 def window_in_dlt(window: Window | None) -> Iterator[None]:
-    """Bound every incremental that left the choice open to `window`, for the length of the block."""
+    """Bound every incremental that left the choice open to `window`, for the block."""
     if window is None:
         yield
         return
@@ -80,9 +81,11 @@ def pipeline_of(
     name: str, *, pipelines_dir: str | None, dataset_name: str | None, **params: Any
 ) -> Any:
     """Make a dlt pipeline that takes `dataset_name` as it is, whatever layout is configured."""
-    pipeline = dlt.pipeline(
-        pipeline_name=name, pipelines_dir=pipelines_dir, dataset_name=dataset_name, **params
-    )
+    if pipelines_dir:
+        params["pipelines_dir"] = pipelines_dir
+    if dataset_name:
+        params["dataset_name"] = dataset_name
+    pipeline = dlt.pipeline(pipeline_name=name, **params)
     # dlt's own handlers would hold back Dagster's cancellation until the step has ended.
     pipeline.config.runtime.intercept_signals = False
     if dataset_name and not pipeline.dev_mode and pipeline.dataset_name != dataset_name:
@@ -201,7 +204,7 @@ def _rows_in_files(pipeline: Any, load_id: str, tables: Sequence[str]) -> dict[s
     return counts
 
 
-def is_appended(schema: Any, table: str) -> bool:
+def is_appended(pipeline: Any, schema: Any, table: str) -> bool:
     """Tell whether a package adds its rows to what is there, so that a dead one has to be undone.
 
     Replaced tables are emptied first. Merged ones are matched by key in one transaction for a
@@ -216,7 +219,7 @@ def is_appended(schema: Any, table: str) -> bool:
             not any(
                 column.get("primary_key") or column.get("merge_key") or column.get("unique")
                 for column in root["columns"].values()
-                if not column["name"].startswith("_dlt_")
+                if not (column["name"] or "").startswith("_dlt_")
             )
             and root.get("x-merge-strategy") != "scd2"
         )

@@ -125,8 +125,9 @@ def schema_changes(load_info: Any, before: Mapping[str, Mapping[str, str]]) -> l
             known = before.get(name)
             if known is None:
                 changes.append(SchemaChange(table=name, kind="new table"))
-            for column in table["columns"].values():
-                changes.append(_column_change(name, column, known))
+            changes.extend(
+                _column_change(name, column, known) for column in table["columns"].values()
+            )
     return list(dict.fromkeys(changes))
 
 

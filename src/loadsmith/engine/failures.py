@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from loadsmith.engine import _dlt
-from loadsmith.engine.secrets import Redactor
+from loadsmith.engine.redaction import Redactor
 from loadsmith.errors import ContractViolation, LoadsmithError, RunError
 
 _STAGES = {"run": "load", "sync": "sync", "extract": "extract", "normalize": "normalize"}

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema.utils import new_column
-from dlt.destinations.exceptions import DatabaseUndefinedRelation, DestinationUndefinedEntity
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.fs_client import FSClientBase
 from dlt.destinations.sql_client import SqlClientBase, WithSqlClient
 
@@ -90,15 +91,18 @@ class Ledger(Protocol):
 @contextlib.contextmanager
 def open_ledger(pipeline: Any) -> Iterator[Ledger | None]:
     """Open the ledger in the pipeline's dataset; None where the destination cannot be read."""
-    client = pipeline.destination_client()
+    client: Any = pipeline.destination_client()
+    ledger: type[FileLedger] | type[SqlLedger] | None = None
     if isinstance(client, FSClientBase):
-        with client:
-            yield FileLedger(client)
+        ledger = FileLedger
     elif isinstance(client, WithSqlClient):
-        with client:
-            yield SqlLedger(client)
-    else:
+        ledger = SqlLedger
+    if ledger is None:
         yield None
+        return
+    opened: Any = client
+    with opened:
+        yield ledger(opened)
 
 
 class SqlLedger:
@@ -262,6 +266,10 @@ class FileLedger:
 
     def write(self, entries: Sequence[LedgerEntry]) -> None:
         """See `Ledger`."""
+        if not self._client.is_storage_initialized():
+            # Another load may make it at the same moment.
+            with contextlib.suppress(FileExistsError):
+                self._client.initialize_storage()
         self._client.fs_client.makedirs(self._folder, exist_ok=True)
         for entry in entries:
             value = {"load_id": entry.load_id, "scope": entry.scope, "payload": entry.to_text()}
@@ -294,7 +302,7 @@ class FileLedger:
     def _files(self) -> list[str]:
         if not self._client.fs_client.exists(self._folder):
             return []
-        return [path for path in self._client.fs_client.ls(self._folder, detail=False)]
+        return list(self._client.fs_client.ls(self._folder, detail=False))
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ def exclusive(
     log: Callable[[str], None],
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Wait]:
-    """Hold the lock file `path` for the length of the block, however long that has to be waited for.
+    """Hold the lock file `path` for the block, however long that has to be waited for.
 
     The wait and its reason are logged. A lock whose holder dies is free at once, for the operating
     system gives it back.

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dlt.common.runtime.collector import Collector
+from dlt.common.runtime.collector_base import Collector
 
 #: Seconds between two lines about one step. A load that is shorter says nothing in between.
 REPORT_SECONDS = 10.0

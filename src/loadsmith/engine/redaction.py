@@ -142,6 +142,11 @@ def redacted_logs(redactor: Redactor) -> Iterator[None]:
 _used = Redactor()
 
 
+def is_secret_name(name: str) -> bool:
+    """Tell whether a setting or a variable of that name holds a secret."""
+    return bool(_SECRET_NAME.search(name))
+
+
 def redact(text: str) -> str:
     """Return the text without the secrets of all loads that this process has run."""
     return _used.redact(text)

@@ -5,16 +5,19 @@ there. The order in which things are written down is what keeps each row once; s
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from loadsmith.engine import _dlt, collect
+from loadsmith.engine.arrow import arrow_normalizer
 from loadsmith.engine.failures import run_error
 from loadsmith.engine.ledger import LedgerEntry, LedgerTable, in_flight, open_ledger
 from loadsmith.engine.progress import LogProgress
-from loadsmith.engine.secrets import Redactor, secrets_in_environment
+from loadsmith.engine.redaction import Redactor, is_secret_name, redacted_logs
+from loadsmith.engine.secrets import missing_secret, secrets_in_environment
 from loadsmith.engine.settings import normalize_workers
 from loadsmith.engine.sources import make_source
 from loadsmith.engine.state import restore_state
@@ -65,48 +68,69 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
     """
     source = definition.source
     files = source.secrets_files if isinstance(source, SourceReference) else ()
-    redactor = Redactor.of(definition)
-    with secrets_in_environment(files):
+    with secrets_in_environment(files) as variables:
+        redactor = redactor_of(definition, request, variables)
         run: _Run | None = None
+        reporting = False
         try:
-            with open_workspace(definition, request) as workspace:
-                run = _Run(definition, request, workspace)
+            with redacted_logs(redactor), open_workspace(definition, request) as workspace:
+                run = _Run(definition, request, workspace, redactor)
                 result = run.execute()
+                reporting = True
                 yield result
                 run.acknowledge()
-        except (LoadsmithError, InterruptedError, GeneratorExit):
-            raise
         except Exception as error:
-            if run is not None and run.reported:
+            if reporting:
                 raise
-            raise run_error(
+            if isinstance(error, LoadsmithError | InterruptedError):
+                raise
+            told = missing_secret(error, files) or run_error(
                 error,
                 load=definition.name,
-                working_dir=run.workspace.pipeline.working_dir if run else None,
+                working_dir=run.pipeline.working_dir if run else None,
                 selected=run.selected if run else (),
                 redactor=redactor,
                 stage=None if run else "sync",
-            ) from _without_secrets(error, redactor)
+            )
+            # Dagster stores the whole chain of causes, so one that holds a secret is cut off.
+            raise told from (error if redactor.is_clean(error) else None)
 
 
-def _without_secrets(error: BaseException, redactor: Redactor) -> BaseException | None:
-    """Return the cause if its texts hold no secret; Dagster stores the whole chain."""
-    return error if redactor.is_clean(error) else None
+def redactor_of(
+    definition: LoadDefinition, request: RunRequest, variables: Mapping[str, str]
+) -> Redactor:
+    """Return a redactor that knows every secret that this run may see."""
+    redactor = Redactor()
+    redactor.add_variables(variables)
+    for name, value in os.environ.items():
+        if "://" in value or "CREDENTIALS" in name or is_secret_name(name):
+            redactor.add_setting(name.rpartition("__")[2], value)
+    if isinstance(definition.source, SourceReference):
+        redactor.add_params(definition.source.params)
+    if definition.destination is not None:
+        redactor.add_params(definition.destination.params)
+    redactor.add_params(definition.options.params)
+    redactor.add_params(request.params)
+    return redactor
 
 
 class _Run:
     """One run in its workspace, stage by stage."""
 
     def __init__(
-        self, definition: LoadDefinition, request: RunRequest, workspace: Workspace
+        self,
+        definition: LoadDefinition,
+        request: RunRequest,
+        workspace: Workspace,
+        redactor: Redactor,
     ) -> None:
         self.definition = definition
         self.request = request
         self.workspace = workspace
+        self.redactor = redactor
         self.pipeline = workspace.pipeline
         self.params: dict[str, Any] = {**definition.options.params, **request.params}
         self.selected: tuple[str, ...] = request.resources or ()
-        self.reported = False
         self._started = datetime.now(timezone.utc)
         self._stages: list[StageResult] = []
         self._entries: list[LedgerEntry] = []
@@ -135,9 +159,7 @@ class _Run:
             self._normalize()
         with self._stage("load"):
             self._load()
-        result = self._result(source, before, cursors)
-        self.reported = True
-        return result
+        return self._result(source, before, cursors)
 
     def acknowledge(self) -> None:
         """Strike the packages of this run from the ledger: Dagster knows of them."""
@@ -215,7 +237,7 @@ class _Run:
                     self._finished_resources.update(entry.resources)
 
     def _discard(self, load_ids: Sequence[str], error: BaseException) -> None:
-        """Give up packages that can never be loaded, and extract their rows from the source again."""
+        """Give up packages that can never be loaded; their rows are extracted again."""
         self.request.warn(
             f"package(s) {', '.join(load_ids)} of an earlier run cannot be completed"
             f" ({type(error).__name__}); they are discarded and extracted again"
@@ -276,10 +298,6 @@ class _Run:
         limit = self.request.limit or self.definition.options.limit
         if limit:
             source.add_limit(limit)
-        if self.definition.options.normalizer == "arrow":
-            from loadsmith.engine.arrow import arrow_normalized
-
-            source = arrow_normalized(source)
         parts = [source]
         if self.definition.options.on_error == "keep":
             parts = [source.with_resources(name) for name in wanted]
@@ -322,7 +340,7 @@ class _Run:
             load=self.definition.name,
             working_dir=None,
             selected=tuple(part.resources.selected),
-            redactor=Redactor.of(self.definition),
+            redactor=self.redactor,
         )
         for name in part.resources.selected:
             self._failures.append(
@@ -334,7 +352,8 @@ class _Run:
 
     def _normalize(self) -> None:
         if _dlt.list_extracted(self.pipeline):
-            self.pipeline.normalize(workers=normalize_workers(self.pipeline))
+            with arrow_normalizer(self.definition.options.normalizer == "arrow"):
+                self.pipeline.normalize(workers=normalize_workers(self.pipeline))
 
     def _load(self) -> None:
         load_ids = _dlt.list_normalized(self.pipeline)
@@ -373,7 +392,7 @@ class _Run:
             LedgerTable(
                 name=table,
                 parent=schema.tables[table].get("parent"),
-                appended=_dlt.is_appended(schema, table),
+                appended=_dlt.is_appended(self.pipeline, schema, table),
             )
             for resource in resources
             for table in owned[resource]
@@ -396,9 +415,7 @@ class _Run:
         cursors: Mapping[str, Mapping[str, Any]],
     ) -> LoadResult:
         schema_name = source.schema.name
-        schema = (
-            self.pipeline.schemas[schema_name] if schema_name in self.pipeline.schemas else None
-        )
+        schema = self.pipeline.schemas.get(schema_name)
         declared = self._declared()
         resources = list(dict.fromkeys((*self.selected, *sorted(self._finished_resources))))
         changes = []

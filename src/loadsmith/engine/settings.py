@@ -1,4 +1,4 @@
-"""The choices that the engine makes for speed, each visible and each overridden by dlt's own settings."""
+"""The choices that the engine makes for speed; dlt's own settings go before each of them."""
 
 import os
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def configured_file_format(destination_name: str) -> str | None:
         "normalize.loader_file_format",
         "loader_file_format",
     ):
-        value = dlt.config.get(key)
+        value: Any = dlt.config.get(key)
         if value:
             return str(value)
     return None
@@ -64,19 +64,21 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
     """List what a run of `definition` would use, and who chose it. Needs dlt, no connection."""
     import dlt
 
-    from loadsmith.engine.destinations import traits_of_reference
+    from loadsmith.engine.destinations import make_destination, traits
 
     found: list[Setting] = []
     options = definition.options.params
     if definition.destination is not None:
-        traits = traits_of_reference(definition.destination)
+        found_traits = traits(make_destination(definition.destination))
         own = options.get("loader_file_format")
         configured = configured_file_format(definition.destination.name)
         if own or configured:
             found.append(Setting("loader_file_format", str(own or configured), "you"))
         else:
-            found.append(Setting("loader_file_format", str(traits.loader_file_format), "loadsmith"))
-        found.append(Setting("single_writer", str(traits.single_writer).lower(), "dlt"))
+            found.append(
+                Setting("loader_file_format", str(found_traits.loader_file_format), "loadsmith")
+            )
+        found.append(Setting("single_writer", str(found_traits.single_writer).lower(), "dlt"))
     for name, ours in (
         ("normalize.workers", f"1, or {os.cpu_count()} from {PARALLEL_NORMALIZE_BYTES:,} bytes"),
         ("load.workers", None),

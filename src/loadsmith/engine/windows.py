@@ -14,7 +14,7 @@ from dlt.extract.incremental import Incremental, IncrementalResourceWrapper
 
 from loadsmith.model import Window
 
-#: A number above this is taken for milliseconds since 1970, below it for seconds (dlt's are seconds).
+#: A number from here on is milliseconds since 1970, below it seconds, as dlt counts.
 _FIRST_MILLISECONDS = 100_000_000_000
 
 
@@ -25,6 +25,7 @@ class WindowBound(str):
     __slots__ = ("moment",)
 
     def __new__(cls, text: str, moment: datetime) -> "WindowBound":
+        """Make a bound that is shown as `text` and compares as `moment`."""
         bound = super().__new__(cls, text)
         bound.moment = moment
         return bound

@@ -165,14 +165,13 @@ def _parts(definition: LoadDefinition, request: RunRequest) -> _Pipeline:
         )
     params: dict[str, Any] = {"progress": live.collector}
     schemas = live._schema_storage_config
-    for name, value in (
-        ("staging", overrides.get("staging") or live.staging),
-        ("import_schema_path", schemas.import_schema_path),
-        ("export_schema_path", schemas.export_schema_path),
-        ("refresh", live.refresh),
-    ):
-        if value is not None:
-            params[name] = value
+    optional = {
+        "staging": overrides.get("staging") or live.staging,
+        "import_schema_path": schemas.import_schema_path,
+        "export_schema_path": schemas.export_schema_path,
+        "refresh": live.refresh,
+    }
+    params.update({name: value for name, value in optional.items() if value is not None})
     if live.is_active:
         live.deactivate()
     return _Pipeline(
