@@ -52,8 +52,20 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
 
 
+_HELP = """\
+dlt loads as Dagster assets: one asset per table, safe to run twice.
+
+\b
+Example:
+  loadsmith init shop --yes
+  cd shop
+  loadsmith run '*'
+"""
+
+
 @click.group(
     cls=_LazyGroup,
+    help=_HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 all is well, 1 a problem or a failed load, 2 wrong usage, 130 stopped.",
 )
@@ -61,14 +73,7 @@ class _LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="loadsmith")
 @click.pass_context
 def cli(ctx: click.Context, debug: bool) -> None:
-    """Dlt loads as Dagster assets: one asset per table, safe to run twice.
-
-    \b
-    Example:
-      loadsmith init shop --yes
-      cd shop
-      loadsmith run '*'
-    """
+    """Run one of the commands."""
     ctx.ensure_object(dict)["debug"] = debug
 
 

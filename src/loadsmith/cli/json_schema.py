@@ -44,23 +44,30 @@ def make_json_schema(kind: str) -> dict[str, Any]:
     return json_schema(kind)
 
 
+_HELP = """\
+Write the JSON Schema of workflow files, of dagster_config.yaml, or of the component.
+
+An editor with a YAML language server completes and checks a file whose first line is
+`# yaml-language-server: $schema=PATH`.
+
+\b
+Example:
+  loadsmith json-schema workflow -o .loadsmith/workflow.schema.json
+"""
+
+
 @click.command(
-    "json-schema", cls=ProjectCommand, short_help="Write the JSON Schema that editors read."
+    "json-schema",
+    cls=ProjectCommand,
+    help=_HELP,
+    short_help="Write the JSON Schema that editors read.",
 )
 @click.argument("kind", type=click.Choice(KINDS), default="workflow")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False), help="File to write; else standard output."
 )
 def json_schema_command(kind: str, output: str | None) -> None:
-    """Write the JSON Schema of workflow files, of dagster_config.yaml, or of the component.
-
-    An editor with a YAML language server completes and checks a file whose first line is
-    `# yaml-language-server: $schema=PATH`.
-
-    \b
-    Example:
-      loadsmith json-schema workflow -o .loadsmith/workflow.schema.json
-    """
+    """Write the JSON Schema of a kind of file."""
     text = json.dumps(make_json_schema(kind), indent=2) + "\n"
     if output is None:
         click.echo(text, nl=False)

@@ -69,7 +69,7 @@ def make_console(*, stderr: bool = False) -> "Console":
 
 def show_error(error: BaseException) -> None:
     """Write the message of an error, and how many problems it holds, on standard error."""
-    click.secho(redacted(str(error)), err=True, fg="red" if sys.stderr.isatty() else None)
+    click.secho(str(error), err=True, fg="red" if sys.stderr.isatty() else None)
     if isinstance(error, ConfigError) and len(error.problems) > 1:
         click.echo(f"{len(error.problems)} problems.", err=True)
 
@@ -81,18 +81,9 @@ def show_unexpected(error: BaseException) -> None:
         return
     text = str(error).strip() or "no message"
     click.echo(
-        redacted(f"{type(error).__name__}: {text}\nRun it again with --debug for the traceback."),
+        f"{type(error).__name__}: {text}\nRun it again with --debug for the traceback.",
         err=True,
     )
-
-
-def redacted(text: str) -> str:
-    """Return `text` without the secrets that a load of this process has used."""
-    if "loadsmith.engine.secrets" not in sys.modules:
-        return text
-    from loadsmith.engine.secrets import redact
-
-    return redact(text)
 
 
 def show_json(value: Any) -> None:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from loadsmith.cli.output import redacted
-
 _SHOWN_LEVEL = 20
 """Python's INFO: what loads log for people. DEBUG is Dagster's own bookkeeping."""
 
@@ -82,5 +80,5 @@ def _print_finished(entry: Any) -> None:
 
 
 def _one_line(text: str | None) -> str:
-    lines = redacted(text or "").strip().splitlines()
+    lines = (text or "").strip().splitlines()
     return lines[0][:200] if lines else ""

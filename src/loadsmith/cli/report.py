@@ -74,24 +74,11 @@ def build_report(result: Any, seconds: float) -> RunReport:
 
 
 def _step_seconds(result: Any) -> dict[str, float]:
-    started: dict[str, float] = {}
-    seconds: dict[str, float] = {}
-    for record in result.get_run_records() if hasattr(result, "get_run_records") else ():
-        _note_time(record, started, seconds)
-    for event in result.all_events:
-        if event.is_step_success and event.step_key not in seconds:
-            seconds[event.step_key] = event.step_success_data.duration_ms / 1000
-    return seconds
-
-
-def _note_time(record: Any, started: dict[str, float], seconds: dict[str, float]) -> None:
-    event = record.dagster_event
-    if event is None or event.step_key is None:
-        return
-    if event.is_step_start:
-        started[event.step_key] = record.timestamp
-    elif event.step_key in started and (event.is_step_success or event.is_step_failure):
-        seconds[event.step_key] = record.timestamp - started[event.step_key]
+    return {
+        event.step_key: event.step_success_data.duration_ms / 1000
+        for event in result.all_events
+        if event.is_step_success
+    }
 
 
 def _asset_line(event: Any, times: dict[str, float]) -> AssetLine | None:
@@ -115,7 +102,8 @@ def _asset_line(event: Any, times: dict[str, float]) -> AssetLine | None:
 
 
 def _failed_checks(events: Iterable[Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    failed, warned = [], []
+    failed: list[str] = []
+    warned: list[str] = []
     for event in events:
         if event.event_type_value != "ASSET_CHECK_EVALUATION":
             continue

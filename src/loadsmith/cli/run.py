@@ -14,7 +14,6 @@ from loadsmith.cli.output import (
     EXIT_STOPPED,
     ProjectCommand,
     is_debug,
-    redacted,
     show_json,
     show_table,
 )
@@ -25,7 +24,26 @@ if TYPE_CHECKING:
     from loadsmith.cli.report import RunReport
 
 
-@click.command("run", cls=ProjectCommand, short_help="Materialize assets in this process.")
+_HELP = """\
+Materialize assets in this process and print the rows of each table.
+
+ASSET_SELECTION is a key, a pattern, several of them with commas, or a selection as Dagster has
+them (`group:raw`, `key:"a/b"+`). PATH is the folder of the project's files; without it,
+ODP_CONFIG_PATH or ./odp_config.
+
+The run is recorded in the Dagster instance of DAGSTER_HOME where that is set; without it,
+nothing is kept but the data. A load that was stopped is completed by the next run.
+
+\b
+Examples:
+  loadsmith run github/api/pull_requests
+  loadsmith run 'github/*' --partition 2024-01-03
+"""
+
+
+@click.command(
+    "run", cls=ProjectCommand, help=_HELP, short_help="Materialize assets in this process."
+)
 @click.argument("asset_selection")
 @click.argument("path", required=False)
 @click.option(
@@ -43,20 +61,7 @@ def run_command(
     partition: str | None,
     as_json: bool,
 ) -> None:
-    """Materialize assets in this process and print the rows of each table.
-
-    ASSET_SELECTION is a key, a pattern, several of them with commas, or a selection as Dagster has
-    them (`group:raw`, `key:"a/b"+`). PATH is the folder of the project's files; without it,
-    ODP_CONFIG_PATH or ./odp_config.
-
-    The run is recorded in the Dagster instance of DAGSTER_HOME where that is set; without it,
-    nothing is kept but the data. A load that was stopped is completed by the next run.
-
-    \b
-    Examples:
-      loadsmith run github/api/pull_requests
-      loadsmith run 'github/*' --partition 2024-01-03
-    """
+    """Materialize what is selected."""
     import dagster as dg
 
     from loadsmith.project import build_definitions
@@ -108,7 +113,7 @@ def _materialize(
             )
     except (KeyboardInterrupt, DagsterExecutionInterruptedError):
         click.echo(
-            "Stopped. What had arrived is kept; the next run of the same assets goes on from there.",
+            "Stopped. What had arrived is kept; the next run of the same assets goes on.",
             err=True,
         )
         ctx.exit(EXIT_STOPPED)
@@ -145,6 +150,6 @@ def show_report(report: "RunReport") -> None:
         else f"Failed after {report.seconds:.1f} seconds; {assets} assets were loaded."
     )
     for text in report.warnings:
-        click.echo(redacted(f"Warning: {text}"), err=True)
+        click.echo(f"Warning: {text}", err=True)
     for text in (*report.errors, *report.failed_checks):
-        click.echo(redacted(text), err=True)
+        click.echo(text, err=True)

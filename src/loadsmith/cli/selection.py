@@ -84,17 +84,17 @@ def partition_tags(
                 "out."
             )
         return None, {}
-    different = set(partitioned.values())
+    different: set[Any] = set(partitioned.values())
     if len(different) > 1:
         names = "; ".join(f"{key.to_user_string()}: {value}" for key, value in partitioned.items())
         raise SelectionError(
-            f"the selected assets have different partitions ({names}). Run them one after the other."
+            f"the selected assets have different partitions ({names}). Run each by itself."
         )
     (partitions_def,) = different
     first = min(key.to_user_string() for key in partitioned)
     if not partition:
-        latest = partitions_def.get_last_partition_key(dynamic_partitions_store=instance)
-        example = f", such as --partition {latest}, the latest" if latest else ""
+        known = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
+        example = f", such as --partition {known[-1]}, the latest" if known else ""
         raise SelectionError(
             f"{first}: it has partitions, and a run needs to know which. Add --partition "
             f"KEY{example}."
@@ -127,9 +127,3 @@ def _check_partition(
         f"--partition {key}: {asset} has no such partition.{did_you_mean(key, known[-500:])}"
         f"{bounds}"
     )
-
-
-def latest_partition(definitions: "dg.Definitions", key: "dg.AssetKey") -> str | None:
-    """Return the last partition of an asset, or None where it has no partitions or none yet."""
-    partitions_def = definitions.resolve_asset_graph().get(key).partitions_def
-    return partitions_def.get_last_partition_key() if partitions_def else None

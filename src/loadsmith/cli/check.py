@@ -1,0 +1,101 @@
+"""`loadsmith check`: every mistake in the files of a project, each with its place."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from loadsmith.cli.locate import find_config_folder
+from loadsmith.cli.output import (
+    EXIT_PROBLEM,
+    ProjectCommand,
+    is_debug,
+    problems_as_data,
+    show_json,
+)
+from loadsmith.config.project_files import Located, ProjectFiles
+from loadsmith.errors import ConfigError, LoadsmithError, Problem, ResolveError
+
+_HELP = """\
+Show every mistake in the files of a project, each as `file:line:column: what is wrong`.
+
+Files, references between them, schema files, and the parameters of the destinations are looked
+at; with --deep, the sources are imported, too. Nothing is connected to and nothing is written.
+PATH is the folder of the files; without it, ODP_CONFIG_PATH or ./odp_config.
+
+The exit code is 1 where there is a mistake.
+
+\b
+Example:
+  loadsmith check
+"""
+
+
+@click.command(
+    "check", cls=ProjectCommand, help=_HELP, short_help="Show every mistake in a project's files."
+)
+@click.argument("path", required=False)
+@click.option("--deep", is_flag=True, help="Import the sources, too.")
+@click.option("--json", "as_json", is_flag=True, help="Write the mistakes as JSON.")
+@click.pass_context
+def check_command(ctx: click.Context, path: str | None, deep: bool, as_json: bool) -> None:
+    """Check the files of a project."""
+    try:
+        assets = check_project(find_config_folder(path), deep=deep)
+    except LoadsmithError as error:
+        if not as_json or is_debug(ctx):
+            raise
+        show_json({"ok": False, "problems": problems_as_data(error)})
+        ctx.exit(EXIT_PROBLEM)
+    if as_json:
+        show_json({"ok": True, "problems": [], "assets": assets})
+    else:
+        click.echo(f"No mistakes: {assets} assets.")
+
+
+def check_project(folder: str, *, deep: bool = False) -> int:
+    """Return the number of assets that a project has.
+
+    Raises:
+        ConfigError: Its files have mistakes; all of them are in it.
+        ResolveError: A schema file, or what else they refer to, is not there.
+    """
+    from loadsmith.config.files import read_project
+    from loadsmith.project import build_definitions
+
+    definitions = build_definitions(folder)
+    problems = list(_problems_with_dlt(read_project(folder), deep=deep))
+    if problems:
+        raise ConfigError(problems)
+    return len(definitions.resolve_asset_graph().materializable_asset_keys)
+
+
+def _problems_with_dlt(files: ProjectFiles, *, deep: bool) -> Iterator[Problem]:
+    from loadsmith.config.models import DltAsset
+    from loadsmith.resolve import resolve_asset
+
+    seen: set[str] = set()
+    for located in files.assets:
+        if not isinstance(located.value, DltAsset):
+            continue
+        definition = resolve_asset(located, files)  # type: ignore[arg-type]
+        for problem in _problems_of(located, definition, deep=deep):
+            # Assets that share their settings share the mistake, too.
+            if problem.message not in seen:
+                seen.add(problem.message)
+                yield problem
+
+
+def _problems_of(located: Located[Any], definition: Any, *, deep: bool) -> Iterator[Problem]:
+    from loadsmith.engine.destinations import check_destination
+
+    for message in check_destination(definition.destination):
+        yield located.problem(message, "params", "destination")
+    if not deep:
+        return
+    from loadsmith.engine.sources import find_source
+
+    try:
+        find_source(definition.source)
+    except ResolveError as error:
+        yield located.problem(str(error), "params", "source_module")

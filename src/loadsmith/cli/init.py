@@ -1,0 +1,293 @@
+"""`loadsmith init`: a new project that loads something right away."""
+
+import json
+import re
+import runpy
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from string import Template
+from textwrap import indent
+from typing import Any
+
+import click
+
+from loadsmith.cli.json_schema import make_json_schema
+from loadsmith.cli.output import ProjectCommand
+from loadsmith.cli.starters import (
+    DESTINATIONS,
+    LAYOUTS,
+    SOURCES,
+    DestinationStarter,
+    SourceStarter,
+)
+from loadsmith.errors import ConfigError
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_CODE_FOLDER = "dlt_project"
+_HELP = """\
+Make a new project in the folder NAME that loads something right away.
+
+It asks for what it is not told; --yes takes the defaults instead. The project has a source with
+something to load, a destination, a template for secrets (and a .gitignore that keeps them out),
+a test of its own, and starts with `dagster dev`.
+
+\b
+Examples:
+  loadsmith init shop
+  loadsmith init shop --source rest_api --destination postgres --yes
+"""
+
+
+@click.command(
+    "init",
+    cls=ProjectCommand,
+    help=_HELP,
+    short_help="Make a new project that loads something right away.",
+)
+@click.argument("name")
+@click.option("--layout", type=click.Choice(list(LAYOUTS)), help="odp if left out.")
+@click.option("--source", type=click.Choice(list(SOURCES)), help="python if left out.")
+@click.option("--destination", type=click.Choice(list(DESTINATIONS)), help="duckdb if left out.")
+@click.option("-y", "--yes", is_flag=True, help="Ask nothing; take the defaults.")
+def init_command(
+    name: str, layout: str | None, source: str | None, destination: str | None, yes: bool
+) -> None:
+    """Make a new project."""
+    folder = Path(name)
+    _check_free(folder)
+    layout = layout or _ask("Layout", LAYOUTS, "odp", yes)
+    source = source or _ask(
+        "Source", {key: found.title for key, found in SOURCES.items()}, "python", yes
+    )
+    destination = destination or _ask(
+        "Destination", {key: found.title for key, found in DESTINATIONS.items()}, "duckdb", yes
+    )
+    project = folder.absolute().name
+    written = _write_files(
+        folder, make_project(project, layout, SOURCES[source], DESTINATIONS[destination])
+    )
+    for script in folder.glob("sample/make_*.py"):
+        runpy.run_path(str(script))
+    click.echo(f"Made {name} with {written} files. Next:")
+    click.echo(f"  cd {name}")
+    for line in _first_commands(layout, None):
+        click.echo(f"  {line}")
+    if DESTINATIONS[destination].secrets and destination != "filesystem":
+        place = _secrets_folder(layout)
+        click.echo(
+            f"Before that, copy {place}/secrets.toml.example to secrets.toml beside it and fill "
+            "it in."
+        )
+
+
+def make_project(
+    project: str, layout: str, source: SourceStarter, destination: DestinationStarter
+) -> dict[str, str]:
+    """Return the texts of the files of a new project by path, relative to its folder."""
+    code = _CODE_FOLDER if layout == "odp" else f"{_package(project)}/defs/{source.prefix}"
+    values = _values(project, layout, source, destination, code)
+    files = {
+        ".gitignore": _filled("shared/gitignore", values),
+        "README.md": _filled("shared/README.md", values),
+        "pyproject.toml": _filled(f"{layout}/pyproject.toml", values),
+        "tests/test_project.py": _make_test(layout, source, values),
+    }
+    if destination.secrets:
+        folder = _secrets_folder(layout)
+        files[f"{folder}/secrets.toml.example"] = _filled("shared/secrets.toml.example", values)
+    schema = (_TEMPLATES / f"sources/{source.name}/schema.yaml.tmpl").read_text(encoding="utf-8")
+    if layout == "odp":
+        files["definitions.py"] = _filled("odp/definitions.py", values)
+        files["odp_config/dagster_config.yaml"] = _filled("odp/dagster_config.yaml", values)
+        files[f"odp_config/workflows/{source.prefix}.yaml"] = _filled("odp/workflow.yaml", values)
+        files[f"{code}/schemas/export/{source.prefix}.schema.yaml"] = schema
+        kinds: tuple[str, ...] = ("workflow", "config")
+    else:
+        package = _package(project)
+        files[f"{package}/__init__.py"] = ""
+        files[f"{package}/definitions.py"] = _filled("dg/definitions.py", values)
+        files[f"{package}/defs/__init__.py"] = ""
+        files[f"{code}/defs.yaml"] = _filled("dg/defs.yaml", values)
+        files[f"{code}/{source.prefix}.schema.yaml"] = schema
+        kinds = ("component",)
+    for kind in kinds:
+        text = json.dumps(make_json_schema(kind), indent=2) + "\n"
+        files[f".loadsmith/{kind}.schema.json"] = text
+    for path, template in source.files.items():
+        target = _source_path(path, layout, code)
+        files[target] = "" if template == "empty" else _raw(template)
+    return files
+
+
+def _source_path(path: str, layout: str, code: str) -> str:
+    """Return where a file of a source goes: `../` is the project, else the folder of the code.
+
+    The component finds its code beside `defs.yaml`, without the folder of the source's name.
+    """
+    if path.startswith("../"):
+        return path.removeprefix("../")
+    if layout == "dg":
+        path = PurePosixPath(*PurePosixPath(path).parts[1:]).as_posix()
+    return f"{code}/{path}"
+
+
+def _values(
+    project: str,
+    layout: str,
+    source: SourceStarter,
+    destination: DestinationStarter,
+    code: str,
+) -> dict[str, str]:
+    """Return what stands for each `$name` of the templates."""
+    extras = sorted(
+        {extra for extra in (source.extra, destination.extra) if extra}
+        | ({"dg"} if layout == "dg" else set())
+    )
+    depth = " " * (4 if layout == "odp" else 6)
+    module = source.module
+    if layout == "dg" and source.files and "." in module:
+        module = "." + module.split(".", 1)[1]
+    yaml = f"odp_config/workflows/{source.prefix}.yaml" if layout == "odp" else f"{code}/defs.yaml"
+    params = indent(f"source_params:\n{indent(source.params, '  ')}\n", depth)
+    destination_text = Template(destination.params).substitute(project=_package(project))
+    return {
+        "project": project,
+        "package": _package(project),
+        "prefix": source.prefix,
+        "module": module,
+        "tables": json.dumps(list(source.tables)),
+        "requirement": f"loadsmith[{','.join(extras)}]" if extras else "loadsmith",
+        "source_params": params if source.params else "",
+        "destination": indent(destination_text, depth),
+        "destination_title": destination.title,
+        "duckdb_resource": _duckdb_resource(project) if destination.name == "duckdb" else "",
+        "assets": _assets(source),
+        "secrets": indent(destination.secrets, "# ", lambda line: not line.startswith("#")),
+        "what": f"Loads {source.title}",
+        "first_commands": "\n".join(_first_commands(layout, source)),
+        "where": _where(layout, destination, yaml),
+        "next_steps": source.next_steps.format(code=code, yaml=yaml),
+    }
+
+
+def _assets(source: SourceStarter) -> str:
+    return "".join(
+        f"  - asset_key: {source.prefix}/{resource}\n"
+        f"    task_type: dlt\n"
+        f"    description: {description}\n"
+        f"    params:\n"
+        f"      source_module: {source.module}\n\n"
+        for resource, description in source.resources.items()
+    )
+
+
+def _duckdb_resource(project: str) -> str:
+    return (
+        "\n  - resource_kind: duckdb\n    params:\n"
+        f"      database_path: data/{_package(project)}.duckdb"
+    )
+
+
+def _first_commands(layout: str, source: SourceStarter | None) -> list[str]:
+    commands = []
+    if source is not None and source.name == "sql_database":
+        commands.append("python sample/make_sample.py   # the sample database, after a fresh clone")
+    if layout == "odp":
+        return [*commands, "loadsmith list", "loadsmith run '*'"]
+    return [*commands, "dg list defs", "dg launch --assets '*'"]
+
+
+def _where(layout: str, destination: DestinationStarter, yaml: str) -> str:
+    text = f"What is loaded, and where to, is in `{yaml}`; your editor completes it."
+    if destination.secrets:
+        text += f" Secrets go into `{_secrets_folder(layout)}/secrets.toml`, never into git."
+    return text
+
+
+def _make_test(layout: str, source: SourceStarter, values: Mapping[str, str]) -> str:
+    """Return the project's own test, with what its source needs to be there first."""
+    fixture, setup = "", ""
+    if source.name == "rest_api":
+        pattern = (
+            '"odp_config/workflows/*.yaml"'
+            if layout == "odp"
+            else f'"{values["package"]}/**/*.yaml"'
+        )
+        fixture = ", api: str"
+        setup = (
+            f"    for path in copied_project.glob({pattern}):\n"
+            '        text = path.read_text().replace("https://jsonplaceholder.typicode.com", api)\n'
+            "        path.write_text(text)\n"
+        )
+    elif source.name == "sql_database":
+        setup = (
+            '    script = copied_project / "sample" / "make_sample.py"\n'
+            "    subprocess.run([sys.executable, str(script)], check=True)\n"
+        )
+    text = _filled(
+        f"{layout}/test_project.py", {**values, "load_fixture": fixture, "load_setup": setup}
+    )
+    if source.name != "rest_api":
+        return text
+    server = _raw("sources/rest_api/test_server.py")
+    text = text.replace("import sys\n", "import sys\nimport threading\n", 1)
+    text = text.replace("import os\n", "import json\nimport os\n", 1) if layout == "dg" else text
+    text = text.replace(
+        "from pathlib import Path\n",
+        "from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer\n"
+        "from pathlib import Path\n",
+        1,
+    )
+    return text.replace("\n\n\ndef test_", f"\n{server}\n\ndef test_", 1)
+
+
+def _package(project: str) -> str:
+    """Return the project's name as a module of its own, one that hides nobody else's."""
+    name = re.sub(r"\W+", "_", project).strip("_").lower() or "project"
+    if name[0].isdigit():
+        name = f"project_{name}"
+    return f"{name}_project" if _is_taken(name) else name
+
+
+def _is_taken(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ValueError:  # a module that is half loaded, such as __main__
+        return True
+
+
+def _secrets_folder(layout: str) -> str:
+    return f"{_CODE_FOLDER}/.dlt" if layout == "odp" else ".dlt"
+
+
+def _filled(name: str, values: Mapping[str, Any]) -> str:
+    return Template(_raw(name)).substitute(values)
+
+
+def _raw(name: str) -> str:
+    return (_TEMPLATES / f"{name}.tmpl").read_text(encoding="utf-8")
+
+
+def _check_free(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
+            f"{folder}: there is something already. Choose another name, or an empty folder."
+        )
+
+
+def _ask(title: str, choices: Mapping[str, str], default: str, yes: bool) -> str:
+    if yes:
+        return default
+    for name, text in choices.items():
+        click.echo(f"  {name:<13} {text}")
+    answer: str = click.prompt(title, type=click.Choice(list(choices)), default=default)
+    return answer
+
+
+def _write_files(folder: Path, files: Mapping[str, str]) -> int:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return len(files)

@@ -1,0 +1,133 @@
+"""`loadsmith list`: what a project has, without running any of it."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loadsmith.cli.locate import find_config_folder
+from loadsmith.cli.output import ProjectCommand, show_json, show_table
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+_HELP = """\
+Show the assets of a project with their tables and destinations, and its schedules.
+
+--settings shows the choices that are made for each load (file format, workers, file sizes) and
+who made them. PATH is the folder of the project's files; without it, ODP_CONFIG_PATH or
+./odp_config.
+
+\b
+Examples:
+  loadsmith list
+  loadsmith list --json
+"""
+
+
+@click.command(
+    "list",
+    cls=ProjectCommand,
+    help=_HELP,
+    short_help="Show assets, tables, destinations and schedules.",
+)
+@click.argument("path", required=False)
+@click.option("--settings", is_flag=True, help="Show how each load runs, and who chose that.")
+@click.option("--json", "as_json", is_flag=True, help="Write it as JSON.")
+def list_command(path: str | None, settings: bool, as_json: bool) -> None:
+    """Show what a project has."""
+    folder = find_config_folder(path)
+    if settings:
+        _list_settings(folder, as_json)
+        return
+    from loadsmith.project import build_definitions
+
+    definitions = build_definitions(folder)
+    assets = describe_assets(definitions)
+    schedules = describe_schedules(definitions)
+    if as_json:
+        show_json({"assets": assets, "schedules": schedules})
+        return
+    columns = ["asset", "table", "destination", "group", "partitions"]
+    if not any(asset["partitions"] for asset in assets):
+        columns.remove("partitions")
+    show_table(columns, [[asset[column] for column in columns] for asset in assets])
+    if schedules:
+        show_table(
+            ["schedule", "job", "cron", "timezone", "status"],
+            [list(schedule.values()) for schedule in schedules],
+        )
+    click.echo(f"{len(assets)} assets, {len(schedules)} schedules")
+
+
+def describe_assets(definitions: "dg.Definitions") -> list[dict[str, Any]]:
+    """Return the assets that can be materialized as plain data, sorted by key."""
+    graph = definitions.resolve_asset_graph()
+    found = []
+    for key in sorted(graph.materializable_asset_keys, key=lambda key: key.to_user_string()):
+        node = graph.get(key)
+        metadata = node.metadata
+        found.append(
+            {
+                "asset": key.to_user_string(),
+                "table": metadata.get("dagster/table_name"),
+                "resource": metadata.get("loadsmith/resource"),
+                "destination": metadata.get("destination_name"),
+                "group": node.group_name,
+                "kinds": sorted(node.kinds),
+                "partitions": _describe_partitions(node.partitions_def),
+                "depends_on": sorted(parent.to_user_string() for parent in node.parent_keys),
+                "description": node.description,
+            }
+        )
+    return found
+
+
+def _describe_partitions(partitions_def: Any) -> str | None:
+    if partitions_def is None:
+        return None
+    # Dagster's own text is a sentence such as `Daily, starting 2024-01-01 UTC.`
+    return str(partitions_def).rstrip(".")
+
+
+def describe_schedules(definitions: "dg.Definitions") -> list[dict[str, Any]]:
+    """Return the schedules as plain data, sorted by name."""
+    return [
+        {
+            "schedule": schedule.name,
+            "job": schedule.job_name,
+            "cron": schedule.cron_schedule,
+            "timezone": schedule.execution_timezone or "UTC",
+            "status": schedule.default_status.value.lower(),
+        }
+        for schedule in sorted(
+            definitions.get_repository_def().schedule_defs, key=lambda schedule: schedule.name
+        )
+    ]
+
+
+def _list_settings(folder: str, as_json: bool) -> None:
+    from loadsmith.config.files import read_project
+    from loadsmith.config.models import DltAsset
+    from loadsmith.engine.settings import effective_settings
+    from loadsmith.resolve import merge_definitions, resolve_asset
+
+    files = read_project(folder)
+    groups = merge_definitions(
+        resolve_asset(located, files)  # type: ignore[arg-type]
+        for located in files.assets
+        if isinstance(located.value, DltAsset)
+    )
+    rows = [
+        {
+            "load": group.definition.name,
+            "setting": setting.name,
+            "value": setting.value,
+            "chosen by": setting.origin,
+        }
+        for group in groups
+        for setting in effective_settings(group.definition)
+    ]
+    if as_json:
+        show_json(rows)
+    else:
+        show_table(["load", "setting", "value", "chosen by"], [list(row.values()) for row in rows])

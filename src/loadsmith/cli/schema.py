@@ -1,0 +1,205 @@
+"""`loadsmith schema`: what a source really yields, written to its schema file."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import click
+
+from loadsmith.cli.locate import find_config_folder
+from loadsmith.cli.output import EXIT_PROBLEM, ProjectCommand, make_console, show_json, show_table
+from loadsmith.cli.sampling import sample_schema
+from loadsmith.config.files import read_project
+from loadsmith.config.models import DltAsset
+from loadsmith.config.project_files import Located, ProjectFiles
+from loadsmith.errors import ConfigError, SelectionError, did_you_mean
+from loadsmith.model import LoadDefinition, SchemaChange
+
+_HELP = """\
+Write or update the schema file of a dlt asset, and show what changes.
+
+The source is run for about --limit rows of each resource into a scratch DuckDB that is thrown
+away. Tables and columns that only the file has are kept, for a few rows do not show all of them;
+--prune drops them. ASSET_KEY may be a pattern; PATH is the folder of the project's files.
+
+With --check nothing is written, and the exit code is 1 where the file would change.
+
+\b
+Examples:
+  loadsmith schema github/api/pull_requests
+  loadsmith schema --all --check
+"""
+
+
+@dataclass(frozen=True)
+class FileChanges:
+    """What a sample adds to one schema file; `is_new` where there was none."""
+
+    file: str
+    is_new: bool
+    changes: tuple[SchemaChange, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether the file stays as it is."""
+        return not self.is_new and not self.changes
+
+
+@click.command(
+    "schema",
+    cls=ProjectCommand,
+    help=_HELP,
+    short_help="Write or update the schema file of an asset.",
+)
+@click.argument("asset_key", required=False)
+@click.argument("path", required=False)
+@click.option("--all", "all_assets", is_flag=True, help="All dlt assets of the project.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 where a file would change.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Rows of each resource to look at.",
+)
+@click.option("-p", "--partition", metavar="KEY", help="Partition to look at; else the latest.")
+@click.option("--prune", is_flag=True, help="Drop tables and columns that did not come.")
+@click.option("--json", "as_json", is_flag=True, help="Write the changes as JSON.")
+@click.pass_context
+def schema_command(
+    ctx: click.Context,
+    asset_key: str | None,
+    path: str | None,
+    all_assets: bool,
+    check: bool,
+    limit: int,
+    partition: str | None,
+    prune: bool,
+    as_json: bool,
+) -> None:
+    """Write or update schema files."""
+    if all_assets and asset_key and path is None:
+        # The one argument beside --all is the folder.
+        asset_key, path = None, asset_key
+    if all_assets == bool(asset_key):
+        raise click.UsageError("name one ASSET_KEY (or a pattern), or give --all.")
+    files = read_project(find_config_folder(path))
+    loads = choose_loads(files, asset_key or "*")
+    found: dict[str, FileChanges] = {}
+    console = make_console(stderr=True)
+    with tempfile.TemporaryDirectory(prefix="loadsmith-check-") as folder:
+        for load in loads:
+            with (
+                console.status(f"Looking at {load.name} ..."),
+                sample_schema(load, files, rows=limit, partition=partition) as schema,
+            ):
+                changed = _update(load, schema, files, Path(folder) if check else None, prune)
+            before = found.get(changed.file)
+            found[changed.file] = (
+                FileChanges(
+                    changed.file,
+                    before.is_new,
+                    tuple(dict.fromkeys(before.changes + changed.changes)),
+                )
+                if before
+                else changed
+            )
+    if as_json:
+        show_json([{**asdict(entry), "check": check} for entry in found.values()])
+    else:
+        for entry in found.values():
+            _show(entry, check)
+    if check and not all(entry.is_empty for entry in found.values()):
+        ctx.exit(EXIT_PROBLEM)
+
+
+def choose_loads(files: ProjectFiles, pattern: str) -> list[LoadDefinition]:
+    """Return the loads of the dlt assets that are meant; what goes together is one load.
+
+    Raises:
+        SelectionError: There is no such asset.
+        ConfigError: An asset names no schema file.
+    """
+    from loadsmith.resolve import merge_definitions, resolve_asset
+
+    assets = _dlt_assets(files)
+    chosen = [
+        located
+        for key, located in assets.items()
+        # A nested table is asked for by its own key, and its resource is what is run.
+        if fnmatchcase(key, pattern) or pattern.startswith(f"{key}__")
+    ]
+    if not chosen:
+        others = "" if assets else " This project has no dlt asset."
+        raise SelectionError(
+            f"{pattern}: there is no such dlt asset.{did_you_mean(pattern, assets)}{others}"
+        )
+    problems = [
+        located.problem(
+            "there is no `schema_file_path` to write to. Add one, such as "
+            f"`schema_file_path: schemas/export/{located.value.asset_key.split('/')[0]}"
+            ".schema.yaml`.",
+            "params",
+            at_key=True,
+        )
+        for located in chosen
+        if not located.value.params.schema_file_path
+    ]
+    if problems:
+        raise ConfigError(problems)
+    merged = merge_definitions(resolve_asset(located, files) for located in chosen)
+    return [group.definition for group in merged]
+
+
+def _dlt_assets(files: ProjectFiles) -> dict[str, Located[Any]]:
+    return {
+        located.value.asset_key: located
+        for located in files.assets
+        if isinstance(located.value, DltAsset)
+    }
+
+
+def _update(
+    load: LoadDefinition, schema: Any, files: ProjectFiles, scratch: Path | None, prune: bool
+) -> FileChanges:
+    """Bring the file up to date, or a copy of it in `scratch` where nothing is to be written."""
+    from loadsmith.engine.schema_file import update_schema_file
+
+    assert load.schema_file_path is not None
+    path = Path(load.schema_file_path)
+    is_new = not path.exists()
+    target = path
+    if scratch is not None:
+        target = scratch / path.name
+        if not is_new:
+            shutil.copyfile(path, target)
+    changes = update_schema_file(schema, str(target), prune=prune)
+    return FileChanges(_shown(path, files), is_new, tuple(changes))
+
+
+def _shown(path: Path, files: ProjectFiles) -> str:
+    base = Path(files.base_path)
+    return path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)
+
+
+def _show(entry: FileChanges, check: bool) -> None:
+    if entry.is_empty:
+        click.echo(f"{entry.file}: up to date")
+        return
+    if entry.is_new:
+        verb = "would be written" if check else "written"
+    else:
+        verb = "would change" if check else "updated"
+    click.echo(f"{entry.file}: {verb}")
+    show_table(["table", "change", "column", "before", "after"], _rows(entry.changes))
+
+
+def _rows(changes: Sequence[SchemaChange]) -> list[list[Any]]:
+    return [
+        [change.table, change.kind, change.column, change.before, change.after]
+        for change in changes
+    ]
