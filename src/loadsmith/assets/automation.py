@@ -11,8 +11,8 @@ import dagster as dg
 from loadsmith.assets._dagster import is_cron
 from loadsmith.errors import ConfigError, did_you_mean
 
-# `on_cron` waits until every upstream asset was updated since the tick. The upstream of a load is an
-# external system that reports nothing, so that loads on a schedule need a condition of their own.
+# `on_cron` waits until every upstream asset was updated since the tick. The upstream of a load is
+# an external system that reports nothing, so that a schedule needs a condition of its own.
 _ON_SCHEDULE = "on_schedule"
 
 
@@ -68,12 +68,13 @@ def build_automation_condition(
             config["cron_timezone"], where=f"{field}.cron_timezone"
         )
     if name == _ON_SCHEDULE:
-        tick = dg.AutomationCondition.cron_tick_passed(
+        tick: dg.AutomationCondition[Any] = dg.AutomationCondition.cron_tick_passed(
             config["cron_schedule"], config.get("cron_timezone") or "UTC"
         )
-        return (
-            dg.AutomationCondition.in_latest_time_window() & tick.since_last_handled()
-        ).with_label(f"on_schedule({config['cron_schedule']})")
+        latest: dg.AutomationCondition[Any] = dg.AutomationCondition.in_latest_time_window()
+        return (latest & tick.since_last_handled()).with_label(
+            f"on_schedule({config['cron_schedule']})"
+        )
     condition: dg.AutomationCondition[Any] = getattr(dg.AutomationCondition, name)(**config)
     return condition
 

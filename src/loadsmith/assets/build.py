@@ -1,7 +1,6 @@
 """LoadDefinition in, AssetsDefinition out; a large load becomes several ops."""
 
 import glob
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -13,7 +12,7 @@ from loadsmith.assets.metadata import RESOURCE_KEY
 from loadsmith.assets.partitions import build_backfill_policy, build_partitions_def
 from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.assets.runner import run_load_in_context
-from loadsmith.assets.specs import DepsFor, KeyFor, build_specs
+from loadsmith.assets.specs import DepsFor, KeyFor, build_specs, op_name
 from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.engine.inspect import inspect_load
 from loadsmith.errors import ConfigError, ResolveError
@@ -238,11 +237,6 @@ def with_unique_names(definitions: Iterable[LoadDefinition]) -> list[LoadDefinit
         taken.add(name)
         found.append(definition if name == definition.name else replace(definition, name=name))
     return found
-
-
-def op_name(name: str) -> str:
-    """Return a name that Dagster takes for an op: letters, digits and `_`."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", name) or "load"
 
 
 def build_upstream_specs(specs: Iterable[dg.AssetSpec]) -> list[dg.AssetSpec]:

@@ -40,7 +40,7 @@ def build_check_specs(
     Raises:
         ConfigError: A check, or a setting of one, is not known.
     """
-    found = []
+    found: list[dg.AssetCheckSpec] = []
     for spec in specs:
         resource = str(spec.metadata.get(RESOURCE_KEY, ""))
         found.extend(
@@ -158,18 +158,24 @@ def row_count_result(
 
 
 def primary_key_result(
-    key: dg.AssetKey, problems: KeyProblems | None, settings: Mapping[str, Any]
+    key: dg.AssetKey,
+    problems: KeyProblems | None,
+    settings: Mapping[str, Any],
+    *,
+    must_have_one: bool,
 ) -> dg.AssetCheckResult:
-    """Fail when the primary key is missing, or holds duplicates or nulls in the destination."""
+    """Fail when the primary key holds duplicates or nulls in the destination.
+
+    Args:
+        key: The asset.
+        problems: What was found, or None where the table has no primary key.
+        settings: Settings of the check.
+        must_have_one: Whether a table without a primary key fails. It does where the check is asked
+            of its resource, and not where it is asked of a whole load.
+    """
     if problems is None:
-        return _result(
-            "primary_key",
-            key,
-            False,
-            settings,
-            {},
-            description="The table has no primary key, or it could not be read.",
-        )
+        nothing = "The table has no primary key, or it could not be read."
+        return _result("primary_key", key, not must_have_one, settings, {}, description=nothing)
     metadata = {
         "columns": list(problems.columns),
         "duplicates": problems.duplicates,

@@ -5,21 +5,22 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
-from typing import Any, TypeAlias
+from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets.build import multi_asset_options_of, op_name
+from loadsmith.assets.build import multi_asset_options_of
+from loadsmith.assets.live import (
+    DltPipelineLike,
+    DltSourceLike,
+    build_live_specs,
+    live_definition,
+)
 from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.assets.runner import CurrentLoad, current_load
-from loadsmith.assets.specs import build_specs
+from loadsmith.assets.specs import op_name
 from loadsmith.assets.translator import DagsterDltTranslator
-from loadsmith.engine.inspect import inspect_load, inspect_source
-from loadsmith.model import AssetAttributes, LoadDefinition, LoadSnapshot
-
-# A live dlt object, or a function without arguments that makes one.
-DltSourceLike: TypeAlias = Any
-DltPipelineLike: TypeAlias = Any
+from loadsmith.model import AssetAttributes
 
 
 def dlt_assets(
@@ -74,7 +75,7 @@ def dlt_assets(
             checks=dict(checks) if isinstance(checks, Mapping) else {check: {} for check in checks}
         ),
     )
-    specs = _specs_of(definition, dlt_source, dlt_pipeline, dagster_dlt_translator)
+    specs = build_live_specs(definition, dagster_dlt_translator)
 
     def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
         op = name or function.__name__
@@ -117,72 +118,7 @@ def build_dlt_asset_specs(
         TranslationError: The translator gave something unusable.
     """
     definition = live_definition(dlt_source, dlt_pipeline, nested_tables=False)
-    return _specs_of(definition, dlt_source, dlt_pipeline, dagster_dlt_translator)
-
-
-def live_definition(
-    dlt_source: DltSourceLike, dlt_pipeline: DltPipelineLike, **settings: Any
-) -> LoadDefinition:
-    """Return the definition of a load of live objects, or of functions that make them."""
-    return LoadDefinition(
-        **{
-            "name": op_name(getattr(dlt_pipeline, "pipeline_name", None) or "load"),
-            **settings,
-            "source": _maker(dlt_source),
-            "pipeline": _maker(dlt_pipeline),
-        }
-    )
-
-
-def is_live(value: Any) -> bool:
-    """Tell whether a value is a dlt source, resource or pipeline, and no function that makes one.
-
-    Asked by class, since a live pipeline and a live source can be called, too.
-    """
-    import dlt
-
-    return isinstance(value, (dlt.Pipeline, dlt.sources.DltSource, dlt.sources.DltResource))
-
-
-def _maker(value: Any) -> Callable[[], Any]:
-    return (lambda: value) if is_live(value) else value
-
-
-def _specs_of(
-    definition: LoadDefinition,
-    dlt_source: Any,
-    dlt_pipeline: Any,
-    translator: DagsterDltTranslator | None,
-) -> list[dg.AssetSpec]:
-    snapshot = inspect_load(definition)
-    source = dlt_source if is_live(dlt_source) else definition.source()  # type: ignore[operator]
-    if snapshot.origin not in ("source", "live"):
-        snapshot = _with_tables(inspect_source(source), snapshot)
-    pipeline = dlt_pipeline if is_live(dlt_pipeline) else None
-    return build_specs(
-        snapshot,
-        translator or DagsterDltTranslator(),
-        definition,
-        live=getattr(source, "resources", None),
-        pipeline=pipeline,
-    )
-
-
-def _with_tables(live: LoadSnapshot, known: LoadSnapshot) -> LoadSnapshot:
-    """Return what the live source says, with the tables that a schema file knows."""
-    return replace(
-        known,
-        source_name=live.source_name,
-        resources=tuple(
-            replace(
-                resource,
-                tables=found.tables
-                if (found := known.resource(resource.name))
-                else resource.tables,
-            )
-            for resource in live.resources
-        ),
-    )
+    return build_live_specs(definition, dagster_dlt_translator)
 
 
 def _inside(current: CurrentLoad, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
 """Settings in, PartitionsDefinition out; and the partition keys of a run as one window."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -146,7 +146,7 @@ def _window_of_multi(
         (
             key
             if isinstance(key, dg.MultiPartitionKey)
-            else partitions.get_partition_key_from_str(key)  # type: ignore[no-untyped-call]
+            else partitions.get_partition_key_from_str(key)
         ).keys_by_dimension
         for key in keys
     ]
@@ -209,10 +209,11 @@ def _build_time_windows(kind: str, settings: PartitionSettings, where: str) -> P
 
 
 def _time_of(text: str, fmt: str, timezone: str, where: str) -> datetime:
-    for read in (
+    readers: tuple[Callable[[], datetime], ...] = (
         lambda: datetime.strptime(text, fmt),
         lambda: datetime.fromisoformat(text.replace("Z", "+00:00")),
-    ):
+    )
+    for read in readers:
         try:
             time = read()
         except ValueError:

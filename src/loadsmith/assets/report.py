@@ -226,7 +226,15 @@ class Report:
                 known = [total for total in totals if total is not None]
                 yield row_count_result(key, sum(known) if known else None, settings)
             else:
-                yield primary_key_result(key, self._key_problems(own), settings)
+                problems = self._key_problems(own)
+                yield primary_key_result(
+                    key, problems, settings, must_have_one=self._is_asked_of(target, name)
+                )
+
+    def _is_asked_of(self, target: AssetTarget, check: str) -> bool:
+        """Tell whether a check is asked of the resource itself, and not of the load as a whole."""
+        own = self.definition.resource_attributes.get(target.resource)
+        return own is not None and check in own.checks
 
     def _key_problems(self, tables: Sequence[TableResult]) -> KeyProblems | None:
         for table in tables:

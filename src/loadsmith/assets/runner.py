@@ -10,9 +10,11 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
+from loadsmith.assets.live import build_live_specs, live_definition
+from loadsmith.assets.partitions import read_partitions
 from loadsmith.assets.report import LoadEvent, Report
 from loadsmith.assets.run_config import read_choices
-from loadsmith.assets.specs import AssetTarget, build_specs, targets_of
+from loadsmith.assets.specs import AssetTarget, targets_of
 from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.engine.notify import notify_schema_changes
 from loadsmith.engine.run import run_load
@@ -104,8 +106,6 @@ class DagsterDltResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                     f"{context.op_def.name}: no load is known here. Use @dlt_assets, or give "
                     f"{missing}= to run()."
                 )
-            from loadsmith.assets.decorator import live_definition
-
             current = CurrentLoad(
                 definition=live_definition(dlt_source, dlt_pipeline, nested_tables=False)
             )
@@ -185,8 +185,6 @@ class _Run:
             raise _failure(error) from error
 
     def _events(self) -> Iterator[LoadEvent]:
-        from loadsmith.assets.partitions import read_partitions
-
         partitions = read_partitions(self.context)
         targets = self._targets()
         selected = self._selected(targets)
@@ -227,10 +225,7 @@ class _Run:
             targets = targets_of(self.context.assets_def.metadata_by_key)
             if targets:
                 return targets
-        from loadsmith.engine.inspect import inspect_load
-
-        snapshot = inspect_load(self.definition)
-        specs = build_specs(snapshot, self.translator or DagsterDltTranslator(), self.definition)
+        specs = build_live_specs(self.definition, self.translator)
         return targets_of({spec.key: spec.metadata for spec in specs})
 
     def _selected(self, targets: Mapping[dg.AssetKey, AssetTarget]) -> list[dg.AssetKey]:

@@ -1,5 +1,6 @@
 """Snapshot and translator in, the specs of a load's assets out, each with its table in it."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -96,6 +97,11 @@ def build_specs(
             specs[table_spec.key] = table_spec
             roots.setdefault(resource.name, table_spec.key)
     return list(specs.values())
+
+
+def op_name(name: str) -> str:
+    """Return a name that Dagster takes for an op: letters, digits and `_`."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name) or "load"
 
 
 def nested_key(root_key: dg.AssetKey, root_table: str, table: str) -> dg.AssetKey:

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from loadsmith.assets.automation import build_automation_condition
-from loadsmith.engine._resource import docstring, root_name
+from loadsmith.engine._resource import root_name
 from loadsmith.errors import TranslationError
 from loadsmith.model import AssetAttributes, LoadDefinition, ResourceSnapshot
 
@@ -114,7 +114,10 @@ class DagsterDltTranslator:
         """Return the description: the docstring of the resource."""
         if isinstance(resource, ResourceSnapshot):
             return resource.description
-        return docstring(resource)
+        # A live resource is at hand, so dlt is imported already.
+        from loadsmith.engine._sources_live import description_of
+
+        return description_of(resource)
 
     def get_group_name(self, resource: Any) -> str | None:
         """Return the group, or None for that of the front door."""

@@ -23,7 +23,7 @@ def notify_schema_changes(
     import dlt
     from dlt.common.runtime.slack import send_slack_message
 
-    hook = dlt.secrets.get("runtime.slack_incoming_hook") or dlt.config.get(
+    hook: object = dlt.secrets.get("runtime.slack_incoming_hook") or dlt.config.get(
         "runtime.slack_incoming_hook"
     )
     if not hook:

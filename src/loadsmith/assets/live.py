@@ -1,0 +1,74 @@
+"""Live dlt objects in, a LoadDefinition and its specs out."""
+
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from loadsmith.assets.specs import build_specs, op_name
+from loadsmith.assets.translator import DagsterDltTranslator
+from loadsmith.engine.inspect import inspect_load, inspect_source
+from loadsmith.engine.live import Live, live_resources, pipeline_names, recipe_of
+from loadsmith.model import LoadDefinition, LoadSnapshot
+
+# A live dlt object, or a function without arguments that makes one. Kept as Any, so that Dagster
+# reads annotations without dlt being imported.
+DltSourceLike: TypeAlias = Any
+DltPipelineLike: TypeAlias = Any
+
+
+def live_definition(
+    dlt_source: DltSourceLike, dlt_pipeline: DltPipelineLike, **settings: Any
+) -> LoadDefinition:
+    """Return the definition of a load of live objects, or of functions that make them."""
+    given: dict[str, Any] = {
+        "name": op_name(getattr(dlt_pipeline, "pipeline_name", None) or "load"),
+        **settings,
+        "source": recipe_of(dlt_source),
+        "pipeline": recipe_of(dlt_pipeline),
+    }
+    return LoadDefinition(**given)
+
+
+def build_live_specs(
+    definition: LoadDefinition, translator: DagsterDltTranslator | None = None
+) -> list[dg.AssetSpec]:
+    """Build the specs of a load whose source and pipeline are functions or live objects.
+
+    The translator is asked with the live dlt resources.
+
+    Raises:
+        TranslationError: The translator gave something unusable.
+    """
+    assert callable(definition.pipeline)
+    source, resources = live_resources(definition.source)
+    names = pipeline_names(definition.pipeline)
+    snapshot = inspect_source(
+        source,
+        pipeline_name=names["pipeline_name"],
+        dataset_name=names["dataset_name"],
+        destination_name=names["destination_name"],
+    )
+    if definition.schema_file_path is not None or definition.snapshot_path is not None:
+        snapshot = _with_tables(snapshot, inspect_load(definition))
+    pipeline = definition.pipeline.value if isinstance(definition.pipeline, Live) else None
+    return build_specs(
+        snapshot,
+        translator or DagsterDltTranslator(),
+        definition,
+        live=resources,
+        pipeline=pipeline,
+    )
+
+
+def _with_tables(live: LoadSnapshot, known: LoadSnapshot) -> LoadSnapshot:
+    """Return what the live source says, with the tables that a file knows."""
+    return replace(
+        live,
+        resources=tuple(
+            replace(resource, tables=found.tables)
+            if (found := known.resource(resource.name)) is not None and found.tables
+            else resource
+            for resource in live.resources
+        ),
+    )

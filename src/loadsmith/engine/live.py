@@ -1,0 +1,75 @@
+"""Live dlt objects, and functions that make them, as the recipes of a load."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from loadsmith.engine.sources import make_source
+
+
+@dataclass(frozen=True)
+class Live:
+    """A function without arguments that returns the one live object that it was made with."""
+
+    value: Any
+
+    def __call__(self) -> Any:
+        """Return the object."""
+        return self.value
+
+
+def recipe_of(value: Any) -> Callable[[], Any]:
+    """Return a function for a live source or pipeline, and a function as it is.
+
+    Told apart by class, since a live pipeline and a live source can be called, too.
+    """
+    import dlt
+
+    live = (dlt.Pipeline, dlt.sources.DltSource, dlt.sources.DltResource)
+    return Live(value) if isinstance(value, live) or not callable(value) else value
+
+
+def live_resources(source: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the live source that a recipe makes, and its resources by name."""
+    made = make_source(source)
+    return made, dict(made.resources)
+
+
+def pipeline_names(recipe: Callable[[], Any]) -> dict[str, str | None]:
+    """Return the names of a pipeline; one that a function makes is gone again afterwards."""
+    if isinstance(recipe, Live):
+        return _names(recipe.value)
+    with _data_dir_elsewhere():
+        pipeline = recipe()
+        names = _names(pipeline)
+        if pipeline.is_active:
+            pipeline.deactivate()
+    return names
+
+
+def _names(pipeline: Any) -> dict[str, str | None]:
+    destination = pipeline.destination
+    return {
+        "pipeline_name": pipeline.pipeline_name,
+        "dataset_name": pipeline.dataset_name,
+        "destination_name": destination.destination_name if destination else None,
+    }
+
+
+@contextmanager
+def _data_dir_elsewhere() -> Iterator[None]:
+    """Let dlt write what it writes when a pipeline is made to a folder that is thrown away."""
+    name = "DLT_DATA_DIR"
+    before = os.environ.get(name)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[name] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before
