@@ -1,1 +1,14 @@
-"""The YAML door: `build_definitions(path)` and what its files can name."""
+"""A whole project from files: resources, loads, tasks, partitions, jobs and schedules."""
+
+from loadsmith.project.build import build_definitions
+from loadsmith.project.resources import resource_kind
+from loadsmith.project.tasks import Task, TaskContext, TaskResult, task_type
+
+__all__ = [
+    "Task",
+    "TaskContext",
+    "TaskResult",
+    "build_definitions",
+    "resource_kind",
+    "task_type",
+]

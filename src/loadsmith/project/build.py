@@ -1,0 +1,256 @@
+"""The folder of a project in, Dagster's definitions out: assets, jobs, schedules and resources."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from loadsmith.assets.build import build_load_definitions, build_upstream_specs, op_name
+from loadsmith.assets.partitions import build_partitions_def
+from loadsmith.config.files import Located, ProjectFiles, read_project, reference_problems
+from loadsmith.config.models import TaskAsset
+from loadsmith.config.templates import names_in
+from loadsmith.errors import ConfigError, LoadsmithError, Problem
+from loadsmith.model import LoadDefinition, PipelineSettings, SourceReference
+from loadsmith.project.jobs import build_job
+from loadsmith.project.loads import (
+    ProjectLoad,
+    ProjectLoads,
+    ProjectTranslator,
+    inspect_project,
+)
+from loadsmith.project.make_resources import ProjectResources, make_resources
+from loadsmith.project.resources import resource_kinds
+from loadsmith.project.task_assets import TaskSurroundings, build_task
+from loadsmith.project.tasks import task_types
+from loadsmith.project.variables import Parents, run_variables, variable_name
+
+PATH_VARIABLE = "ODP_CONFIG_PATH"
+"""Environment variable that names the folder where `build_definitions` is given none."""
+
+
+def build_definitions(path: str | os.PathLike[str] | None = None) -> dg.Definitions:
+    """Build the definitions of a whole project, from `dagster_config.yaml` and `workflows/`.
+
+    Needs no network and no secret, writes nothing, and neither imports dlt nor the sources
+    whose tables are known from schema files. Projects in one process share nothing.
+
+    Args:
+        path: The folder of the files, such as `odp_config`, from the working directory; the
+            environment variable `ODP_CONFIG_PATH` where None.
+
+    Raises:
+        ConfigError: No folder is named, or its files have mistakes; all of them are in it.
+    """
+    files = read_project(_folder_of(path), task_types=task_types(), resource_kinds=resource_kinds())
+    return _Project(files).build()
+
+
+def _folder_of(path: str | os.PathLike[str] | None) -> Path:
+    found = path if path is not None else os.environ.get(PATH_VARIABLE)
+    if not found:
+        raise ConfigError(
+            f"build_definitions: no folder is named. Give it the path of one, such as "
+            f"'odp_config', or set the environment variable {PATH_VARIABLE}."
+        )
+    return Path(found)
+
+
+class _Project:
+    """One project on its way to definitions; made for each call, so that no two meet."""
+
+    def __init__(self, files: ProjectFiles) -> None:
+        self.files = files
+        self.problems: list[Problem] = []
+        self._op_names: set[str] = set()
+
+    def build(self) -> dg.Definitions:
+        loads, problems = inspect_project(self.files)
+        self.problems += problems
+        resources, problems = make_resources(self.files)
+        self.problems += problems
+        keys = self._keys(loads)
+        if not self.problems:
+            # Tables of schema files that are missing would be reported as unknown keys.
+            self.problems += reference_problems(self.files, keys)
+        partitions = self._partitions(loads)
+        built: list[dg.Definitions] = []
+        for load in loads.loads:
+            built += self._collect(
+                lambda load=load: self._build_load(load, loads, resources, partitions),
+                next(iter(load.entries.values()), None),
+            )
+        self._op_names = {asset.op.name for part in built for asset in part.assets or ()}
+        for asset in self.files.assets:
+            value = asset.value
+            if isinstance(value, TaskAsset):
+                task = Located(value, asset.document, asset.path)
+                around = self._surroundings(task, loads, resources, partitions)
+                found, problems = build_task(task, around)
+                self.problems += problems
+                built += [dg.Definitions(assets=found)]
+        for job in self.files.jobs:
+            definitions, problems = build_job(job, names_of=loads.names_of, partitions=partitions)
+            self.problems += problems
+            built.append(definitions)
+        if self.problems:
+            raise ConfigError(dict.fromkeys(self.problems))
+        return self._join(built, resources)
+
+    def _collect(
+        self, build: Callable[[], dg.Definitions], entry: Located[Any] | None
+    ) -> list[dg.Definitions]:
+        """Build, and turn what is wrong into a problem of the file."""
+        try:
+            return [build()]
+        except LoadsmithError as error:
+            if entry is None:
+                raise
+            self.problems.append(entry.problem(str(error).removeprefix(f"{entry.place}: ")))
+            return []
+
+    def _keys(self, loads: ProjectLoads) -> set[str]:
+        """Return every key that the files may name."""
+        keys = {asset.value.asset_key for asset in self.files.assets} | set(loads.entry_of)
+        for load in loads.loads:
+            keys |= {key.to_user_string() for key in load.upstream_keys}
+        return keys
+
+    def _partitions(self, loads: ProjectLoads) -> dict[str, Any]:
+        """Return Dagster's partitions by key, of tables and of task assets."""
+        found: dict[str, Any] = {}
+        for entry in self.files.partitions:
+            try:
+                built = build_partitions_def(entry.value.params.to_settings(), where="`params`")
+            except ConfigError as error:
+                self.problems.append(entry.problem(str(error), "params"))
+                continue
+            for index, key in enumerate(entry.value.assets):
+                owner = loads.entry_of.get(key)
+                if owner is not None and owner.value.asset_key != key:
+                    message = (
+                        f"'{key}' is loaded together with '{owner.value.asset_key}'. Give the "
+                        "partitions to that one; its tables all have them."
+                    )
+                    self.problems.append(entry.problem(message, "assets", index))
+                found[key] = built
+        for key, owner in loads.entry_of.items():
+            if owner.value.asset_key in found:
+                found[key] = found[owner.value.asset_key]
+        return found
+
+    def _parents(
+        self, keys: Iterable[str], loads: ProjectLoads, partitions: Mapping[str, Any]
+    ) -> Parents:
+        named = {variable_name(key): loads.names_of(key)[0] for key in keys}
+        return Parents(
+            keys={name: dg.AssetKey.from_user_string(key) for name, key in named.items()},
+            partitions={
+                dg.AssetKey.from_user_string(key): partitions[key]
+                for key in named.values()
+                if key in partitions
+            },
+        )
+
+    def _build_load(
+        self,
+        load: ProjectLoad,
+        loads: ProjectLoads,
+        resources: ProjectResources,
+        partitions: Mapping[str, Any],
+    ) -> dg.Definitions:
+        definition = load.definition
+        names = names_in(_texts_of(definition))
+        parents = self._parents(
+            dict.fromkeys(key for entry in load.entries.values() for key in entry.value.depends_on),
+            loads,
+            partitions,
+        )
+
+        def variables_for(context: dg.AssetExecutionContext) -> Mapping[str, Any]:
+            return run_variables(context, names, resources=resources.params, parents=parents)
+
+        return build_load_definitions(
+            [definition],
+            snapshots={definition.name: load.snapshot},
+            translator=ProjectTranslator(load, self.files.root),
+            key_for=load.key_for,
+            deps_for=load.deps_for,
+            variables_for=variables_for if names else None,
+            with_upstreams=False,
+        )
+
+    def _surroundings(
+        self,
+        task: Located[TaskAsset],
+        loads: ProjectLoads,
+        resources: ProjectResources,
+        partitions: Mapping[str, Any],
+    ) -> TaskSurroundings:
+        key = task.value.asset_key
+        name = base = op_name(key)
+        number = 1
+        while name in self._op_names:
+            number += 1
+            name = f"{base}_{number}"
+        self._op_names.add(name)
+        return TaskSurroundings(
+            files=self.files,
+            op_name=name,
+            resources=resources,
+            partitions_def=partitions.get(key),
+            parents=self._parents(task.value.depends_on, loads, partitions),
+            deps=tuple(
+                name
+                for dep in (*task.value.depends_on, *task.value.deps)
+                for name in loads.names_of(dep)
+            ),
+            loads={
+                dep: loads.entry_of[name]
+                for dep in task.value.depends_on
+                for name in loads.names_of(dep)
+                if name in loads.entry_of
+            },
+        )
+
+    def _join(self, built: Iterable[dg.Definitions], resources: ProjectResources) -> dg.Definitions:
+        assets: list[Any] = []
+        checks: list[Any] = []
+        jobs: list[Any] = []
+        schedules: list[Any] = []
+        sensors: list[Any] = []
+        for part in built:
+            assets += part.assets or ()
+            checks += part.asset_checks or ()
+            jobs += part.jobs or ()
+            schedules += part.schedules or ()
+            sensors += part.sensors or ()
+        specs = [spec for asset in assets for spec in asset.specs]
+        return dg.Definitions(
+            assets=[*assets, *build_upstream_specs(specs)],
+            asset_checks=checks,
+            jobs=jobs,
+            schedules=schedules,
+            sensors=sensors,
+            resources=resources.by_key,
+        )
+
+
+def _texts_of(definition: LoadDefinition) -> list[Any]:
+    """Return what of a definition may hold variables."""
+    source, pipeline = definition.source, definition.pipeline
+    texts: list[Any] = [definition.options.params]
+    if isinstance(source, SourceReference):
+        texts.append(source.params)
+    if isinstance(pipeline, PipelineSettings):
+        texts += [
+            pipeline.pipeline_name,
+            pipeline.dataset_name,
+            pipeline.pipelines_dir,
+            pipeline.params,
+        ]
+    if definition.destination is not None:
+        texts += [definition.destination.name, definition.destination.params]
+    return texts

@@ -1,0 +1,166 @@
+"""The jobs of a project's files in, Dagster's jobs and schedules out."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
+from operator import or_
+from typing import Any
+
+import dagster as dg
+
+from loadsmith.assets.automation import check_cron
+from loadsmith.config.files import Located
+from loadsmith.config.models import JobParams, TriggerParams
+from loadsmith.errors import ConfigError, Problem
+
+_KEY_IN_SELECTION = re.compile(
+    r"^(?P<before>(?:\d*\+|\*)*)(?P<key>[\w./-]+)(?P<after>(?:\+\d*|\*)*)$"
+)
+"""A selection that is one key, with or without its parents and children."""
+
+
+def build_job(
+    job: Located[JobParams],
+    *,
+    names_of: Callable[[str], tuple[str, ...]],
+    partitions: Mapping[str, Any],
+) -> tuple[dg.Definitions, list[Problem]]:
+    """Build a job and the schedules that start it.
+
+    Args:
+        job: The job as it is written.
+        names_of: Gives the keys that a key in a file means.
+        partitions: Partitions by asset key, for the keys that have some.
+
+    Returns:
+        The job and its schedules, and what is wrong with them.
+    """
+    problems: list[Problem] = []
+    selections: list[dg.AssetSelection] = []
+    for index, text in enumerate(job.value.asset_selection):
+        try:
+            selections += [dg.AssetSelection.from_string(part) for part in _real(text, names_of)]
+        except dg.DagsterError as error:
+            message = (
+                f"{text!r} is no asset selection ({_first_line(error)}). Write a key, or one "
+                "such as 'key*' or 'group:raw'."
+            )
+            problems.append(job.problem(message, "asset_selection", index))
+    if not selections:
+        return dg.Definitions(), problems
+    built = dg.define_asset_job(
+        name=job.value.job_id,
+        selection=reduce(or_, selections),
+        description=job.value.description,
+        tags=dict(job.value.tags) or None,
+    )
+    schedules = []
+    for index, trigger in enumerate(job.value.triggers):
+        try:
+            schedules.append(_build_schedule(job, trigger, built, partitions, names_of))
+        except ConfigError as error:
+            problems.append(job.problem(str(error), "triggers", index, "params"))
+    return dg.Definitions(jobs=[built], schedules=schedules), problems
+
+
+def _build_schedule(
+    job: Located[JobParams],
+    trigger: TriggerParams,
+    built: Any,
+    partitions: Mapping[str, Any],
+    names_of: Callable[[str], tuple[str, ...]],
+) -> Any:
+    params = trigger.params.schedule_params
+    status = dg.DefaultScheduleStatus[trigger.default_status]
+    if trigger.params.schedule_kind == "cron":
+        return _build_cron_schedule(
+            trigger,
+            built,
+            cron_schedule=check_cron(params.cron_schedule, where="`cron_schedule`"),
+            timezone=params.timezone,
+            status=status,
+        )
+    _check_is_partitioned(job, partitions, names_of)
+    return dg.build_schedule_from_partitioned_job(
+        built,
+        name=trigger.trigger_id,
+        description=trigger.description,
+        minute_of_hour=params.minute_of_hour,
+        hour_of_day=params.hour_of_day,
+        day_of_week=params.day_of_week,
+        day_of_month=params.day_of_month,
+        cron_schedule=params.cron_schedule,
+        default_status=status,
+    )
+
+
+def _build_cron_schedule(
+    trigger: TriggerParams,
+    built: Any,
+    *,
+    cron_schedule: str,
+    timezone: str | None,
+    status: dg.DefaultScheduleStatus,
+) -> Any:
+    """Build a schedule that runs the latest partition of the job, where it has partitions."""
+
+    @dg.schedule(
+        name=trigger.trigger_id,
+        job=built,
+        cron_schedule=cron_schedule,
+        execution_timezone=timezone,
+        description=trigger.description,
+        default_status=status,
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> Any:
+        assert context.repository_def is not None
+        found = context.repository_def.get_job(built.name).partitions_def
+        if found is None:
+            yield dg.RunRequest()
+        elif isinstance(found, dg.TimeWindowPartitionsDefinition):
+            key = found.get_last_partition_key(context.scheduled_execution_time)
+            if key is None:
+                yield dg.SkipReason("no partition has ended yet")
+            else:
+                yield dg.RunRequest(partition_key=key)
+        else:
+            for key in found.get_partition_keys(dynamic_partitions_store=context.instance):
+                yield dg.RunRequest(partition_key=key)
+
+    return schedule
+
+
+def _check_is_partitioned(
+    job: Located[JobParams],
+    partitions: Mapping[str, Any],
+    names_of: Callable[[str], tuple[str, ...]],
+) -> None:
+    """Refuse a schedule by partition for a job that has none, as far as its keys are written out.
+
+    Raises:
+        ConfigError: None of the assets has partitions.
+    """
+    keys = [
+        match["key"] for match in map(_KEY_IN_SELECTION.match, job.value.asset_selection) if match
+    ]
+    if len(keys) < len(job.value.asset_selection):
+        return
+    if not any(name in partitions for key in keys for name in names_of(key)):
+        raise ConfigError(
+            f"the assets of the job '{job.value.job_id}' have no partitions, which "
+            "`schedule_kind: partition` needs. Add them to `partitions`, or take "
+            "`schedule_kind: cron`."
+        )
+
+
+def _real(text: str, names_of: Callable[[str], tuple[str, ...]]) -> Iterator[str]:
+    match = _KEY_IN_SELECTION.match(text)
+    if match is None:
+        yield text
+        return
+    for name in names_of(match["key"]):
+        yield f"{match['before']}{name}{match['after']}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0]

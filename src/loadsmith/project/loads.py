@@ -1,0 +1,211 @@
+"""The dlt assets of a project in, their definitions, snapshots and asset keys out; without dlt."""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import dagster as dg
+
+from loadsmith.assets.specs import nested_key
+from loadsmith.assets.translator import DagsterDltTranslator
+from loadsmith.config.files import Located, ProjectFiles
+from loadsmith.config.models import Asset, DltAsset
+from loadsmith.engine.inspect import inspect_load
+from loadsmith.errors import ConfigError, Problem, ResolveError, SchemaFileNotFound
+from loadsmith.model import LoadDefinition, LoadSnapshot, ResourceSnapshot, TableSnapshot
+from loadsmith.resolve import merge_definitions, resolve_asset
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectLoad:
+    """One load of a project: an op, or several where it is large.
+
+    Attributes:
+        definition: The load, with all resources of its entries.
+        snapshot: What is known of it.
+        entries: The entry of the workflow files that each resource comes from, by resource.
+    """
+
+    definition: LoadDefinition
+    snapshot: LoadSnapshot
+    entries: Mapping[str, Located[DltAsset]]
+
+    def key_for(self, resource: ResourceSnapshot, table: TableSnapshot | None) -> dg.AssetKey:
+        """Return `<asset key prefix>/<table>`, the key of the asset of a root table."""
+        name = table.name if table else resource.table_name or resource.name
+        return dg.AssetKey([*_prefix_of(self.entries[resource.name]), name])
+
+    def deps_for(self, resource: ResourceSnapshot) -> tuple[dg.AssetKey, ...]:
+        """Return the asset key's prefix, which stands for the system that the data comes from."""
+        return (dg.AssetKey(_prefix_of(self.entries[resource.name])),)
+
+    def keys_of(self, resource: ResourceSnapshot) -> list[tuple[dg.AssetKey, bool]]:
+        """Return the keys of a resource's assets, and whether each is that of a root table."""
+        if not resource.root_tables:
+            return [(self.key_for(resource, None), True)]
+        names = {table.name: table for table in resource.tables}
+        found = []
+        for table in resource.tables:
+            root = table
+            while root.parent is not None:
+                root = names[root.parent]
+            key = self.key_for(resource, root)
+            is_root = root is table
+            found.append((key if is_root else nested_key(key, root.name, table.name), is_root))
+        return found
+
+    @property
+    def upstream_keys(self) -> set[dg.AssetKey]:
+        """The prefixes of the entries' asset keys."""
+        return {dg.AssetKey(_prefix_of(entry)) for entry in self.entries.values()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectLoads:
+    """All loads of a project, and which keys they have.
+
+    Attributes:
+        aliases: Entries whose own key is no table, by key: a resource whose tables have other
+            names. Whoever depends on such an entry depends on the root tables.
+        entry_of: The entry that each key of a table comes from.
+    """
+
+    loads: tuple[ProjectLoad, ...] = ()
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    entry_of: Mapping[str, Located[DltAsset]] = field(default_factory=dict)
+
+    def names_of(self, key: str) -> tuple[str, ...]:
+        """Return the keys that `key` means: itself, or those of an entry without such a table."""
+        return self.aliases.get(key, (key,))
+
+
+class ProjectTranslator(DagsterDltTranslator):
+    """The assets of a project link to the lines of the workflow file that describe them."""
+
+    def __init__(self, load: ProjectLoad, root: str) -> None:
+        self._load = load
+        self._root = root
+
+    def get_metadata(self, resource: Any) -> Mapping[str, Any]:
+        """Return the place of the entry, as Dagster's link to the code."""
+        return code_reference(self._load.entries[resource.name], self._root)
+
+
+def code_reference(entry: Located[Any], root: str) -> dict[str, Any]:
+    """Return metadata that links an asset to its lines in the workflow file."""
+    file, line, _ = entry.place.rsplit(":", 2)
+    with warnings.catch_warnings():
+        # Dagster calls code references beta, which is no news to who reads the project's log.
+        warnings.simplefilter("ignore")
+        reference = dg.LocalFileCodeReference(
+            file_path=f"{root}/{file}", line_number=int(line), label=f"{file}:{line}"
+        )
+        value = dg.CodeReferencesMetadataValue(code_references=[reference])
+    return {"dagster/code_references": value}
+
+
+def inspect_project(files: ProjectFiles) -> tuple[ProjectLoads, list[Problem]]:
+    """Resolve the dlt assets of a project and look up their tables.
+
+    Returns:
+        The loads, and what is wrong with their schema files and profiles.
+    """
+    problems: list[Problem] = []
+    entries: dict[int, Located[DltAsset]] = {}
+    definitions: list[LoadDefinition] = []
+    for asset in dlt_assets_of(files.assets):
+        try:
+            definition = resolve_asset(asset, files)
+        except ConfigError as error:
+            problems.append(asset.problem(_without_place(str(error), asset.place), "params"))
+            continue
+        entries[id(definition)] = asset
+        definitions.append(definition)
+    loads = []
+    for group in merge_definitions(definitions):
+        first = entries[id(group.members[0])]
+        try:
+            snapshot = inspect_load(group.definition)
+        except SchemaFileNotFound as error:
+            problems.append(first.problem(str(error), "params", "schema_file_path"))
+            continue
+        except ResolveError as error:
+            problems.append(first.problem(str(error), "params"))
+            continue
+        loads.append(
+            ProjectLoad(
+                definition=group.definition,
+                snapshot=snapshot,
+                entries={
+                    resource.name: entries[id(member)]
+                    for member, resource in _owners(group.members, snapshot)
+                },
+            )
+        )
+    return _with_keys(loads), problems
+
+
+def dlt_assets_of(assets: Iterable[Located[Asset]]) -> Iterable[Located[DltAsset]]:
+    """Yield those of the entries that are loads."""
+    for asset in assets:
+        value = asset.value
+        if isinstance(value, DltAsset):
+            yield Located(value, asset.document, asset.path)
+
+
+def _owners(
+    members: Sequence[LoadDefinition], snapshot: LoadSnapshot
+) -> Iterable[tuple[LoadDefinition, ResourceSnapshot]]:
+    if len(members) == 1:
+        for resource in snapshot.resources:
+            yield members[0], resource
+        return
+    # Definitions that were merged name their resources one by one.
+    by_name = {name: member for member in members for name in member.resources.include}
+    for resource in snapshot.resources:
+        yield by_name[resource.name], resource
+
+
+def _with_keys(loads: Sequence[ProjectLoad]) -> ProjectLoads:
+    entry_of: dict[str, Located[DltAsset]] = {}
+    roots: dict[str, list[str]] = {}
+    for load in loads:
+        for resource in load.snapshot.resources:
+            entry = load.entries[resource.name]
+            for key, is_root in load.keys_of(resource):
+                entry_of[key.to_user_string()] = entry
+                if is_root:
+                    roots.setdefault(entry.value.asset_key, []).append(key.to_user_string())
+    aliases = {key: tuple(found) for key, found in roots.items() if key not in entry_of}
+    if aliases:
+        loads = [_with_real_deps(load, aliases) for load in loads]
+    return ProjectLoads(loads=tuple(loads), aliases=aliases, entry_of=entry_of)
+
+
+def _with_real_deps(load: ProjectLoad, aliases: Mapping[str, tuple[str, ...]]) -> ProjectLoad:
+    """Let a load depend on tables where its entry names a load that has none of that name."""
+
+    def real(deps: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name for dep in deps for name in aliases.get(dep, (dep,)))
+
+    definition = load.definition
+    return replace(
+        load,
+        definition=replace(
+            definition,
+            attributes=replace(definition.attributes, deps=real(definition.attributes.deps)),
+            resource_attributes={
+                name: replace(own, deps=real(own.deps))
+                for name, own in definition.resource_attributes.items()
+            },
+        ),
+    )
+
+
+def _prefix_of(entry: Located[DltAsset]) -> list[str]:
+    return entry.value.asset_key.split("/")[:-1]
+
+
+def _without_place(message: str, place: str) -> str:
+    return message.removeprefix(f"{place}: ")

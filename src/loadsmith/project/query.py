@@ -1,0 +1,129 @@
+"""The task `duckdb_query`: SQL in, the number of rows and a preview of them out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import dagster as dg
+from pydantic import Field
+
+from loadsmith.errors import ResolveError
+from loadsmith.project.tasks import Task, TaskContext, TaskResult
+
+if TYPE_CHECKING:
+    import duckdb
+
+#: Rows that the preview shows; the rest is only counted.
+PREVIEW_ROWS = 10
+
+#: Characters that the preview shows of one value.
+PREVIEW_WIDTH = 80
+
+#: Rows that are in memory at once while a result is counted.
+BATCH_ROWS = 10_000
+
+
+class DuckDBQuery(Task):
+    """Run SQL in the project's DuckDB: one statement or several, of which the last one reports."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("duckdb",)
+    required_resources: ClassVar[tuple[str, ...]] = ("duckdb",)
+
+    query: str = Field(description="The SQL, or with `is_file` the path of the file that holds it.")
+    is_file: bool = Field(
+        default=False,
+        description="Whether `query` is a path, from the folder that holds the configuration "
+        "folder. Variables in the file are filled in as well.",
+    )
+
+    def run(self, context: TaskContext) -> TaskResult:
+        """Run the query, waiting while another process has the database open.
+
+        Raises:
+            ResolveError: The file is not there, or there is no SQL.
+        """
+        sql = self._read(context)
+        database = context.resource("duckdb")
+        with database.get_connection(
+            log=context.log.info, who=f"{context.asset_key} in run {context.run_id}"
+        ) as connection:
+            answer = _run_query(connection, sql, place=context.asset_key)
+        return TaskResult(metadata=_describe(answer))
+
+    def _read(self, context: TaskContext) -> str:
+        if not self.is_file:
+            return self.query
+        path = context.path(self.query)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ResolveError(
+                f"{context.asset_key}: the SQL file {self.query!r} cannot be read "
+                f"({error.strerror}). It is looked for from {context.project_folder}."
+            ) from error
+        return str(context.render(text))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What the last statement gave."""
+
+    row_count: int
+    column_names: tuple[str, ...] = ()
+    first_rows: tuple[tuple[Any, ...], ...] = ()
+
+
+def _run_query(connection: "duckdb.DuckDBPyConnection", sql: str, *, place: str) -> _Answer:
+    import duckdb
+
+    statements = connection.extract_statements(sql)
+    if not statements:
+        raise ResolveError(f"{place}: the query is empty. Write some SQL into `query`.")
+    for statement in statements[:-1]:
+        connection.execute(statement)
+    last = statements[-1]
+    connection.execute(last)
+    if duckdb.ExpectedResultType.CHANGED_ROWS in last.expected_result_type:
+        # `CREATE TABLE ... AS`, `INSERT` and their like answer with the one number `Count`.
+        changed = connection.fetchone()
+        return _Answer(row_count=int(changed[0]) if changed else 0)
+    if not connection.description:
+        return _Answer(row_count=0)
+    names = tuple(column[0] for column in connection.description)
+    first = connection.fetchmany(PREVIEW_ROWS)
+    count = len(first)
+    while batch := connection.fetchmany(BATCH_ROWS):
+        count += len(batch)
+    return _Answer(row_count=count, column_names=names, first_rows=tuple(first))
+
+
+def _describe(answer: _Answer) -> Mapping[str, Any]:
+    metadata: dict[str, Any] = {
+        "row_count": answer.row_count,
+        "column_names": list(answer.column_names),
+        "dagster/row_count": answer.row_count,
+    }
+    if answer.column_names:
+        metadata["preview"] = dg.MetadataValue.md(
+            markdown_table(answer.column_names, answer.first_rows)
+        )
+    return metadata
+
+
+def markdown_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return rows as a Markdown table; long values are cut, and none can break the table."""
+    lines = [_line(names), _line(["---"] * len(names)), *(_line(row) for row in rows)]
+    return "\n".join(lines)
+
+
+def _line(values: Sequence[Any]) -> str:
+    return "| " + " | ".join(_cell(value) for value in values) + " |"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = str(value).replace("\r", "").replace("\n", " ")
+    if len(text) > PREVIEW_WIDTH:
+        text = text[: PREVIEW_WIDTH - 1] + "…"
+    return text.replace("\\", "\\\\").replace("|", "\\|")

@@ -1,0 +1,115 @@
+"""Resources of a project: the kinds `dlt` and `duckdb`, and those that a project brings itself."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import dagster as dg
+from pydantic import Field
+
+from loadsmith.engine.locks import destination_lock
+from loadsmith.errors import ResolveError
+from loadsmith.project.lookup import Register
+
+if TYPE_CHECKING:
+    import duckdb
+
+C = TypeVar("C", bound=type)
+
+_IN_MEMORY = ":memory:"
+_SERVICES = ("md:", "motherduck:")
+
+
+class DltProject(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Where the dlt code of a project is: its sources, its schema files and its secrets."""
+
+    project_dir: str = Field(
+        description="Folder of the dlt code, from the folder that holds the configuration folder.",
+    )
+    pipelines_dir: str | None = Field(
+        default=None, description="Folder of dlt's working directories; dlt's own if left out."
+    )
+
+
+class DuckDBDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """A DuckDB database; one process of this machine has it open at a time, the others wait."""
+
+    database_path: str = Field(
+        description="Database file, from the folder that holds the configuration folder; "
+        "`:memory:` for none, `md:...` for MotherDuck.",
+    )
+    base_path: str | None = Field(
+        default=None,
+        description="Folder that a relative database_path starts from. Set by loadsmith.",
+    )
+
+    @property
+    def path(self) -> str:
+        """What DuckDB is asked to open."""
+        if not self.is_file:
+            return self.database_path
+        return str(Path(self.base_path or ".").absolute() / self.database_path)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the database is a file of this machine."""
+        return self.database_path != _IN_MEMORY and not self.database_path.startswith(_SERVICES)
+
+    @contextmanager
+    def get_connection(
+        self, *, log: Callable[[str], None] = lambda _line: None, who: str = "a query"
+    ) -> "Iterator[duckdb.DuckDBPyConnection]":
+        """Open the database for the length of the block, and wait while somebody else has it.
+
+        Args:
+            log: Takes a line now and then while it waits.
+            who: Who asks, for the log of those that wait for this one.
+        """
+        import duckdb
+
+        if not self.is_file:
+            with duckdb.connect(self.path) as connection:
+                yield connection
+            return
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        with (
+            destination_lock(self.path, log=log, who=who),
+            duckdb.connect(self.path) as connection,
+        ):
+            yield connection
+
+
+def resource_kinds() -> list[str]:
+    """Return the names of the kinds that are known without importing anything."""
+    return _KINDS.names()
+
+
+_KINDS = Register(noun="resource kind", built_in={"dlt": DltProject, "duckdb": DuckDBDatabase})
+
+
+def resource_kind(name: str) -> Callable[[C], C]:
+    """Register the decorated `ConfigurableResource` as the resource kind `name`.
+
+    The module must be imported before `build_definitions` is called; `resource_kind:
+    my_package.resources.Api` in the file needs no decorator and no import.
+
+    Raises:
+        ResolveError: The name is built in or holds a dot.
+    """
+    return _KINDS.decorate(name)
+
+
+def find_resource_kind(name: str, *, project_folder: Path) -> type[Any]:
+    """Return the resource class that `dagster_config.yaml` means by `resource_kind: name`.
+
+    Raises:
+        ResolveError: There is none, or it is no `ConfigurableResource`.
+    """
+    cls = _KINDS.find(name, project_folder=project_folder)
+    if not issubclass(cls, dg.ConfigurableResource):
+        raise ResolveError(
+            f"resource kind {name!r}: {cls.__qualname__} is no resource. Derive it from "
+            "`dagster.ConfigurableResource`."
+        )
+    return cls

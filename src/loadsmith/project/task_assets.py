@@ -1,0 +1,233 @@
+"""A task of a workflow file in, its asset out: an op that fills in variables and runs the task."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, ValidationError
+
+from loadsmith.assets.automation import build_automation_condition
+from loadsmith.assets.build import build_retry_policy
+from loadsmith.assets.partitions import build_backfill_policy, read_partitions
+from loadsmith.config.files import Located, ProjectFiles
+from loadsmith.config.models import DltAsset, TaskAsset
+from loadsmith.config.templates import names_in, render
+from loadsmith.errors import ConfigError, LoadsmithError, Problem, ResolveError, did_you_mean
+from loadsmith.project.loads import code_reference
+from loadsmith.project.make_resources import ProjectResources, fixed_problems
+from loadsmith.project.resources import DuckDBDatabase
+from loadsmith.project.tasks import TaskContext, find_task_type, to_result
+from loadsmith.project.variables import Parents, run_variables
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSurroundings:
+    """What a task's asset takes from its project.
+
+    Attributes:
+        files: The files of the project.
+        op_name: A name for the op that no other op of the project has.
+        resources: The resources of the project.
+        partitions_def: The partitions of the asset, or None.
+        parents: The assets in `depends_on`, for variables.
+        deps: Keys of all assets that come first.
+        loads: The loads among `depends_on`, by key.
+    """
+
+    files: ProjectFiles
+    op_name: str
+    resources: ProjectResources = field(default_factory=ProjectResources)
+    partitions_def: "dg.PartitionsDefinition[Any] | None" = None
+    parents: Parents = field(default_factory=Parents)
+    deps: tuple[str, ...] = ()
+    loads: Mapping[str, Located[DltAsset]] = field(default_factory=dict)
+
+
+def build_task(
+    task: Located[TaskAsset], around: TaskSurroundings
+) -> tuple[list[dg.AssetsDefinition], list[Problem]]:
+    """Build the asset of a task, and say what is wrong with it."""
+    entry = task.value
+    try:
+        model = find_task_type(entry.task_type, project_folder=Path(around.files.base_path))
+    except ResolveError as error:
+        return [], [task.problem(str(error), "task_type")]
+    problems = [*_unknown_fields(task, model), *fixed_problems(task, model, entry.params)]
+    given: dict[str, Any] = {}
+    required = tuple(getattr(model, "required_resources", ()) or around.resources.keys)
+    for kind in required:
+        if kind in around.resources.keys:
+            continue
+        implied = _implied_duckdb(around) if kind == "duckdb" else None
+        if implied is None:
+            message = (
+                f"the task '{entry.task_type}' needs a resource of the kind '{kind}'. Add "
+                f"`- resource_kind: {kind}` to `resources` in dagster_config.yaml."
+            )
+            problems.append(task.problem(message, "task_type"))
+        else:
+            given[kind] = implied
+    if entry.checks:
+        message = "checks look at the tables of dlt loads, which a task has none of. Remove them."
+        problems.append(task.problem(message, "checks", at_key=True))
+    if problems:
+        return [], problems
+    try:
+        spec = _build_spec(task, model, around)
+        return [_build_op(task, model, spec, around, required, given)], []
+    except (ConfigError, dg.DagsterError) as error:
+        return [], [task.problem(f"{error} Change it.")]
+
+
+def _build_spec(
+    task: Located[TaskAsset], model: type[BaseModel], around: TaskSurroundings
+) -> dg.AssetSpec:
+    entry = task.value
+    condition = None
+    if entry.automation_condition:
+        condition = build_automation_condition(
+            entry.automation_condition, entry.automation_condition_config, where="the task"
+        )
+    return dg.AssetSpec(
+        key=dg.AssetKey.from_user_string(entry.asset_key),
+        deps=[dg.AssetKey.from_user_string(dep) for dep in dict.fromkeys(around.deps)],
+        description=entry.description,
+        group_name=entry.group_name,
+        owners=list(entry.owners) or None,
+        tags=dict(entry.tags),
+        kinds={*getattr(model, "kinds", ()), *entry.kinds},
+        metadata={
+            **code_reference(task, around.files.root),
+            **entry.metadata,
+            "loadsmith/task_type": entry.task_type,
+        },
+        automation_condition=condition,
+    )
+
+
+def _build_op(
+    task: Located[TaskAsset],
+    model: type[BaseModel],
+    spec: dg.AssetSpec,
+    around: TaskSurroundings,
+    required: tuple[str, ...],
+    given: Mapping[str, Any],
+) -> dg.AssetsDefinition:
+    entry, op = task.value, task.value.to_op_settings()
+    names = names_in(entry.params)
+    keys = {kind: around.resources.keys[kind] for kind in required if kind not in given}
+
+    @dg.multi_asset(
+        name=around.op_name,
+        specs=[spec],
+        partitions_def=around.partitions_def,
+        backfill_policy=build_backfill_policy(around.partitions_def, op.max_partitions_per_run or 1)
+        if around.partitions_def is not None
+        else None,
+        required_resource_keys=set(keys.values()),
+        retry_policy=build_retry_policy(op),
+        op_tags=dict(op.op_tags) or None,
+        pool=op.pool,
+    )
+    def task_op(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        def variables(used: Any) -> dict[str, Any]:
+            return run_variables(
+                context, used, resources=around.resources.params, parents=around.parents
+            )
+
+        resources = {kind: getattr(context.resources, key) for kind, key in keys.items()}
+        try:
+            made = _fill_in(task, model, variables(names))
+            value = made.run(  # type: ignore[attr-defined]
+                _context_for(context, task, around, {**given, **resources}, variables)
+            )
+            result = to_result(value, asset_key=entry.asset_key)
+        except LoadsmithError as error:
+            raise dg.Failure(description=f"{task.place}: {error}", allow_retries=False) from error
+        yield dg.MaterializeResult(
+            asset_key=spec.key,
+            metadata=dict(result.metadata),
+            data_version=dg.DataVersion(result.data_version) if result.data_version else None,
+            tags=dict(result.tags) or None,
+        )
+
+    return task_op
+
+
+def _context_for(
+    context: dg.AssetExecutionContext,
+    task: Located[TaskAsset],
+    around: TaskSurroundings,
+    resources: Mapping[str, Any],
+    variables: Callable[[Any], dict[str, Any]],
+) -> TaskContext:
+    partitions = read_partitions(context)
+    window = partitions.window
+    return TaskContext(
+        dagster=context,
+        asset_key=task.value.asset_key,
+        project_folder=Path(around.files.base_path),
+        partition_key=partitions.key,
+        window=(window.start, window.end) if window else None,
+        resources=resources,
+        render=lambda text: render(text, variables(names_in(text))),
+    )
+
+
+def _fill_in(
+    task: Located[TaskAsset], model: type[BaseModel], variables: Mapping[str, Any]
+) -> BaseModel:
+    """Make the task with the values of this run.
+
+    Raises:
+        ConfigError: A value is not what the task takes.
+    """
+    values = render(task.value.params, variables)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"`{'.'.join(map(str, detail['loc'])) or 'params'}`: {detail['msg']}"
+            for detail in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigError(
+            f"the params are wrong once their variables have values: {wrong}. Change them."
+        ) from error
+
+
+def _unknown_fields(task: Located[TaskAsset], model: type[BaseModel]) -> list[Problem]:
+    """Return fields that a task does not have, where its model would just drop them."""
+    if model.model_config.get("extra") in ("forbid", "allow"):
+        return []
+    known = {*model.model_fields}
+    known |= {field.alias for field in model.model_fields.values() if field.alias}
+    return [
+        task.problem(
+            f"the task has no field '{name}'.{did_you_mean(name, known)}",
+            "params",
+            name,
+            at_key=True,
+        )
+        for name in task.value.params
+        if name not in known
+    ]
+
+
+def _implied_duckdb(around: TaskSurroundings) -> DuckDBDatabase | None:
+    """Return the DuckDB that the loads before this task go to, where that is one and only one.
+
+    So a query over a load needs no resource of its own.
+    """
+    databases = {
+        str(entry.value.params.destination_params.get("database"))
+        for entry in around.loads.values()
+        if entry.value.params.destination == "duckdb"
+    }
+    if len(databases) != 1:
+        return None
+    database = databases.pop()
+    if database == "None" or "{{" in database:
+        return None
+    return DuckDBDatabase(database_path=database, base_path=around.files.base_path)

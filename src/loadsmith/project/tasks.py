@@ -1,0 +1,171 @@
+"""Tasks of a project: a pydantic model with `run` is one, and its fields are the `params`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict
+
+from loadsmith.errors import ResolveError, did_you_mean
+from loadsmith.project.lookup import Register
+
+C = TypeVar("C", bound=type)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """What a task reports of the asset that it made.
+
+    Attributes:
+        metadata: Shown by Dagster, and given to later tasks as `{{<asset key>.<name>}}`.
+        data_version: Version of what was made, for Dagster's staleness; None leaves it to Dagster.
+        tags: Tags of the materialization.
+    """
+
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    data_version: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskContext:
+    """What a task may ask for while it runs.
+
+    Attributes:
+        dagster: Dagster's own context, for all that is not here.
+        asset_key: The asset that the task makes, as in the workflow file.
+        project_folder: The folder that relative paths in the files start from: the one that
+            holds the configuration folder.
+        partition_key: The partition of this run, or None.
+        window: Start and end of the partition where it is a range of time, or None.
+        resources: The resources of the project, set up for this run, by kind.
+        render: Fills the `{{variables}}` of a text that was read in the run, such as an SQL file.
+    """
+
+    dagster: dg.AssetExecutionContext
+    asset_key: str
+    project_folder: Path
+    partition_key: str | None = None
+    window: tuple[datetime, datetime] | None = None
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    render: Callable[[str], Any] = lambda text: text
+
+    @property
+    def log(self) -> Any:
+        """Dagster's logger of this run."""
+        return self.dagster.log
+
+    @property
+    def run_id(self) -> str:
+        """Dagster's id of this run."""
+        return self.dagster.run_id
+
+    def resource(self, kind: str) -> Any:
+        """Return the resource of that kind.
+
+        Raises:
+            ResolveError: The project's `dagster_config.yaml` has none.
+        """
+        if kind not in self.resources:
+            raise ResolveError(
+                f"{self.asset_key}: the task needs a resource of kind {kind!r}, and "
+                f"dagster_config.yaml has none.{did_you_mean(kind, self.resources)} "
+                f"Add `- resource_kind: {kind}` to its `resources`."
+            )
+        return self.resources[kind]
+
+    def path(self, path: str | Path) -> Path:
+        """Return `path`, from the project folder where it is relative."""
+        return self.project_folder / path
+
+
+class Task(BaseModel):
+    """One way to make an asset; subclass it, or bring any pydantic model with the same `run`.
+
+    The fields are what a workflow file gives as `params`, checked when the definitions are
+    built, and again in the run, when their variables have values.
+
+    Attributes:
+        kinds: Kinds that Dagster shows on the asset.
+        required_resources: Resource kinds that the project must have.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kinds: ClassVar[tuple[str, ...]] = ()
+    required_resources: ClassVar[tuple[str, ...]] = ()
+
+    def run(self, context: TaskContext) -> TaskResult | Mapping[str, Any] | None:
+        """Make the asset; a mapping that is returned is the metadata.
+
+        Raises:
+            NotImplementedError: The subclass has no `run`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs a method `run`")
+
+
+def task_type(name: str) -> Callable[[C], C]:
+    """Register the decorated pydantic model as the task type `name`.
+
+    The module must be imported before `build_definitions` is called; `task_type:
+    my_package.tasks.MyTask` in the file needs no decorator and no import.
+
+    Raises:
+        ResolveError: The name is built in or holds a dot, or the class has no `run`.
+    """
+    return _register().decorate(name)
+
+
+def task_types() -> list[str]:
+    """Return the names of the task types that are known without importing anything."""
+    return _register().names()
+
+
+def find_task_type(name: str, *, project_folder: Path) -> type[BaseModel]:
+    """Return the pydantic model that a workflow file means by `task_type: name`.
+
+    Raises:
+        ResolveError: There is none, or it is no pydantic model.
+    """
+    cls = _register().find(name, project_folder=project_folder)
+    if not issubclass(cls, BaseModel):
+        raise ResolveError(
+            f"task type {name!r}: {cls.__qualname__} is no pydantic model. Derive it from "
+            "`loadsmith.Task` or `pydantic.BaseModel`."
+        )
+    return cls
+
+
+def to_result(value: Any, *, asset_key: str) -> TaskResult:
+    """Return what a task's `run` gave as a `TaskResult`.
+
+    Raises:
+        ResolveError: It gave something else than a result, a mapping or nothing.
+    """
+    if value is None:
+        return TaskResult()
+    if isinstance(value, TaskResult):
+        return value
+    if isinstance(value, Mapping):
+        return TaskResult(metadata=value)
+    raise ResolveError(
+        f"{asset_key}: the task's `run` gave a {type(value).__name__}. Return a `TaskResult`, "
+        "a mapping of metadata, or nothing."
+    )
+
+
+_REGISTERS: dict[str, Register] = {}
+
+
+def _register() -> Register:
+    # Made on first use, for the built-in tasks are subclasses of `Task`.
+    if "tasks" not in _REGISTERS:
+        from loadsmith.project.query import DuckDBQuery
+
+        _REGISTERS["tasks"] = Register(
+            noun="task type", built_in={"duckdb_query": DuckDBQuery}, method="run"
+        )
+    return _REGISTERS["tasks"]

@@ -1,0 +1,173 @@
+"""A run's context in, the values of a project's `{{variables}}` out; only those that are used."""
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import dagster as dg
+
+from loadsmith.assets.partitions import read_partitions
+from loadsmith.config.templates import render
+from loadsmith.errors import ResolveError, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parents:
+    """The assets in `depends_on`, by the name that variables have for them.
+
+    Attributes:
+        keys: `github_api_pull_requests` to the key of the asset.
+        partitions: Partitions of those of them that have some.
+    """
+
+    keys: Mapping[str, dg.AssetKey] = field(default_factory=dict)
+    partitions: Mapping[dg.AssetKey, "dg.PartitionsDefinition[Any]"] = field(default_factory=dict)
+
+
+def variable_name(key: str) -> str:
+    """Return what variables call the asset `key`: `/` cannot be in a name."""
+    return key.replace("/", "_")
+
+
+def run_variables(
+    context: dg.AssetExecutionContext,
+    names: Collection[str],
+    *,
+    resources: Mapping[str, Mapping[str, Any]],
+    parents: Parents,
+) -> dict[str, Any]:
+    """Return the values of `names` in this run, by dotted name.
+
+    Names that nothing is known of are left out: whoever fills them in says so, with the nearest
+    ones.
+
+    Args:
+        context: The run of one asset, or of the assets of one load.
+        names: The variables that are used.
+        resources: Parameters of the project's resources, by kind.
+        parents: The assets in `depends_on`.
+
+    Raises:
+        ResolveError: A parent was not materialized yet, or its metadata has no such name.
+    """
+    found = {**environment_variables(names), **_context_variables(context)}
+    found.update(resource_variables(names, resources))
+    metadata: dict[dg.AssetKey, Mapping[str, Any]] = {}
+    for name in names:
+        first, _, rest = name.partition(".")
+        key = parents.keys.get(first)
+        if key is None or not rest:
+            continue
+        if key not in metadata:
+            metadata[key] = _metadata_of(context, key, parents)
+        if rest not in metadata[key]:
+            raise ResolveError(
+                f"the metadata of '{key.to_user_string()}' has no '{rest}', which "
+                f"'{{{{{name}}}}}' asks for.{did_you_mean(rest, metadata[key])}"
+            )
+        found[name] = metadata[key][rest]
+    return found
+
+
+def environment_variables(names: Collection[str]) -> dict[str, Any]:
+    """Return the `env.` variables among `names` that are set."""
+    return {
+        name: os.environ[name[4:]]
+        for name in names
+        if name.startswith("env.") and name[4:] in os.environ
+    }
+
+
+def resource_variables(
+    names: Collection[str], resources: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the `resource.` variables among `names`; their own variables are filled in."""
+    found: dict[str, Any] = {}
+    for kind, params in resources.items():
+        for param, value in params.items():
+            name = f"resource.{kind}.{param}"
+            if name in names:
+                found[name] = render_early(value)
+    return found
+
+
+def render_early(value: Any) -> Any:
+    """Fill in the variables that do not need a run: `env` and `utils`."""
+    return render(value, {"env": os.environ, "utils": {"now": now()}})
+
+
+def plain_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata of a materialization as plain values."""
+    return {name: _plain(value) for name, value in metadata.items()}
+
+
+def _context_variables(context: dg.AssetExecutionContext) -> dict[str, Any]:
+    partitions = read_partitions(context)
+    found: dict[str, Any] = {"context.run_id": context.run_id, "utils.now": now()}
+    if partitions.key is not None:
+        found["context.partition_key"] = partitions.key
+    if partitions.window is not None:
+        found["context.partition_window_start"] = partitions.window.start.isoformat()
+        found["context.partition_window_end"] = partitions.window.end.isoformat()
+    return found
+
+
+def now() -> str:
+    """Return the time as ISO text with its zone, for `{{utils.now}}`."""
+    return datetime.now(timezone.utc).isoformat()
+
+
+def _metadata_of(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, parents: Parents
+) -> Mapping[str, Any]:
+    keys = _partitions_of_parent(context, key, parents)
+    if keys:
+        records = context.instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=key, asset_partitions=list(keys)), limit=1
+        ).records
+        event = records[0].asset_materialization if records else None
+    else:
+        latest = context.instance.get_latest_materialization_event(key)
+        event = latest.asset_materialization if latest else None
+    if event is None:
+        of = f" (partition {', '.join(keys)})" if keys else ""
+        raise ResolveError(
+            f"the asset '{key.to_user_string()}'{of} was not materialized yet, and a variable "
+            "asks for its metadata. Materialize it first, or both in one run."
+        )
+    return plain_metadata(event.metadata)
+
+
+def _partitions_of_parent(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, parents: Parents
+) -> Sequence[str]:
+    """Return the parent's partitions that belong to this run, where both are partitioned."""
+    if key not in parents.partitions or not context.has_partition_key:
+        return ()
+    own = context.assets_def.partitions_def
+    if own is None:
+        return ()
+    if own == parents.partitions[key]:
+        return (context.partition_key,)
+    return _mapped_partitions(context, own, parents.partitions[key])
+
+
+def _mapped_partitions(
+    context: dg.AssetExecutionContext,
+    own: "dg.PartitionsDefinition[Any]",
+    parent: "dg.PartitionsDefinition[Any]",
+) -> Sequence[str]:
+    """Return the parent's partitions in the window of this run; none where they are no windows."""
+    if not isinstance(own, dg.TimeWindowPartitionsDefinition) or not isinstance(
+        parent, dg.TimeWindowPartitionsDefinition
+    ):
+        return ()
+    window = own.time_window_for_partition_key(context.partition_key)
+    return tuple(parent.get_partition_keys_in_time_window(window))
+
+
+def _plain(value: Any) -> Any:
+    inner = getattr(value, "value", value)
+    return inner if not isinstance(inner, dg.MetadataValue) else str(inner)
