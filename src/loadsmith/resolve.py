@@ -27,6 +27,9 @@ from loadsmith.model import (
 _OWN_FILES = re.compile(r"^(dlt\.sources\.)?filesystem(\.|$)")
 """dlt's source whose `bucket_url` may be a relative path."""
 
+_DATASET_PARAMS = ("dataset", "dataset_name")
+"""Settings of a destination that name a dataset."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GroupedLoad:
@@ -90,8 +93,9 @@ def resolve_load(
         raise _error(place, "there is no `destination` in this profile. Add one to the load.")
     code_path = project_dir or base_path
     destination_params = dict(params.destination_params)
-    if choice.suffix and isinstance(destination_params.get("dataset"), str):
-        destination_params["dataset"] += choice.suffix
+    for key in _DATASET_PARAMS:
+        if isinstance(destination_params.get(key), str):
+            destination_params[key] += choice.suffix
     return LoadDefinition(
         name=re.sub(r"\W+", "_", name, flags=re.ASCII),
         source=SourceReference(
@@ -101,7 +105,10 @@ def resolve_load(
             secrets_files=_secrets_files(params.source_module, code_path),
         ),
         destination=DestinationReference(
-            name=params.destination, params=destination_params, base_path=base_path
+            name=params.destination,
+            params=destination_params,
+            base_path=base_path,
+            search_path=_absolute(project_dir, base_path),
         ),
         pipeline=_pipeline(
             params,
@@ -275,9 +282,9 @@ def _pipeline(
     dataset_name = given.pop("dataset_name", None)
     if dataset_name is None:
         # The page of the YAML door has BigQuery's dataset among the destination's settings.
-        named = params.destination_params.get("dataset")
+        named = [params.destination_params.get(key) for key in _DATASET_PARAMS]
         default = default_dataset_name or f"{pipeline_name}_dataset"
-        dataset_name = named if isinstance(named, str) else default
+        dataset_name = next((name for name in named if isinstance(name, str)), default)
     directory = _absolute(given.pop("pipelines_dir", None), base_path) or pipelines_dir
     for key in ("import_schema_path", "export_schema_path"):
         if key in given:

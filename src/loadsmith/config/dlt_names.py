@@ -6,19 +6,22 @@ from pathlib import Path
 
 from loadsmith.errors import did_you_mean
 
-_NOT_DESTINATIONS = ("destination", "__pycache__")
+_NOT_DESTINATIONS = ("destination",)
 """`destination` is what `@dlt.destination` makes; a dotted path names such a function."""
+
+_ALSO = ("sqlite",)
+"""Names that have no folder: SQLite is reached through dlt's `sqlalchemy`."""
 
 
 @lru_cache(maxsize=1)
 def destination_names() -> tuple[str, ...]:
-    """Return the names of dlt's destinations: the folders of its package `destinations.impl`."""
+    """Return the names of destinations: the folders of dlt's package `destinations.impl`."""
     spec = find_spec("dlt")
     for location in (spec.submodule_search_locations or ()) if spec else ():
         folder = Path(location) / "destinations" / "impl"
         if folder.is_dir():
-            found = (path.name for path in folder.iterdir() if path.is_dir())
-            return tuple(sorted(name for name in found if name not in _NOT_DESTINATIONS))
+            found = {path.name for path in folder.iterdir() if (path / "factory.py").is_file()}
+            return tuple(sorted(found.difference(_NOT_DESTINATIONS).union(_ALSO)))
     return ()
 
 

@@ -151,7 +151,9 @@ def _destination_problems(files: ProjectFiles) -> Iterator[Problem]:
             for name, profile in params.profiles.items()
         ]
         for name, path in named:
-            problem = destination_problem(name) if name else None
+            # With `destination_type`, the name is the user's own: the sections of its settings.
+            is_own = "destination_type" in params.destination_params
+            problem = destination_problem(name) if name and not is_own else None
             if problem:
                 yield asset.problem(problem, *path, "destination")
 
