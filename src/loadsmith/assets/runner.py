@@ -17,7 +17,6 @@ from loadsmith.assets.run_config import read_choices
 from loadsmith.assets.specs import AssetTarget, targets_of
 from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.engine.notify import notify_schema_changes
-from loadsmith.engine.run import run_load
 from loadsmith.errors import (
     ContractViolation,
     LoadsmithError,
@@ -26,6 +25,7 @@ from loadsmith.errors import (
     did_you_mean,
 )
 from loadsmith.model import LoadDefinition, RunRequest, Window
+from loadsmith.resolve import render_definition
 
 Context: TypeAlias = "dg.AssetExecutionContext | dg.OpExecutionContext"
 
@@ -201,7 +201,8 @@ class _Run:
             )
             return
         request = self._request(targets, selected, partitions.key, partitions.window)
-        with run_load(self.definition, request) as result:
+        definition = render_definition(self.definition, request.variables)
+        with run_load(definition, request) as result:
             notify_schema_changes(self.definition.name, result.schema_changes, request.warn)
             self.report.fetches_row_counts = self.fetches_row_counts
             yield from self.report.events(result)
@@ -268,7 +269,7 @@ class _Run:
         chosen = [targets[key] for key in selected]
         tables = tuple(target.table for target in chosen if target.table is not None)
         return RunRequest(
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             resources=(
                 tuple(dict.fromkeys(target.resource for target in chosen)) if is_subset else None
             ),
@@ -292,7 +293,7 @@ def _context_variables(
     context: Any, partition_key: str | None, window: Window | None
 ) -> dict[str, Any]:
     found: dict[str, Any] = {f"env.{name}": value for name, value in os.environ.items()}
-    found["context.run_id"] = context.run_id
+    found["context.run.run_id"] = context.run_id
     found["utils.now"] = datetime.now(timezone.utc).isoformat()
     if partition_key is not None:
         found["context.partition_key"] = partition_key
