@@ -22,8 +22,9 @@ from loadsmith.assets.specs import build_specs
 from loadsmith.assets.translator import DagsterDltTranslator, DltResourceTranslatorData
 from loadsmith.component.definitions import ComponentLoad, resolve_loads
 from loadsmith.component.discovery import (
+    Known,
     asks_source,
-    known_snapshot,
+    look_at,
     read_state,
     refresh,
     warn_of_unknown_tables,
@@ -34,7 +35,6 @@ from loadsmith.component.scaffolder import DltLoadCollectionScaffolder
 from loadsmith.component.templating import resolve_entry
 from loadsmith.config.models import ProfileParams
 from loadsmith.errors import ConfigError
-from loadsmith.model import LoadSnapshot
 
 _LOADS = "The loads: each a source into a dataset by a pipeline."
 _DEFAULTS = "Settings of every load that does not say otherwise; mappings are merged key by key."
@@ -69,8 +69,9 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
     """
 
     loads: Annotated[Sequence[DltLoadSpecModel], dg.Resolver.default(description=_LOADS)]
+    # Dagster looks into the fields of a model that it finds here, and knows not all of pydantic.
     defaults: Annotated[
-        LoadSettings,
+        Any,
         dg.Resolver(
             _resolve_defaults,
             model_field_type=LoadSettings,
@@ -79,7 +80,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         ),
     ] = field(default_factory=LoadSettings)
     profiles: Annotated[
-        Mapping[str, ProfileParams],
+        Any,
         dg.Resolver(
             lambda _context, profiles: profiles,
             model_field_type=dict[str, ProfileParams],
@@ -90,6 +91,12 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
     defs_state: Annotated[ResolvedDefsStateConfig, dg.Resolver.default(description=_DEFS_STATE)] = (
         field(default_factory=_local_state)
     )
+
+    def __post_init__(self) -> None:
+        self.defaults = LoadSettings.model_validate(self.defaults)
+        self.profiles = {
+            name: ProfileParams.model_validate(profile) for name, profile in self.profiles.items()
+        }
 
     @classmethod
     def model(cls) -> type[BaseModel]:
@@ -177,14 +184,16 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         specs: list[dg.AssetSpec] = []
         unknown: list[ComponentLoad] = []
         for load in self._resolved_loads():
-            snapshot = known_snapshot(load, state)
-            if snapshot is None:
+            known = look_at(load, state)
+            if known is None:
                 unknown.append(load)
                 continue
-            built = self._specs_of(load, snapshot)
+            built = self._specs_of(load, known)
             _refuse_shared_keys(load, built, specs)
             specs += built
-            for definition, part in split_load(load.definition, built, snapshot, OUTPUTS_PER_OP):
+            for definition, part in split_load(
+                load.definition, built, known.snapshot, OUTPUTS_PER_OP
+            ):
                 assets.append(self._build_assets(load, definition, part))
             found = build_freshness(load.definition, built)
             checks += found[0]
@@ -237,14 +246,14 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         prefixes: dict[str, str | None] = self.__dict__.setdefault("_prefixes", {})
         return prefixes
 
-    def _specs_of(self, load: ComponentLoad, snapshot: LoadSnapshot) -> list[dg.AssetSpec]:
+    def _specs_of(self, load: ComponentLoad, known: Known) -> list[dg.AssetSpec]:
         self._key_prefixes[load.definition.name] = load.key_prefix
         return build_specs(
-            snapshot,
+            known.snapshot,
             ComponentTranslator(self, load),
             load.definition,
-            live=getattr(load.source, "resources", None),
-            pipeline=load.pipeline,
+            live=known.live,
+            pipeline=load.live_pipeline,
         )
 
     def _build_assets(

@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from loadsmith.component.load_spec import DltLoadSpecModel, Home
@@ -12,9 +12,8 @@ from loadsmith.component.models import LoadSettings
 from loadsmith.component.references import (
     PIPELINE,
     SOURCE,
-    is_live,
     load_reference,
-    make_zero_argument,
+    recipe,
 )
 from loadsmith.config.models import (
     AssetSettings,
@@ -25,6 +24,7 @@ from loadsmith.config.models import (
 )
 from loadsmith.config.profiles import choose_profile
 from loadsmith.engine.destinations import make_destination
+from loadsmith.engine.live import Live, pipeline_names
 from loadsmith.errors import ConfigError
 from loadsmith.model import DestinationReference, LoadDefinition, PipelineSettings
 from loadsmith.resolve import resolve_load
@@ -43,17 +43,21 @@ class ComponentLoad:
         definition: The recipe.
         key_prefix: Dataset that the assets are called after. It is the one that the file names,
             whatever profile is chosen: an asset is the same asset in each deployment.
-        source: The live source, where the reference led to one.
-        pipeline: The live pipeline, where the reference led to one.
-        is_declared: Whether the source is described in the file, and Python need not be imported.
+        names: `pipeline_name`, `dataset_name` and `destination_name` of a pipeline in Python.
+        is_declared: Whether the source is described in the file, not made in Python.
     """
 
     spec: DltLoadSpecModel
     definition: LoadDefinition
     key_prefix: str | None
-    source: Any = None
-    pipeline: Any = None
-    is_declared: bool = False
+    names: Mapping[str, Any] = field(default_factory=dict)
+    is_declared: bool = True
+
+    @property
+    def live_pipeline(self) -> Any:
+        """The live pipeline, where the reference led to one."""
+        made = self.definition.pipeline
+        return made.value if isinstance(made, Live) else None
 
 
 def resolve_loads(
@@ -114,13 +118,8 @@ def _resolve(spec: DltLoadSpecModel, defaults: LoadSettings, home: Home) -> Comp
         load = _into_destination(spec, settings, options, home, name)
     if source is None:
         return load
-    made = make_zero_argument(source, kind=SOURCE, path=_text(spec.source))
-    return replace(
-        load,
-        definition=replace(load.definition, source=made),
-        source=source if is_live(source) else None,
-        is_declared=False,
-    )
+    made = recipe(source, kind=SOURCE, path=_text(spec.source))
+    return replace(load, definition=replace(load.definition, source=made), is_declared=False)
 
 
 def _into_destination(
@@ -138,7 +137,7 @@ def _into_destination(
         or f"{pipeline_params.get('pipeline_name') or name}_dataset"
     )
     definition = _base(spec, settings, options, home, name)
-    return ComponentLoad(spec=spec, definition=definition, key_prefix=dataset, is_declared=True)
+    return ComponentLoad(spec=spec, definition=definition, key_prefix=dataset)
 
 
 def _into_pipeline(
@@ -150,24 +149,24 @@ def _into_pipeline(
     pipeline: Any,
 ) -> ComponentLoad:
     """Resolve a load into a pipeline that Python makes."""
-    make_pipeline = make_zero_argument(pipeline, kind=PIPELINE, path=_text(spec.pipeline))
-    live = make_pipeline()
-    if not hasattr(live, "pipeline_name"):
-        raise ConfigError(
-            f"{spec.described}: {_text(spec.pipeline)!r} gave a {type(live).__name__}. Return "
-            "what dlt.pipeline(...) gives."
-        )
-    dataset = live.dataset_name
-    live = _repointed(live, options.pop("profiles", None) or {})
+    make_pipeline = recipe(pipeline, kind=PIPELINE, path=_text(spec.pipeline))
+    names = pipeline_names(make_pipeline)
+    dataset = names["dataset_name"]
+    profiles = options.pop("profiles", None) or {}
+    choice = choose_profile(profiles, os.environ)
+    profile = profiles.get(choice.name, {})
+    if profile or (profiles and choice.suffix):
+        original = make_pipeline
+        make_pipeline = lambda: _repointed(original(), profile, choice.suffix)  # noqa: E731
+        names = pipeline_names(make_pipeline)
     if not spec.entry.name:
         name = _identifier(f"{name}_{dataset}")
     definition = _base(spec, settings, {**options, "destination": _NO_DESTINATION}, home, name)
     return ComponentLoad(
         spec=spec,
-        definition=replace(definition, pipeline=lambda: live, destination=None),
+        definition=replace(definition, pipeline=make_pipeline, destination=None),
         key_prefix=dataset,
-        pipeline=live,
-        is_declared=True,
+        names=names,
     )
 
 
@@ -201,14 +200,9 @@ def _base(
     )
 
 
-def _repointed(pipeline: Any, profiles: Mapping[str, Any]) -> Any:
-    """Return the pipeline, or one like it that goes where the profile of this deployment says."""
-    if not profiles:
-        return pipeline
-    choice = choose_profile(profiles, os.environ)
-    profile = ProfileParams.model_validate(profiles[choice.name] if choice.name else {})
-    if choice.name is None and not choice.suffix:
-        return pipeline
+def _repointed(pipeline: Any, given: Mapping[str, Any], suffix: str) -> Any:
+    """Return a pipeline like `pipeline` that goes where the profile of this deployment says."""
+    profile = ProfileParams.model_validate(given)
     import dlt
 
     destination = pipeline.destination
@@ -218,7 +212,7 @@ def _repointed(pipeline: Any, profiles: Mapping[str, Any]) -> Any:
         )
     own = profile.pipeline_params.model_dump(exclude_unset=True)
     for name in ("pipeline_name", "dataset_name"):
-        own[name] = f"{own.get(name) or getattr(pipeline, name)}{choice.suffix}"
+        own[name] = f"{own.get(name) or getattr(pipeline, name)}{suffix}"
     make_pipeline: Any = dlt.pipeline
     return make_pipeline(destination=destination, **own)
 
@@ -251,7 +245,7 @@ def _pipeline_name(load: ComponentLoad) -> str:
     pipeline = load.definition.pipeline
     if isinstance(pipeline, PipelineSettings):
         return pipeline.pipeline_name
-    return str(load.pipeline.pipeline_name)
+    return str(load.names["pipeline_name"])
 
 
 def _source_name(source: Any) -> str:

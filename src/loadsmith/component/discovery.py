@@ -4,14 +4,20 @@ import json
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from loadsmith.component.definitions import ComponentLoad
-from loadsmith.engine.inspect import inspect_load, read_snapshot, write_snapshot
+from loadsmith.engine.inspect import (
+    inspect_load,
+    inspect_source,
+    read_snapshot,
+    write_snapshot,
+)
+from loadsmith.engine.live import live_resources
 from loadsmith.errors import LoadsmithError, SecretNotFound
 from loadsmith.model import LoadDefinition, LoadSnapshot, SourceReference, TableSnapshot
 from loadsmith.resolve import render_definition
@@ -39,25 +45,59 @@ def asks_source(load: ComponentLoad) -> bool:
     return asked and not definition.resources.is_plain
 
 
-def known_snapshot(load: ComponentLoad, state: Mapping[str, LoadSnapshot]) -> LoadSnapshot | None:
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of a load.
+
+    Attributes:
+        snapshot: Its resources and tables.
+        live: dlt's live resources by name, where the source was made in Python.
+    """
+
+    snapshot: LoadSnapshot
+    live: Mapping[str, Any] = field(default_factory=dict)
+
+
+def look_at(load: ComponentLoad, state: Mapping[str, LoadSnapshot]) -> Known | None:
     """Return what is known of a load without asking its source; None where that is nothing."""
     definition = load.definition
-    if not asks_source(load):
-        return _look(load, may_ask_source=not _is_asked(definition))
-    if definition.snapshot_path is None:
-        return state.get(definition.name)
-    if Path(definition.snapshot_path).is_file() or not load.is_declared:
-        return _look(load, may_ask_source=True)
-    return None
+    path = definition.snapshot_path
+    snapshot: LoadSnapshot | None
+    if path is not None and Path(path).is_file():
+        snapshot = inspect_load(definition)
+    elif not load.is_declared:
+        return _look_at_python(load)
+    elif asks_source(load):
+        snapshot = state.get(definition.name) if path is None else None
+    else:
+        snapshot = _look_at_declared(definition)
+    return Known(snapshot=replace(snapshot, **load.names)) if snapshot else None
 
 
-def _look(load: ComponentLoad, *, may_ask_source: bool) -> LoadSnapshot | None:
+def _look_at_python(load: ComponentLoad) -> Known:
+    definition = load.definition
+    source, live = live_resources(definition.source)
+    snapshot = inspect_source(source, **{**_NO_NAMES, **load.names})
+    if definition.schema_file_path is not None:
+        known = inspect_load(definition)
+        tables = {resource.name: resource.tables for resource in known.resources}
+        snapshot = replace(
+            snapshot,
+            resources=tuple(
+                replace(resource, tables=tables.get(resource.name) or resource.tables)
+                for resource in snapshot.resources
+            ),
+        )
+    return Known(snapshot=snapshot, live=live)
+
+
+def _look_at_declared(definition: LoadDefinition) -> LoadSnapshot | None:
     try:
-        return inspect_load(load.definition, may_ask_source=may_ask_source)
+        return inspect_load(definition, may_ask_source=not _is_asked(definition))
     except SecretNotFound:
         # A source that wants its secrets when it is made has to be asked by someone who has them.
-        if load.definition.resources.is_plain:
-            return inspect_load(load.definition, may_ask_source=False)
+        if definition.resources.is_plain:
+            return inspect_load(definition, may_ask_source=False)
         return None
 
 
@@ -130,6 +170,7 @@ def describe_changes(before: LoadSnapshot | None, after: LoadSnapshot) -> Iterat
 
 
 _VERSION = 1
+_NO_NAMES: Mapping[str, Any] = dict.fromkeys(("pipeline_name", "dataset_name", "destination_name"))
 
 
 def _is_asked(definition: LoadDefinition) -> bool:

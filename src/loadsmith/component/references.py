@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from loadsmith.engine.live import recipe_of
 from loadsmith.errors import ResolveError, did_you_mean
 
 SOURCE = "source"
@@ -44,7 +45,7 @@ def load_reference(path: str, *, package: str, kind: str) -> Any:
     return found
 
 
-def make_zero_argument(found: Any, *, kind: str, path: str) -> Callable[[], Any]:
+def recipe(found: Any, *, kind: str, path: str) -> Callable[[], Any]:
     """Return a function without arguments that gives the source or the pipeline.
 
     A live object is returned as it is; a dlt source that was not called, or a function that
@@ -53,21 +54,14 @@ def make_zero_argument(found: Any, *, kind: str, path: str) -> Callable[[], Any]
     Raises:
         ResolveError: The function needs arguments that nobody gives it.
     """
-    if not _is_function(found):
-        return lambda: found
-    missing = _missing_arguments(found)
+    missing = _missing_arguments(found) if _is_function(found) else []
     if missing:
         raise ResolveError(
             f"{kind} {path!r}: it is a function that needs {', '.join(missing)}. "
             "Give the arguments defaults (dlt.config.value and dlt.secrets.value are such), "
-            f"or call it in the module and name what it returns."
+            "or call it in the module and name what it returns."
         )
-    return lambda: found()
-
-
-def is_live(found: Any) -> bool:
-    """Tell whether `found` is a source or a pipeline itself, not a function that makes it."""
-    return not _is_function(found)
+    return recipe_of(found)
 
 
 def _absolute(path: str, package: str, kind: str) -> str:

@@ -1,0 +1,125 @@
+"""A dg project in tmp_path, built and run in this process."""
+
+import itertools
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+from dagster.components.core.component_tree import ComponentTree
+
+_numbers = itertools.count(1)
+
+
+class Project:
+    """A project with one defs folder; its package has a name of its own, as modules are cached."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.package = f"project_{next(_numbers)}"
+        self.defs = root / "src" / self.package / "defs"
+        self.defs.mkdir(parents=True)
+        for folder in (self.defs, self.defs.parent):
+            (folder / "__init__.py").write_text("")
+        (root / "dg.toml").write_text(
+            f'directory_type = "project"\n\n[project]\nroot_module = "{self.package}"\n'
+        )
+
+    def write(self, path: str, text: str) -> Path:
+        """Write a file below the defs folder."""
+        file = self.defs / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(text))
+        return file
+
+    def tree(self) -> ComponentTree:
+        """Return the component tree, modules of the project read anew."""
+        for name in [name for name in sys.modules if name.partition(".")[0] == self.package]:
+            del sys.modules[name]
+        return ComponentTree.for_project(self.root)
+
+    def definitions(self) -> dg.Definitions:
+        """Build all definitions."""
+        return self.tree().build_defs()
+
+    def keys(self) -> set[str]:
+        """Return the keys of all assets that can be materialized."""
+        graph = self.definitions().resolve_asset_graph()
+        return {key.to_user_string() for key in graph.materializable_asset_keys}
+
+    def materialize(self, *selection: str, **options: Any) -> dg.ExecuteInProcessResult:
+        """Materialize assets by key, or all of them."""
+        job = self.definitions().resolve_implicit_global_asset_job_def()
+        keys = [dg.AssetKey.from_user_string(key) for key in selection]
+        return job.execute_in_process(asset_selection=keys or None, **options)
+
+    def rows(self, database: str, query: str) -> list[tuple[Any, ...]]:
+        """Query a DuckDB file in the project's root."""
+        with duckdb.connect(str(self.root / database), read_only=True) as connection:
+            return connection.execute(query).fetchall()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    root = tmp_path / "project"
+    root.mkdir()
+    made = Project(root)
+    monkeypatch.chdir(root)
+    monkeypatch.syspath_prepend(str(root / "src"))
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    for name in ("LOADSMITH_PROFILE", "DAGSTER_CLOUD_DEPLOYMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    yield made
+    for name in [name for name in sys.modules if name.partition(".")[0] == made.package]:
+        del sys.modules[name]
+
+
+LOADS_PY = """
+    import dlt
+
+
+    @dlt.resource(primary_key="id", write_disposition="merge")
+    def orders():
+        yield [{"id": 1, "amount": 10}, {"id": 2, "amount": 20}]
+
+
+    @dlt.resource(write_disposition="replace")
+    def customers():
+        yield [{"id": 7, "name": "Ada"}]
+
+
+    @dlt.source
+    def shop():
+        return orders, customers
+
+
+    def make_shop():
+        return shop()
+
+
+    def make_pipeline():
+        return dlt.pipeline(pipeline_name="shop", destination="duckdb", dataset_name="shop_data")
+
+
+    shop_source = shop()
+    shop_pipeline = make_pipeline()
+"""
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    """A project whose folder `ingest` has a loads.py with a source and a pipeline."""
+    project.write("ingest/loads.py", LOADS_PY)
+    return project
+
+
+def yaml(attributes: str) -> str:
+    """Return a defs.yaml of the component."""
+    return "type: loadsmith.DltLoadCollectionComponent\n\nattributes:\n" + textwrap.indent(
+        textwrap.dedent(attributes).strip("\n") + "\n", "  "
+    )
