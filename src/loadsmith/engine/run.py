@@ -175,7 +175,7 @@ class _Run:
         with self.workspace.destination("sync"):
             if self.workspace.traits.can_read:
                 self._recover()
-            restore_state(self.pipeline, self.workspace)
+            restore_state(self.pipeline, shared=self.workspace.shared)
 
     def _recover(self) -> None:
         """Undo what a dead run left unfinished; take over what it had finished."""

@@ -7,6 +7,7 @@ beside it, so that any number of them run side by side.
 
 import contextlib
 import hashlib
+import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,8 @@ class Workspace:
         base_name: The pipeline name as the definition has it, without a partition.
         scope: Names what may run only once at a time: load, pipeline and partition.
         traits: What the destination is good at.
+        shared: Whether other runs may store states under the same name at the same time.
+        transient: Whether the directory is of no use once the run has ended well.
     """
 
     pipeline: Any
@@ -46,6 +49,7 @@ class Workspace:
     scope: str
     traits: DestinationTraits
     request: RunRequest
+    shared: bool
     transient: bool
     waits: list[Wait] = field(default_factory=list)
 
@@ -112,21 +116,24 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
         _bind_local_files(parts, home)
         found = traits(parts.destination)
         prefer_fastest_file_format(parts.destination, found)
-        pipeline = pipeline_of(
-            state_name,
-            pipelines_dir=str(pipelines_dir),
-            dataset_name=parts.dataset_name,
-            destination=parts.destination,
-            **parts.params,
-        )
-        working_dir.chmod(0o700)
         _isolate_staging(parts.destination, scope)
+        pipeline = _make_pipeline(parts, state_name, pipelines_dir)
+        if _serves_another_destination(working_dir, pipeline):
+            request.warn(
+                f"the working directory {working_dir} was used for another destination; it is"
+                " emptied, so that neither rows nor cursors get from one to the other"
+            )
+            shutil.rmtree(working_dir)
+            pipeline = _make_pipeline(parts, state_name, pipelines_dir)
+            _serves_another_destination(working_dir, pipeline)
+        working_dir.chmod(0o700)
         workspace = Workspace(
             pipeline=pipeline,
             base_name=parts.name,
             scope=scope,
             traits=found,
             request=request,
+            shared=not own_directory and state_name == parts.name,
             transient=request.partition_key is not None,
         )
         workspace._note(wait)
@@ -244,6 +251,32 @@ def _isolate_staging(destination: Any, scope: str) -> None:
     if "staging_dataset_name_layout" not in destination.config_params:
         suffix = hashlib.sha256(scope.encode()).hexdigest()[:8]
         destination.config_params["staging_dataset_name_layout"] = f"%s_staging_{suffix}"
+
+
+def _make_pipeline(parts: _Pipeline, state_name: str, pipelines_dir: Path) -> Any:
+    return pipeline_of(
+        state_name,
+        pipelines_dir=str(pipelines_dir),
+        dataset_name=parts.dataset_name,
+        destination=parts.destination,
+        **parts.params,
+    )
+
+
+def _serves_another_destination(working_dir: Path, pipeline: Any) -> bool:
+    """Tell whether the directory holds the state of another destination; note ours if it is new.
+
+    dlt keeps one local state for a pipeline name, whatever dataset it was loaded into.
+    """
+    config = pipeline.destination_client().config
+    where = [config.destination_type, config.fingerprint(), pipeline.dataset_name or ""]
+    local = getattr(getattr(config, "credentials", None), "database", None)
+    mark = hashlib.sha256(json.dumps([*where, str(local)]).encode()).hexdigest()
+    path = working_dir / ".destination"
+    known = path.read_text() if path.is_file() else None
+    if known is None:
+        path.write_text(mark)
+    return known not in (None, mark)
 
 
 def _remove_broken(working_dir: Path) -> None:
