@@ -338,6 +338,11 @@ def test_a_record_with_something_new_goes_alone_through_dlt() -> None:
     assert report.by_column > 900
 
 
+def test_rows_of_two_lists_in_one_table_keep_their_order() -> None:
+    page: Page = [{"id": 0, "rows": [{"": [number, number]}, {"": []}]} for number in range(40)]
+    assert_same([page, page], {})
+
+
 def test_pages_that_are_never_plain_are_not_tried_forever() -> None:
     page = [{"id": [number, {"a": 1}]} for number in range(40)]
     assert assert_same([page] * 6, {}).by_column == 0

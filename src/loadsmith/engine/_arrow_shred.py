@@ -202,6 +202,9 @@ class _Run:
         table = self._schema.tables.get(table_name)
         if table is None or (not is_root and not normalizer._should_be_nested(table_name)):
             raise NotPlain
+        if any(table_name == taken for taken, _columns, _rows in self.batches):
+            # Two lists make one table, in which dlt writes their rows record by record.
+            raise NotPlain
         lists: dict[tuple[str, ...], Values] = {}
         if rows.records is None:
             assert rows.values is not None
@@ -373,7 +376,9 @@ def _repeated(values: Values, times: list[int]) -> list[Any]:
 
 def _random_ids(count: int) -> list[str]:
     # `generate_dlt_ids` of dlt, with one base64 call for all.
-    return _split_base64([secrets.token_bytes(DLT_ID_LENGTH_BYTES) for _ in range(count)])
+    size = DLT_ID_LENGTH_BYTES
+    random = secrets.token_bytes(count * size)
+    return _split_base64([random[start : start + size] for start in range(0, len(random), size)])
 
 
 def _nested_ids(parent_ids: list[str], table_name: str, positions: list[int]) -> list[str]:
