@@ -185,6 +185,9 @@ class _Run:
             raise _failure(error) from error
 
     def _events(self) -> Iterator[LoadEvent]:
+        # dlt is imported by the run, so that definitions do without it.
+        from loadsmith.engine.run import run_load
+
         partitions = read_partitions(self.context)
         targets = self._targets()
         selected = self._selected(targets)
