@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from loadsmith.engine.sources import make_source
-
 
 @dataclass(frozen=True)
 class Live:
@@ -34,6 +32,9 @@ def recipe_of(value: Any) -> Callable[[], Any]:
 
 def live_resources(source: Any) -> tuple[Any, dict[str, Any]]:
     """Return the live source that a recipe makes, and its resources by name."""
+    # Files are defined without dlt, and they share the modules that import this one.
+    from loadsmith.engine.sources import make_source
+
     made = make_source(source)
     return made, dict(made.resources)
 
