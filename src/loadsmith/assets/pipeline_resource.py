@@ -46,7 +46,7 @@ class DltPipeline(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         context = _context()
         request = RunRequest(
-            run_id=context.run_id if context else "local",
+            run_id=context.run.run_id if context else "local",
             params={**kwargs, **({"table_name": table_name} if table_name else {})},
             log=context.log.info if context else _quiet,
             warn=context.log.warning if context else _quiet,

@@ -111,7 +111,7 @@ def read_choices(context: Any, *, config_is_ours: bool) -> RunChoices:
 
 
 def _tags_of(context: Any) -> Mapping[str, str]:
-    tags: Mapping[str, str] = getattr(context, "run_tags", None) or context.run.tags
+    tags: Mapping[str, str] = context.run.tags
     return tags
 
 
