@@ -4,10 +4,11 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from loadsmith.errors import ResolveError, did_you_mean
@@ -75,7 +76,22 @@ def make_destination(reference: DestinationReference) -> "AnyDestination":
     destination_class = _class_of(factory)
     params = _to_dlt(reference, destination_class)
     _check_installed(reference, destination_class)
-    destination: AnyDestination = factory(**params)
+    return exact(factory(**params))
+
+
+def exact(destination: "AnyDestination") -> "AnyDestination":
+    """Return the destination, or one like it whose fastest format gives the default's columns.
+
+    A destination of a class that a user derived from dlt's stays as it is.
+    """
+    from dlt.destinations.impl.postgres.factory import postgres
+
+    if type(destination) is postgres and _has("adbc_driver_postgresql", "pyarrow"):
+        from loadsmith.engine._postgres import ExactPostgres
+
+        own: Any = copy(destination)
+        own.__class__ = ExactPostgres
+        return cast("AnyDestination", own)
     return destination
 
 
@@ -447,19 +463,28 @@ def _can_read(destination: "AnyDestination") -> bool:
 
 def _fastest_format(kind: str, destination: "AnyDestination") -> str | None:
     """Return the fastest file format of a destination, or None for dlt's own choice."""
+    if not _has("pyarrow"):
+        return None
+    if kind == "postgres":
+        # Only parquet through ADBC is both faster and exact: dlt's csv jobs refuse binary
+        # columns and turn empty text into NULL.
+        return "parquet" if _is_exact(destination) else None
     supported = destination.capabilities().supported_loader_file_formats or ()
-    has_arrow = importlib.util.find_spec("pyarrow") is not None
-    if kind in ("postgres", "mssql"):
-        if has_arrow and importlib.util.find_spec(_ADBC[kind]) is not None:
-            return "parquet"
-        return "csv" if "csv" in supported else None
-    if kind in _PARQUET and has_arrow and "parquet" in supported:
-        return "parquet"
-    return None
+    return "parquet" if kind in _PARQUET and "parquet" in supported else None
 
 
-_ADBC = {"postgres": "adbc_driver_postgresql", "mssql": "adbc_driver_manager"}
-# BigQuery and Databricks are not in it: their parquet loads refuse JSON columns.
+def _is_exact(destination: "AnyDestination") -> bool:
+    from loadsmith.engine._postgres import ExactPostgres
+
+    return isinstance(destination, ExactPostgres)
+
+
+def _has(*modules: str) -> bool:
+    return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
+# BigQuery and Databricks are not in it: their parquet loads refuse JSON columns. SQLAlchemy is
+# not: it inserts row by row from either.
 _PARQUET = frozenset(
     {"duckdb", "motherduck", "ducklake", "filesystem", "snowflake", "clickhouse", "lancedb"}
 )

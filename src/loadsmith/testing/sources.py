@@ -225,7 +225,7 @@ def awkward_types() -> Any:
         yield {
             "id": 1,
             "amount": Decimal("12345678901234567890.123456789"),
-            "wei": Wei(2**200 + 1),
+            "wei": Wei(10**37 + 1),
             "at": datetime(2024, 3, 31, 2, 30, 15, 123456, tzinfo=timezone(timedelta(hours=5.5))),
             "local_at": datetime(2024, 3, 31, 2, 30, 15, 123456),
             "day": date(1969, 12, 31),
@@ -245,7 +245,7 @@ def awkward_types() -> Any:
             "local_at": datetime(1900, 1, 1),
             "day": date(9999, 12, 31),
             "hour": time(0, 0),
-            "raw": b"",
+            "raw": b"\x00",
             "tree": [],
             "big": -(2**63),
             "ratio": -1e300,

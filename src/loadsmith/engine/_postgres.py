@@ -1,0 +1,108 @@
+"""dlt's PostgreSQL destination, made to load parquet into the columns that its default makes.
+
+dlt 1.31 makes `json` columns instead of `jsonb` where a table is loaded from parquet, and cannot
+load parquet into a table that has `jsonb` columns, because ADBC copies text as it is and
+PostgreSQL wants a version byte before it. Here that byte is put there. To be removed when dlt
+or ADBC does so: `to_destination_type` in dlt's `PostgresTypeMapper` says when.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.destination.client import LoadJob
+from dlt.common.destination.typing import PreparedTableSchema
+from dlt.common.schema.typing import TColumnSchema
+from dlt.destinations.impl.postgres.factory import PostgresTypeMapper, postgres
+from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresParquetCopyJob
+
+#: The one version of the binary form of `jsonb` that PostgreSQL has.
+_JSONB_VERSION = "\x01"
+
+
+class JsonbTypeMapper(PostgresTypeMapper):
+    """Makes `jsonb` columns whatever file a table is loaded from."""
+
+    def to_destination_type(self, column: TColumnSchema, table: PreparedTableSchema) -> str:
+        """Return the type of a column in PostgreSQL."""
+        if column["data_type"] == "json" and table.get("file_format") == "parquet":
+            table = table.copy()
+            table.pop("file_format")
+        return super().to_destination_type(column, table)
+
+
+class _JsonbCopyJob(PostgresParquetCopyJob):
+    """Copies a parquet file, `jsonb` columns in the binary form that PostgreSQL reads."""
+
+    def run(self) -> None:
+        from dlt.common.libs.pyarrow import pq_stream_with_new_columns
+
+        catalog, schema = self._set_catalog_and_schema()
+        with self._connect() as connection, connection.cursor() as cursor:
+            columns = self._jsonb_columns(cursor, schema)
+
+            def batches() -> Iterator[Any]:
+                for table in pq_stream_with_new_columns(self._file_path, ()):
+                    yield from _with_versions(table, columns).to_batches()
+
+            names = {"catalog_name": catalog, "db_schema_name": schema}
+            cursor.adbc_ingest(
+                self.load_table_name,
+                batches(),
+                mode="append",
+                **{name: value for name, value in names.items() if value is not None},  # type: ignore[arg-type]
+            )
+            connection.commit()
+
+    def _jsonb_columns(self, cursor: Any, schema: str) -> frozenset[str]:
+        """Return the columns that are `jsonb`; a table that dlt made for parquet has `json`."""
+        known = self._job_client.schema.get_table_columns(self.load_table_name)
+        if not any(column.get("data_type") == "json" for column in known.values()):
+            return frozenset()
+        cursor.execute(
+            "SELECT column_name FROM information_schema.columns"
+            " WHERE table_schema = $1 AND table_name = $2 AND data_type = 'jsonb'",
+            (schema, self.load_table_name),
+        )
+        return frozenset(row[0] for row in cursor.fetchall())
+
+
+class _JsonbClient(PostgresClient):
+    def create_load_job(
+        self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
+    ) -> LoadJob:
+        job = super().create_load_job(table, file_path, load_id, restore)
+        return _JsonbCopyJob(file_path) if type(job) is PostgresParquetCopyJob else job
+
+
+class ExactPostgres(postgres):
+    """dlt's `postgres`, with the same columns whatever file format loads them."""
+
+    def _raw_capabilities(self) -> DestinationCapabilitiesContext:
+        capabilities = super()._raw_capabilities()
+        capabilities.type_mapper = JsonbTypeMapper
+        return capabilities
+
+    @property
+    def destination_type(self) -> str:
+        """Return dlt's own name: pipelines go on with the state that they have."""
+        return "dlt.destinations.postgres"
+
+    @property
+    def client_class(self) -> type[PostgresClient]:
+        """Return the client that loads parquet into `jsonb`."""
+        return _JsonbClient
+
+
+def _with_versions(table: Any, columns: frozenset[str]) -> Any:
+    """Put the version byte before every value of `columns`; null stays null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name in columns & set(table.column_names):
+        values = table[name].cast(pa.large_string())
+        versioned = pc.binary_join_element_wise(
+            pa.scalar(_JSONB_VERSION, pa.large_string()), values, pa.scalar("", pa.large_string())
+        )
+        table = table.set_column(table.column_names.index(name), name, versioned)
+    return table
