@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -311,12 +312,14 @@ def _source_params(params: LoadParams, base_path: str) -> dict[str, Any]:
     return given
 
 
+@lru_cache(maxsize=4096)
 def _secrets_files(module: str, code_path: str) -> tuple[str, ...]:
     folder = Path(code_path)
     package = module.partition(".")[0]
     return tuple(str(place / ".dlt" / "secrets.toml") for place in (folder, folder / package))
 
 
+@lru_cache(maxsize=4096)
 def _absolute(path: str | None, folder: str) -> str | None:
     return None if path is None else str(Path(folder) / path)
 
@@ -345,13 +348,15 @@ def _group_key(definition: LoadDefinition) -> Hashable:
 
 def _frozen(value: Any) -> Hashable:
     """Return something hashable that is equal exactly where `value` is; 1, 1.0 and True differ."""
-    if isinstance(value, Mapping):
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
         return tuple(sorted((str(key), _frozen(child)) for key, child in value.items()))
     if isinstance(value, (list, tuple)):
-        return tuple(_frozen(child) for child in value)
+        return (list, *map(_frozen, value))
     if isinstance(value, PartitionSettings):
         return _frozen(vars(value))
-    return f"{type(value).__name__}:{value!r}"
+    return type(value), repr(value)
 
 
 def _merge(group: Sequence[LoadDefinition]) -> LoadDefinition:

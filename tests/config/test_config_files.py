@@ -64,6 +64,12 @@ jobs:
         params: {schedule_kind: partition}
 """
 
+DEFAULTS = """\
+defaults:
+  owners: [team:data]
+  params: {run_params: {primary_key: id}}
+"""
+
 LOAD = """\
 assets:
   - asset_key: github/issues
@@ -160,6 +166,21 @@ def test_defaults_merge_into_assets_and_keep_their_own_places(tmp_path):
         "primary_key": "id",
     }
     assert (query.owners, query.params) == (("team:data",), {"query": "select 1"})
+
+
+def test_a_mistake_in_defaults_is_reported_once(tmp_path):
+    root = write(
+        tmp_path,
+        a="""\
+        defaults:
+          params: {destination: duckdb, limitt: 3}
+        assets:
+          - {asset_key: s/one, task_type: dlt, params: {source_module: s}}
+          - {asset_key: s/two, task_type: dlt, params: {source_module: s}}
+        """,
+    )
+    (found,) = problems(root)
+    assert found == "workflows/a.yaml:2:33: there is no field 'limitt' here. Did you mean 'limit'?"
 
 
 def assert_golden(name: str, lines: list[str]) -> None:
@@ -356,9 +377,9 @@ def test_reading_imports_neither_dlt_nor_dagster(tmp_path):
 @given(data=st.data())
 def test_a_damaged_file_never_ends_in_a_traceback(tmp_path, data):
     suffix = data.draw(st.sampled_from([".yaml", ".json"]))
-    whole = WORKFLOW
+    whole = DEFAULTS + WORKFLOW
     if suffix == ".json":
-        whole = json.dumps(yaml.safe_load(WORKFLOW), default=str)
+        whole = json.dumps(yaml.safe_load(whole), default=str)
     begin = data.draw(st.integers(0, len(whole)))
     end = data.draw(st.integers(begin, min(len(whole), begin + 40)))
     pieces = ["", "{{", "- ", ": ", "\t", "&a ", "*a", "[", "}", "!!float x", "\n", "'", "\ud83d"]
@@ -370,6 +391,29 @@ def test_a_damaged_file_never_ends_in_a_traceback(tmp_path, data):
     (root / f"workflows/w{suffix}").write_bytes(raw)
     with suppress(ConfigError):
         assert isinstance(read_project(root), ProjectFiles)
+
+
+def members(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    """Return the paths of all values in a tree."""
+    children = enumerate(value) if isinstance(value, list) else ()
+    children = value.items() if isinstance(value, dict) else children
+    return [path, *(found for key, child in children for found in members(child, (*path, key)))]
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "text", [], {}, [None], {"x": None}, True, 1.5, ["a"]])
+def test_no_value_of_another_type_ends_in_a_traceback(tmp_path, wrong):
+    for name, text in {"dagster_config": CONFIG, "workflows/w": DEFAULTS + WORKFLOW}.items():
+        tree = json.loads(json.dumps(yaml.safe_load(text), default=str))
+        for path in members(tree):
+            damaged = json.loads(json.dumps({"root": tree}))
+            parent, key = damaged, "root"
+            for step in path:
+                parent, key = parent[key], step
+            parent[key] = wrong
+            root = write(tmp_path)
+            (root / f"{name}.json").write_text(json.dumps(damaged["root"]))
+            with suppress(ConfigError):
+                read_project(root)
 
 
 def test_the_time_to_read_grows_with_the_size(tmp_path):
@@ -386,4 +430,7 @@ def test_the_time_to_read_grows_with_the_size(tmp_path):
         return time.perf_counter() - begin
 
     seconds(10)
-    assert seconds(1600) < 16 * min(seconds(200), seconds(201))
+    small = [seconds(count) for count in (200, 201, 202)]
+    large = [seconds(count) for count in (1600, 1601)]
+    # Eight times the assets; the square would take 64 times as long.
+    assert min(large) < 24 * min(small)

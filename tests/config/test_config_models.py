@@ -149,6 +149,6 @@ def test_a_resource_takes_no_settings_of_the_op():
 
 def test_an_unknown_check_names_the_near_one():
     with pytest.raises(
-        ValidationError, match=r"there is no check 'primarykey'\. Did you mean 'pri"
+        ValidationError, match=r"no check 'primarykey'\. Did you mean 'primary_key'"
     ):
         ResourceSettings.model_validate({"checks": ["primarykey"]})

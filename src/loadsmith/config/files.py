@@ -1,6 +1,6 @@
 """The folder of a project in, its validated models and their places out; all mistakes at once."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -202,11 +202,11 @@ class _Reader:
 
     def _read_assets(self, document: Document) -> None:
         defaults = document.root.value.get("defaults")
-        if defaults is not None:
-            problems = validate(Defaults, document, ("defaults",))[1]
-            self.problems += problems
-            if problems:
-                defaults = None
+        problems = validate(Defaults, document, ("defaults",))[1] if defaults else []
+        self.problems += problems
+        if problems:
+            # A mistake in `defaults` is one mistake, however many assets would have it from there.
+            defaults = _without_places(defaults, {(found.line, found.column) for found in problems})
         for _, node in self._members(document, "assets"):
             entry, is_dlt = node, _member(node, "task_type") == "dlt"
             if defaults is not None and isinstance(node.value, dict):
@@ -229,8 +229,23 @@ def _member(node: Node, name: str) -> Any:
 
 
 def _without_params(defaults: Node) -> Node:
+    if not isinstance(defaults.value, dict):
+        return defaults
     value = {key: child for key, child in defaults.value.items() if key != "params"}
     return Node(value, defaults.line, defaults.column, defaults.keys)
+
+
+def _without_places(node: Node, places: Collection[tuple[int, int]]) -> Node:
+    """Return the mapping without the members that begin at one of the places."""
+    if not isinstance(node.value, dict):
+        return node
+    keys = node.keys or {}
+    value = {
+        key: _without_places(child, places)
+        for key, child in node.value.items()
+        if keys.get(key) not in places and (child.line, child.column) not in places
+    }
+    return Node(value, node.line, node.column, node.keys)
 
 
 def _cannot_read(error: OSError) -> str:

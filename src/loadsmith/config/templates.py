@@ -6,7 +6,7 @@ used because it turns every value into text.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
@@ -48,15 +48,14 @@ class Scope:
 
     names: Mapping[str, frozenset[str] | None]
     hint: str = ""
-    _full: frozenset[str] = field(init=False, compare=False)
 
-    def __post_init__(self) -> None:
-        full = (
-            f"{first}.{rest}" if rest else first
+    @property
+    def _full(self) -> frozenset[str]:
+        return frozenset(
+            f"{first}.{rest}"
             for first, known in self.names.items()
             for rest in (("NAME",) if known is None else known)
         )
-        object.__setattr__(self, "_full", frozenset(full))
 
     def problem_of(self, name: str) -> str | None:
         """Return what is wrong with the variable `name`, or None."""
@@ -64,9 +63,9 @@ class Scope:
         known = self.names.get(first, frozenset())
         if known is None or rest in known or f"{rest.partition('.')[0]}.*" in known:
             return None
-        candidates = self._full
+        full_names = candidates = self._full
         if first in self.names:
-            candidates = frozenset(full for full in self._full if full.startswith(f"{first}."))
+            candidates = frozenset(full for full in full_names if full.startswith(f"{first}."))
         hint = did_you_mean(name, candidates) or _same_start(name, candidates)
         if first not in self.names:
             hint += f" {self.hint}" if self.hint else ""
@@ -134,7 +133,7 @@ def _same_start(name: str, candidates: frozenset[str]) -> str:
 def _texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
     if isinstance(value, str):
         yield path, value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, (dict, Mapping)):
         for key, child in value.items():
             yield from _texts(child, (*path, key))
     elif isinstance(value, (list, tuple)):

@@ -51,6 +51,7 @@ class YamlReader:
         self._frames: list[_Frame] = []
         self._root: Node | None = None
         self._documents = 0
+        self._tags: dict[tuple[str, tuple[bool, bool]], str] = {}
 
     def read(self) -> Node | None:
         """Return the tree, or None where the text holds nothing.
@@ -135,7 +136,7 @@ class YamlReader:
     def _construct(self, event: yaml.ScalarEvent, line: int, column: int) -> Any:
         tag = event.tag
         if tag in (None, "!"):
-            tag = self._resolve(yaml.ScalarNode, event.value, event.implicit)
+            tag = self._tag_of(event.value, event.implicit)
         elif tag != "tag:yaml.org,2002:str":
             self._refuse_tag(tag, line, column)
             return event.value
@@ -151,6 +152,13 @@ class YamlReader:
                 f"{shorten(event.value)} is not a value that YAML can read. Put it into quotes.",
             )
             return event.value
+
+    def _tag_of(self, text: str, implicit: tuple[bool, bool]) -> str:
+        # Regular expressions decide; the same few words are most of a file.
+        found = self._tags.get((text, implicit))
+        if found is None:
+            found = self._tags[text, implicit] = self._resolve(yaml.ScalarNode, text, implicit)
+        return found
 
     def _refuse_tag(self, tag: str, line: int, column: int) -> None:
         shown = tag.replace("tag:yaml.org,2002:", "!!")
