@@ -25,6 +25,10 @@ from loadsmith.errors import ConfigError
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _CODE_FOLDER = "dlt_project"
+_DUCKDB_RESOURCE = """
+  - resource_kind: duckdb
+    params:
+      database_path: data/warehouse.duckdb"""
 _HELP = """\
 Make a new project in the folder NAME that loads something right away.
 
@@ -150,7 +154,6 @@ def _values(
         module = "." + module.split(".", 1)[1]
     yaml = f"odp_config/workflows/{source.prefix}.yaml" if layout == "odp" else f"{code}/defs.yaml"
     params = indent(f"source_params:\n{indent(source.params, '  ')}\n", depth)
-    destination_text = Template(destination.params).substitute(project=_package(project))
     return {
         "project": project,
         "package": _package(project),
@@ -159,12 +162,12 @@ def _values(
         "tables": json.dumps(list(source.tables)),
         "requirement": f"loadsmith[{','.join(extras)}]" if extras else "loadsmith",
         "source_params": params if source.params else "",
-        "destination": indent(destination_text, depth),
+        "destination": indent(destination.params, depth),
         "destination_title": destination.title,
-        "duckdb_resource": _duckdb_resource(project) if destination.name == "duckdb" else "",
+        "duckdb_resource": _DUCKDB_RESOURCE if destination.name == "duckdb" else "",
         "assets": _assets(source),
         "secrets": indent(destination.secrets, "# ", lambda line: not line.startswith("#")),
-        "what": f"Loads {source.title}",
+        "source_title": source.title,
         "first_commands": "\n".join(_first_commands(layout, source)),
         "where": _where(layout, destination, yaml),
         "next_steps": source.next_steps.format(code=code, yaml=yaml),
@@ -179,13 +182,6 @@ def _assets(source: SourceStarter) -> str:
         f"    params:\n"
         f"      source_module: {source.module}\n\n"
         for resource, description in source.resources.items()
-    )
-
-
-def _duckdb_resource(project: str) -> str:
-    return (
-        "\n  - resource_kind: duckdb\n    params:\n"
-        f"      database_path: data/{_package(project)}.duckdb"
     )
 
 

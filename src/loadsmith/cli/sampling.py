@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,12 @@ def _run(
     rendered = render_definition(scratch, _variables(scratch, files, key, window))
 
     def make_limited_source() -> Any:
-        return make_source(rendered.source).add_limit(rows, count_rows=True)
+        source = make_source(rendered.source)
+        for resource in source.resources.values():
+            # dlt limits what feeds a transformer, never the transformer.
+            if not resource.is_transformer:
+                resource.add_limit(rows, count_rows=True)
+        return source
 
     request = RunRequest(
         run_id="schema", partition_key=key, window=window, source=make_limited_source
@@ -81,7 +87,7 @@ def _in_scratch(definition: LoadDefinition, folder: Path) -> LoadDefinition:
     return replace(
         definition,
         destination=DestinationReference(
-            name="duckdb", params={"database": str(folder / "scratch.duckdb")}
+            name="duckdb", params={"database": str(folder / "sample.duckdb")}
         ),
         pipeline=PipelineSettings(
             pipeline_name="scratch",
@@ -132,8 +138,6 @@ def _variables(
 
     source = definition.source
     used = names_in([getattr(source, "params", {}), definition.options.params])
-    from datetime import datetime, timezone
-
     found: dict[str, Any] = {
         "context.run_id": "schema",
         "utils.now": datetime.now(timezone.utc).isoformat(),

@@ -36,7 +36,7 @@ class DestinationStarter:
     """A destination that a new project loads into.
 
     Attributes:
-        params: Lines of YAML that choose it, without indentation; `$project` is the name.
+        params: Lines of YAML that choose it, without indentation.
         secrets: Lines of `secrets.toml.example`, empty where no secret is needed.
     """
 
@@ -54,7 +54,7 @@ SOURCES = {
             name="python",
             title="a Python function of your own",
             prefix="shop",
-            module="shop.source",
+            module="shop.source.shop",
             resources={"customers": "Everybody who ever ordered", "orders": "Orders and items"},
             tables=("customers", "orders", "orders__items"),
             params="order_count: 100",
@@ -110,7 +110,7 @@ table_names: [customers, orders]""",
             name="filesystem",
             title="files of a folder or bucket",
             prefix="files",
-            module="files.source",
+            module="files.source.files",
             resources={"customers": "Rows of the files customers*.csv"},
             tables=("customers",),
             extra="filesystem",
@@ -133,7 +133,7 @@ DESTINATIONS = {
         DestinationStarter(
             name="duckdb",
             title="DuckDB, a file of this project",
-            params="destination: duckdb\ndestination_params:\n  database: data/$project.duckdb",
+            params="destination: duckdb\ndestination_params:\n  database: data/warehouse.duckdb",
         ),
         DestinationStarter(
             name="postgres",
