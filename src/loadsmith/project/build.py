@@ -97,7 +97,7 @@ class _Project:
             built.append(definitions)
         if self.problems:
             raise ConfigError(dict.fromkeys(self.problems))
-        return self._join(built, resources)
+        return self._join(built, resources, loads)
 
     def _collect(
         self, build: Callable[[], dg.Definitions], entry: Located[Any] | None
@@ -215,7 +215,9 @@ class _Project:
             },
         )
 
-    def _join(self, built: Iterable[dg.Definitions], resources: ProjectResources) -> dg.Definitions:
+    def _join(
+        self, built: Iterable[dg.Definitions], resources: ProjectResources, loads: ProjectLoads
+    ) -> dg.Definitions:
         assets: list[Any] = []
         checks: list[Any] = []
         jobs: list[Any] = []
@@ -228,8 +230,13 @@ class _Project:
             schedules += part.schedules or ()
             sensors += part.sensors or ()
         specs = [spec for asset in assets for spec in asset.specs]
+        prefixes = {key for load in loads.loads for key in load.upstream_keys}
         return dg.Definitions(
-            assets=[*assets, *build_upstream_specs(specs)],
+            # Other assets that `deps` names may be defined beside this project.
+            assets=[
+                *assets,
+                *(spec for spec in build_upstream_specs(specs) if spec.key in prefixes),
+            ],
             asset_checks=checks,
             jobs=jobs,
             schedules=schedules,
