@@ -1,10 +1,13 @@
 """A dg project in tmp_path, built and run in this process."""
 
 import itertools
+import json
+import os
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +121,84 @@ def shop(project: Project) -> Project:
     return project
 
 
-def yaml(attributes: str) -> str:
-    """Return a defs.yaml of the component."""
-    return "type: loadsmith.DltLoadCollectionComponent\n\nattributes:\n" + textwrap.indent(
-        textwrap.dedent(attributes).strip("\n") + "\n", "  "
-    )
+class Api:
+    """A REST API on this machine that wants a token, and remembers what it was asked."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.asked: list[str] = []
+        api = self
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                api.asked.append(self.path)
+                if self.headers.get("Authorization") != f"Bearer {api.token}":
+                    self.send_error(401)
+                    return
+                name = self.path.strip("/").partition("?")[0]
+                rows = [{"id": 1, "name": f"{name} one"}, {"id": 2, "name": f"{name} two"}]
+                body = json.dumps(rows).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    made = Api(token="s3cr3t-of-the-api")
+    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+    thread.join()
+
+
+POSTGRES = "postgresql://postgres:x@127.0.0.1:5432/postgres"
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    """A schema of one's own in a real PostgreSQL, with two tables."""
+    import psycopg2
+
+    try:
+        connection = psycopg2.connect(POSTGRES, connect_timeout=3)
+    except psycopg2.OperationalError as error:
+        if os.environ.get("LOADSMITH_REQUIRE_SERVICES"):
+            raise
+        pytest.skip(f"no PostgreSQL: {error}")
+    connection.autocommit = True
+    schema = f"component_{os.getpid()}_{next(_numbers)}"
+    with connection.cursor() as cursor:
+        cursor.execute(f"create schema {schema}")
+        cursor.execute(f"create table {schema}.orders (id int primary key, amount numeric(10, 2))")
+        cursor.execute(f"create table {schema}.orders_archive (id int primary key)")
+        cursor.execute(f"insert into {schema}.orders values (1, 10.50), (2, 20.25)")
+        cursor.execute(f"insert into {schema}.orders_archive values (9)")
+    yield schema
+    with connection.cursor() as cursor:
+        cursor.execute(f"drop schema {schema} cascade")
+    connection.close()
+
+
+@pytest.fixture
+def messages() -> Callable[[BaseException | None], str]:
+    """Return a function that gives the texts of an error and of all its causes."""
+
+    def texts(error: BaseException | None) -> str:
+        found = []
+        while error is not None:
+            found.append(str(error))
+            error = error.__cause__
+        return "\n".join(found)
+
+    return texts

@@ -36,6 +36,11 @@ def load_reference(path: str, *, package: str, kind: str) -> Any:
             + (did_you_mean(name, candidates) or f" It has no {kind} at all.")
         )
     found = getattr(module, name)
+    if isinstance(found, ModuleType):
+        raise ResolveError(
+            f"{kind} {path!r}: this is a module. Name what is in it."
+            + _listed(f"{path}.{candidate}" for candidate in _names_of(found, kind))
+        )
     if not _may_be(found, kind):
         raise ResolveError(
             f"{kind} {path!r}: {name!r} in {_place(module)} is {_described(found)}, "
@@ -171,8 +176,4 @@ def _missing_arguments(function: Callable[..., Any]) -> list[str]:
 
 
 def _described(value: Any) -> str:
-    if isinstance(value, ModuleType):
-        return "a module"
-    if isinstance(value, type):
-        return "a class"
-    return f"of type {type(value).__name__}"
+    return "a class" if isinstance(value, type) else f"of type {type(value).__name__}"
