@@ -260,11 +260,11 @@ class _DestinationOf:
     def _make_pipeline(self) -> Any:
         import dlt
 
+        options: dict[str, Any] = {"destination": self.destination}
+        if self.pipelines_dir is not None:
+            options["pipelines_dir"] = self.pipelines_dir
         return dlt.pipeline(
-            pipeline_name=self.pipeline_name,
-            dataset_name=self.dataset_name,
-            destination=self.destination,
-            **({"pipelines_dir": self.pipelines_dir} if self.pipelines_dir else {}),
+            pipeline_name=self.pipeline_name, dataset_name=self.dataset_name, **options
         )
 
 

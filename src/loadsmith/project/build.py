@@ -1,14 +1,15 @@
 """The folder of a project in, Dagster's definitions out: assets, jobs, schedules and resources."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets.build import build_load_definitions, build_upstream_specs, op_name
+from loadsmith.assets.build import build_load_definitions, build_upstream_specs
 from loadsmith.assets.partitions import build_partitions_def
+from loadsmith.assets.specs import op_name
 from loadsmith.config.files import Located, ProjectFiles, read_project, reference_problems
 from loadsmith.config.models import TaskAsset
 from loadsmith.config.templates import names_in
@@ -78,11 +79,16 @@ class _Project:
         partitions = self._partitions(loads)
         built: list[dg.Definitions] = []
         for load in loads.loads:
-            built += self._collect(
-                lambda load=load: self._build_load(load, loads, resources, partitions),
-                next(iter(load.entries.values()), None),
-            )
-        self._op_names = {asset.op.name for part in built for asset in part.assets or ()}
+            try:
+                built.append(self._build_load(load, loads, resources, partitions))
+            except LoadsmithError as error:
+                self.problems.append(_problem_of(error, load))
+        self._op_names = {
+            asset.op.name
+            for part in built
+            for asset in part.assets or ()
+            if isinstance(asset, dg.AssetsDefinition)
+        }
         for asset in self.files.assets:
             value = asset.value
             if isinstance(value, TaskAsset):
@@ -98,18 +104,6 @@ class _Project:
         if self.problems:
             raise ConfigError(dict.fromkeys(self.problems))
         return self._join(built, resources, loads)
-
-    def _collect(
-        self, build: Callable[[], dg.Definitions], entry: Located[Any] | None
-    ) -> list[dg.Definitions]:
-        """Build, and turn what is wrong into a problem of the file."""
-        try:
-            return [build()]
-        except LoadsmithError as error:
-            if entry is None:
-                raise
-            self.problems.append(entry.problem(str(error).removeprefix(f"{entry.place}: ")))
-            return []
 
     def _keys(self, loads: ProjectLoads) -> set[str]:
         """Return every key that the files may name."""
@@ -243,6 +237,14 @@ class _Project:
             sensors=sensors,
             resources=resources.by_key,
         )
+
+
+def _problem_of(error: LoadsmithError, load: ProjectLoad) -> Problem:
+    """Return an error as a problem of the entry whose resource it names, or of the first one."""
+    message = str(error).removeprefix(f"{load.definition.place}: ")
+    named = [entry for name, entry in load.entries.items() if f"'{name}'" in message]
+    entry = (named or list(load.entries.values()))[0]
+    return entry.problem(message.removeprefix(f"{entry.place}: "))
 
 
 def _texts_of(definition: LoadDefinition) -> list[Any]:

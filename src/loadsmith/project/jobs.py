@@ -115,19 +115,28 @@ def _build_cron_schedule(
     def schedule(context: dg.ScheduleEvaluationContext) -> Any:
         assert context.repository_def is not None
         found = context.repository_def.get_job(built.name).partitions_def
-        if found is None:
-            yield dg.RunRequest()
-        elif isinstance(found, dg.TimeWindowPartitionsDefinition):
-            key = found.get_last_partition_key(context.scheduled_execution_time)
-            if key is None:
-                yield dg.SkipReason("no partition has ended yet")
-            else:
-                yield dg.RunRequest(partition_key=key)
-        else:
-            for key in found.get_partition_keys(dynamic_partitions_store=context.instance):
-                yield dg.RunRequest(partition_key=key)
+        with dg.partition_loading_context(
+            effective_dt=context.scheduled_execution_time,
+            dynamic_partitions_store=context.instance,
+        ):
+            yield from _requests_for(found)
 
     return schedule
+
+
+def _requests_for(partitions: Any) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Yield a run for the latest window, or for each of the partitions that are no windows."""
+    if partitions is None:
+        yield dg.RunRequest()
+    elif isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+        key = partitions.get_last_partition_key()
+        if key is None:
+            yield dg.SkipReason("no partition has ended yet")
+        else:
+            yield dg.RunRequest(partition_key=key)
+    else:
+        for key in partitions.get_partition_keys():
+            yield dg.RunRequest(partition_key=key)
 
 
 def _check_is_partitioned(
