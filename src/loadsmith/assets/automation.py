@@ -4,6 +4,7 @@ import inspect
 import math
 import zoneinfo
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -16,6 +17,7 @@ from loadsmith.errors import ConfigError, did_you_mean
 _ON_SCHEDULE = "on_schedule"
 
 
+@cache
 def automation_names() -> tuple[str, ...]:
     """Return every name that `build_automation_condition` takes."""
     own = (
@@ -99,7 +101,7 @@ def check_timezone(value: Any, *, where: str) -> str:
     Raises:
         ConfigError: There is none of that name.
     """
-    known = {name.lower(): name for name in zoneinfo.available_timezones()} | {"utc": "UTC"}
+    known = _timezones()
     found = known.get(str(value).lower())
     if found is None:
         hint = did_you_mean(str(value), known.values()) or " Take 'UTC' or 'Europe/Berlin'."
@@ -117,6 +119,12 @@ def check_seconds(value: Any, *, where: str) -> float:
     if not is_number or not math.isfinite(value) or value <= 0:
         raise ConfigError(f"{where}: {value!r} is no number of seconds. Write one above 0.")
     return float(value)
+
+
+@cache
+def _timezones() -> dict[str, str]:
+    """Return the time zones by name in lower case; reading them walks through many folders."""
+    return {name.lower(): name for name in zoneinfo.available_timezones()} | {"utc": "UTC"}
 
 
 def _plain_parameters(name: str) -> dict[str, bool] | None:

@@ -32,6 +32,7 @@ class ResultIndex:
         self.tables_of: dict[str, list[TableResult]] = _grouped(result.tables, "resource")
         self.changes_of: dict[str, list[SchemaChange]] = _grouped(result.schema_changes, "table")
         self.cursors_of: dict[str, list[CursorResult]] = _grouped(result.cursors, "resource")
+        self._nested_in: dict[str, list[TableResult]] = _grouped(result.tables, "parent")
         self.jobs_of: dict[str, list[Any]] = defaultdict(list)
         for job in result.jobs:
             self.jobs_of[str(job.get("table_name"))].append(_plain(job))
@@ -39,11 +40,9 @@ class ResultIndex:
 
     def family_of(self, table: TableResult) -> list[TableResult]:
         """Return a table and all that is nested in it."""
-        names, family = {table.name}, [table]
-        for other in self.tables_of[table.resource]:
-            if other.parent in names and other.name not in names:
-                names.add(other.name)
-                family.append(other)
+        family = [table]
+        for member in family:
+            family.extend(self._nested_in.get(member.name, ()))
         return family
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -44,16 +45,15 @@ class Report:
     selected: Sequence[dg.AssetKey]
     partitions: RunPartitions
     fetches_row_counts: bool = False
-    _claimed: dict[str, set[str]] = field(default_factory=dict)
+    _key_by_table: dict[str, dict[str | None, dg.AssetKey]] = field(default_factory=dict)
+    _totals: dict[str, int] = field(default_factory=dict)
 
     def events(self, result: LoadResult) -> Iterator[LoadEvent]:
         """Yield the events of the selected assets, and log those of the others."""
         index = ResultIndex(result)
-        self._claimed = {}
-        for target in self.targets.values():
-            self._claimed.setdefault(target.resource, set())
-            if target.table is not None:
-                self._claimed[target.resource].add(target.table)
+        for key, target in self.targets.items():
+            self._key_by_table.setdefault(target.resource, {})[target.table] = key
+        self._fetch_totals(index)
         failed = {failure.resource for failure in result.failures}
         self._log_others(index, failed)
         for key in self.selected:
@@ -61,7 +61,6 @@ class Report:
             if target.resource in failed:
                 continue
             tables, nested = self._tables_of(index, target)
-            tables = self._with_totals(key, target, tables)
             metadata = self._metadata(index, target, tables, nested)
             if not self.context.has_assets_def:
                 yield self._materialization(key, metadata)
@@ -74,7 +73,7 @@ class Report:
 
     def contract_violation(self, error: ContractViolation) -> Iterator[LoadEvent]:
         """Yield the failed check of the asset whose contract was broken."""
-        for key, name in sorted(self._selected_checks()):
+        for key, name in sorted(self._selected_checks):
             target = self.targets.get(key)
             if name != "schema_contract" or target is None:
                 continue
@@ -98,6 +97,8 @@ class Report:
             found = index.tables.get(target.table)
             # A table that the destination never got any column of holds no row either.
             tables = [found or TableResult(name=target.table, resource=target.resource)]
+        if self._totals:
+            tables = [replace(table, rows_total=self._totals.get(table.name)) for table in tables]
         if self.definition.nested_tables:
             return tables, []
         nested = {
@@ -105,7 +106,7 @@ class Report:
             for root in tables
             if root.name in index.tables
             for table in index.family_of(root)[1:]
-            if table.name not in self._claimed.get(target.resource, ())
+            if table.name not in self._key_by_table[target.resource]
         }
         return tables, list(nested.values())
 
@@ -148,11 +149,7 @@ class Report:
         while root.parent in index.tables and root.parent not in seen:
             root = index.tables[root.parent]
             seen.add(root.name)
-        of_resource = {
-            target.table: key
-            for key, target in self.targets.items()
-            if target.resource == table.resource
-        }
+        of_resource = self._key_by_table.get(table.resource, {})
         if root.name in of_resource:
             return nested_key(of_resource[root.name], root.name, table.name)
         if not of_resource:
@@ -189,20 +186,21 @@ class Report:
             partition_count=len(self.partitions.keys),
         )
 
-    def _with_totals(
-        self, key: dg.AssetKey, target: AssetTarget, tables: list[TableResult]
-    ) -> list[TableResult]:
-        """Ask the destination for the rows, where somebody wants them."""
-        if not self.fetches_row_counts and (key, "row_count") not in self._selected_checks():
-            return tables
-        names = [table.name for table in tables if table.columns]
-        counts = fetch_row_counts(names, self.context.log.warning)
-        return [replace(table, rows_total=counts.get(table.name)) for table in tables]
+    def _fetch_totals(self, index: ResultIndex) -> None:
+        """Ask the destination for the rows of the tables, where somebody wants them."""
+        names: dict[str, None] = {}
+        for key in self.selected:
+            if self.fetches_row_counts or (key, "row_count") in self._selected_checks:
+                tables, _ = self._tables_of(index, self.targets[key])
+                names.update(dict.fromkeys(table.name for table in tables if table.columns))
+        self._totals = fetch_row_counts(names, self.context.log.warning)
 
-    def _selected_checks(self) -> set[tuple[dg.AssetKey, str]]:
+    @cached_property
+    def _selected_checks(self) -> frozenset[tuple[dg.AssetKey, str]]:
         if not self.context.has_assets_def:
-            return set()
-        return {(check.asset_key, check.name) for check in self.context.selected_asset_check_keys}
+            return frozenset()
+        keys = self.context.selected_asset_check_keys
+        return frozenset((check.asset_key, check.name) for check in keys)
 
     def _check_results(
         self,
@@ -211,7 +209,7 @@ class Report:
         index: ResultIndex,
         tables: Sequence[TableResult],
     ) -> Iterator[dg.AssetCheckResult]:
-        asked = self._selected_checks()
+        asked = self._selected_checks
         own = [table for table in tables if table.name == target.table] or tables[:1]
         for name in ("schema_change", "schema_contract", "row_count", "primary_key"):
             if (key, name) not in asked:

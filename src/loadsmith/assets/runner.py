@@ -296,7 +296,7 @@ def _context_variables(
     context: Any, partition_key: str | None, window: Window | None
 ) -> dict[str, Any]:
     found: dict[str, Any] = {f"env.{name}": value for name, value in os.environ.items()}
-    found["context.run_id"] = context.run_id
+    found["context.run_id"] = context.run.run_id
     found["utils.now"] = datetime.now(timezone.utc).isoformat()
     if partition_key is not None:
         found["context.partition_key"] = partition_key

@@ -1,7 +1,7 @@
 """Snapshot and translator in, the specs of a load's assets out, each with its table in it."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -144,6 +144,10 @@ def _table_specs(
         "destination_name": snapshot.destination_name,
     }
     roots = resource.root_tables
+    by_parent: dict[str, list[TableSnapshot]] = {}
+    for table in resource.tables:
+        if table.parent is not None:
+            by_parent.setdefault(table.parent, []).append(table)
     if not roots or (len(roots) > 1 and not definition.nested_tables):
         key = key_for(resource, None) if key_for else spec.key
         found = spec_metadata(resource.name, None, **named)
@@ -155,7 +159,7 @@ def _table_specs(
         yield _with(spec, key, found)
         return
     for root in roots:
-        nested = _nested_in(root, resource.tables)
+        nested = _nested_in(root, by_parent)
         if key_for:
             key = key_for(resource, root)
         elif len(roots) == 1 or root.name in (resource.table_name, resource.name):
@@ -191,16 +195,12 @@ def _with(
     )
 
 
-def _nested_in(root: TableSnapshot, tables: Iterable[TableSnapshot]) -> list[TableSnapshot]:
-    by_parent: dict[str, list[TableSnapshot]] = {}
-    for table in tables:
-        if table.parent is not None:
-            by_parent.setdefault(table.parent, []).append(table)
-    found, waiting = [], list(by_parent.get(root.name, ()))
-    while waiting:
-        table = waiting.pop(0)
-        found.append(table)
-        waiting.extend(by_parent.get(table.name, ()))
+def _nested_in(
+    root: TableSnapshot, by_parent: Mapping[str, Sequence[TableSnapshot]]
+) -> list[TableSnapshot]:
+    found = list(by_parent.get(root.name, ()))
+    for table in found:
+        found.extend(by_parent.get(table.name, ()))
     return found
 
 
