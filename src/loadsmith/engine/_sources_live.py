@@ -5,6 +5,24 @@ from typing import Any
 
 from dlt.extract import DltResource, Incremental
 from dlt.extract.incremental import IncrementalResourceWrapper
+from dlt.extract.reference import SourceFactory
+from dlt.extract.source import DltSource, _DltSingleSource
+
+
+def is_source_function(value: Any) -> bool:
+    """Tell whether a value is a function with `@dlt.source`; resources have factories too."""
+    factory = value if isinstance(value, SourceFactory) else getattr(value, "_factory", None)
+    return isinstance(factory, SourceFactory) and not issubclass(
+        getattr(factory, "_impl_cls", DltSource), _DltSingleSource
+    )
+
+
+def is_resource_function(value: Any) -> bool:
+    """Tell whether a value is a resource, or a function with `@dlt.resource`."""
+    return isinstance(value, DltResource) or (
+        isinstance(getattr(value, "_factory", None), SourceFactory)
+        and not is_source_function(value)
+    )
 
 
 def upstream_of(resource: DltResource) -> str | None:

@@ -169,47 +169,49 @@ def missing_secret(exc: BaseException, files: Sequence[str] | None = None) -> Se
     """
     looked_at = _active_files() if files is None else files
     for found in causes_of(exc):
-        name = _missing_variable(found)
-        if name is not None:
-            return SecretNotFound(_missing_message(name, looked_at))
+        names = _missing_variables(found)
+        if names:
+            return SecretNotFound(_missing_message(names, looked_at))
     return None
 
 
-def _missing_variable(exc: BaseException) -> str | None:
+def _missing_variables(exc: BaseException) -> list[str]:
     from dlt.common.configuration.exceptions import ConfigFieldMissingException
 
     if isinstance(exc, ConfigFieldMissingException):
-        traces = _lookups(exc.traces)
-        environment = [trace for trace in traces if trace.provider == "Environment Variables"]
-        return _best_variable(environment) or (exc.fields[0].upper() if exc.fields else None)
+        return list(_variables_of(exc.traces))
     if isinstance(exc, KeyError) and _is_of_environ(exc):
-        return str(exc.args[0])
-    return None
+        return [str(exc.args[0])]
+    return []
 
 
-def _lookups(traces: Any) -> list[Any]:
-    from dlt.common.configuration.exceptions import flatten_traces
+def _variables_of(traces: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a variable for each field that dlt did not find, those of nested credentials too."""
+    from dlt.common.configuration.exceptions import LookupTraces
 
-    return [trace for nested in traces.values() for trace in flatten_traces(nested)]
+    for field_name, found in traces.items():
+        nested = [trace for trace in found if isinstance(trace, LookupTraces)]
+        if nested:
+            yield from _variables_of(nested[0].traces)
+            continue
+        keys = [str(trace.key) for trace in found if trace.provider == "Environment Variables"]
+        yield _short_variable(keys) or field_name.upper()
 
 
-def _best_variable(traces: Sequence[Any]) -> str | None:
-    """Return the variable to name of all that dlt looked for.
+def _short_variable(keys: Sequence[str]) -> str | None:
+    """Return the variable to name, of all that dlt looked for.
 
     Of a source `github` in `source.py` dlt looks for `SOURCES__SOURCE__GITHUB__API_TOKEN`, ...,
     `SOURCES__GITHUB__API_TOKEN`, ...; `GITHUB__API_TOKEN` is the short name that works here.
     """
-    keys = [str(trace.key) for trace in traces]
-    if not keys:
-        return None
-    field_name = min(keys, key=len)
-    source = [key for key in keys if key.startswith("SOURCES__") and key.count("__") > 1]
-    if source:
-        longest = max(source, key=lambda key: key.count("__"))
-        parts = longest.split("__")
-        return "__".join(parts[2:]) if len(parts) > 3 else "__".join(parts[1:])
-    own = [key for key in keys if "__" in key]
-    return max(own, key=lambda key: key.count("__")) if own else field_name
+    # With a pipeline's name in front, every key is there a second time.
+    own = [key for key in keys if key.partition("__")[2] not in keys]
+    if not own:
+        return min(keys, key=len) if keys else None
+    parts = max(own, key=lambda key: key.count("__")).split("__")
+    if parts[0] == "SOURCES" and len(parts) > 2:
+        return "__".join(parts[2:] if len(parts) > 3 else parts[1:])
+    return "__".join(parts)
 
 
 def _is_of_environ(exc: KeyError) -> bool:
@@ -223,13 +225,14 @@ def _is_of_environ(exc: KeyError) -> bool:
     return frame.f_globals.get("__name__") == "os" and frame.f_code.co_name == "__getitem__"
 
 
-def _missing_message(variable: str, files: Sequence[str]) -> str:
-    *sections, key = variable.split("__")
-    lines = f'{key.lower()} = "..."'
-    if sections:
-        lines = f"[{'.'.join(sections).lower()}]\n{lines}"
+def _missing_message(variables: Sequence[str], files: Sequence[str]) -> str:
+    variable, others = variables[0], variables[1:]
+    also = f" (nor {', '.join(others)})" if others else ""
     if not files:
-        return f"Environment variable {variable!r} not found. Set it in the environment of the run."
+        return (
+            f"Environment variable {variable!r} not found{also}."
+            " Set it in the environment of the run."
+        )
     present = [path for path in files if Path(path).is_file()]
     looked = ", ".join(
         f"{path} (which does not have it)" if path in present else f"{path} (which does not exist)"
@@ -237,8 +240,19 @@ def _missing_message(variable: str, files: Sequence[str]) -> str:
     )
     target = present[-1] if present else files[0]
     return (
-        f"Environment variable {variable!r} not found. Looked at: the environment, {looked}."
-        f" Set it, or put into {target}:\n{lines}"
+        f"Environment variable {variable!r} not found{also}. Looked at: the environment, {looked}."
+        f" Set it, or put into {target}:\n{_toml_lines(variables)}"
+    )
+
+
+def _toml_lines(variables: Sequence[str]) -> str:
+    tables: dict[str, list[str]] = {}
+    for variable in variables:
+        section, _, key = variable.lower().rpartition("__")
+        tables.setdefault(section.replace("__", "."), []).append(f'{key} = "..."')
+    return "\n".join(
+        "\n".join([f"[{section}]", *lines] if section else lines)
+        for section, lines in tables.items()
     )
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.extract import DltResource, DltSource
-from dlt.extract.reference import SourceFactory
 from dlt.extract.reference import SourceReference as DltSourceReference
 
 from loadsmith.engine._sources_import import import_module, iter_module_names, natural_name
+from loadsmith.engine._sources_live import is_resource_function, is_source_function
 from loadsmith.engine.secrets import missing_secret
 from loadsmith.errors import ResolveError, did_you_mean
 from loadsmith.model import SourceReference
@@ -73,7 +73,11 @@ def _own_source(module: str) -> tuple[Any, str]:
     from dlt.extract.exceptions import UnknownSourceReference
 
     try:
-        return DltSourceReference.find(module), module.rpartition(".")[2]
+        found, name = DltSourceReference.find(module), module.rpartition(".")[2]
+        # The function itself says which arguments it takes; dlt's stand-in for a resource does not.
+        return getattr(
+            import_module(f"dlt.sources.{module.partition('.')[0]}", None), name, found
+        ), name
     except UnknownSourceReference as exc:
         top = module.partition(".")[0]
         missing = next(
@@ -131,7 +135,11 @@ def _pick(module: ModuleType, attribute: str | None, reference: SourceReference)
                 f"{did_you_mean(attribute, known)}"
             )
         return getattr(module, attribute), attribute
-    sources = {name: found for name, found in candidates.items() if _is_source_function(found)}
+    sources = {
+        name: found
+        for name, found in candidates.items()
+        if is_source_function(found) or isinstance(found, DltSource)
+    }
     if len(sources) == 1:
         name, found = next(iter(sources.items()))
         return found, name
@@ -167,7 +175,9 @@ def _candidates(module: ModuleType) -> dict[str, Any]:
         name: value
         for name, value in vars(module).items()
         if not name.startswith("_")
-        and (_is_source_function(value) or isinstance(value, (DltSource, DltResource)))
+        and (
+            is_source_function(value) or is_resource_function(value) or isinstance(value, DltSource)
+        )
     }
     own = {
         name: value
@@ -184,12 +194,6 @@ def _public_callables(module: ModuleType) -> list[str]:
         for name, value in vars(module).items()
         if inspect.isfunction(value) and not name.startswith("_")
     ]
-
-
-def _is_source_function(value: Any) -> bool:
-    return isinstance(value, SourceFactory) or isinstance(
-        getattr(value, "_factory", None), SourceFactory
-    )
 
 
 def _check_arguments(factory: Any, reference: SourceReference) -> None:
@@ -252,8 +256,9 @@ def _as_source(value: Any, name: str | None, place: str | None) -> DltSource:
         return value
     if isinstance(value, DltResource):
         value = [value]
-    if _is_source_function(value) or inspect.isfunction(value) or inspect.ismethod(value):
-        return _as_source(value(), name or value.__name__, place)
+    if is_source_function(value) or inspect.isfunction(value) or inspect.ismethod(value):
+        own_name = getattr(value, "__name__", "")
+        return _as_source(value(), name or (own_name if own_name.isidentifier() else None), place)
     if inspect.isgenerator(value):
         value = list(value)
     if isinstance(value, (list, tuple)) and value:
