@@ -6,7 +6,7 @@ import os
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pytest
-from dagster.components.core.component_tree import ComponentTree
+from dagster.components.core.component_tree import ComponentTree, ComponentTreeException
 
 _numbers = itertools.count(1)
 
@@ -50,10 +50,20 @@ class Project:
         """Build all definitions."""
         return self.tree().build_defs()
 
-    def keys(self) -> set[str]:
+    def asset_keys(self) -> set[str]:
         """Return the keys of all assets that can be materialized."""
         graph = self.definitions().resolve_asset_graph()
         return {key.to_user_string() for key in graph.materializable_asset_keys}
+
+    def failure(self) -> str:
+        """Return why the definitions cannot be built: the texts of the error and its causes."""
+        with pytest.raises(ComponentTreeException) as caught:
+            self.asset_keys()
+        texts, error = [], caught.value
+        while error is not None:
+            texts.append(str(error))
+            error = error.__cause__
+        return "\n".join(texts)
 
     def materialize(self, *selection: str, **options: Any) -> dg.ExecuteInProcessResult:
         """Materialize assets by key, or all of them."""
@@ -188,17 +198,3 @@ def database() -> Iterator[str]:
     with connection.cursor() as cursor:
         cursor.execute(f"drop schema {schema} cascade")
     connection.close()
-
-
-@pytest.fixture
-def messages() -> Callable[[BaseException | None], str]:
-    """Return a function that gives the texts of an error and of all its causes."""
-
-    def texts(error: BaseException | None) -> str:
-        found = []
-        while error is not None:
-            found.append(str(error))
-            error = error.__cause__
-        return "\n".join(found)
-
-    return texts

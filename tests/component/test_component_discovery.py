@@ -25,6 +25,8 @@ attributes:
       pipeline_params: {{pipeline_name: shop, dataset_name: shop_data}}
 """
 
+WITH_FILE = DEFS + "      snapshot_path: t.json\n"
+
 
 def _refresh(project):
     component = project.tree().load_component("ingest")
@@ -33,25 +35,21 @@ def _refresh(project):
 
 @pytest.mark.postgres
 def test_tables_of_a_database_are_assets_after_one_refresh(project, database, monkeypatch):
-    project.write(
-        "ingest/defs.yaml", DEFS.format(schema=database) + "      snapshot_path: t.json\n"
-    )
+    project.write("ingest/defs.yaml", WITH_FILE.format(schema=database))
     with pytest.warns(UnknownTables, match="dg utils refresh-defs-state"):
-        assert project.keys() == set()
+        assert project.asset_keys() == set()
 
     monkeypatch.setenv("SHOP_DATABASE", POSTGRES)
     _refresh(project)
     monkeypatch.delenv("SHOP_DATABASE")
 
     # Neither the secret nor the database is there while Dagster looks.
-    assert project.keys() == {"shop_data/orders", "shop_data/orders_archive"}
+    assert project.asset_keys() == {"shop_data/orders", "shop_data/orders_archive"}
 
 
 @pytest.mark.postgres
 def test_rows_of_postgres_arrive_in_duckdb_with_their_types(project, database, monkeypatch):
-    project.write(
-        "ingest/defs.yaml", DEFS.format(schema=database) + "      snapshot_path: t.json\n"
-    )
+    project.write("ingest/defs.yaml", WITH_FILE.format(schema=database))
     monkeypatch.setenv("SHOP_DATABASE", POSTGRES)
     _refresh(project)
 
@@ -72,9 +70,7 @@ def test_rows_of_postgres_arrive_in_duckdb_with_their_types(project, database, m
 def test_the_snapshot_is_plain_json_without_the_secret_and_the_same_each_time(
     project, database, monkeypatch
 ):
-    project.write(
-        "ingest/defs.yaml", DEFS.format(schema=database) + "      snapshot_path: t.json\n"
-    )
+    project.write("ingest/defs.yaml", WITH_FILE.format(schema=database))
     monkeypatch.setenv("SHOP_DATABASE", POSTGRES)
     file = project.defs / "ingest" / "t.json"
 
@@ -98,7 +94,7 @@ def test_without_a_file_the_snapshot_is_in_the_state_of_dagster(project, databas
     _refresh(project)
     monkeypatch.delenv("SHOP_DATABASE")
 
-    assert project.keys() == {"shop_data/orders", "shop_data/orders_archive"}
+    assert project.asset_keys() == {"shop_data/orders", "shop_data/orders_archive"}
     (state,) = (project.defs / ".local_defs_state").glob("*/state")
     assert "DltLoadCollectionComponent__ingest__" in str(state)
 
@@ -107,9 +103,7 @@ def test_without_a_file_the_snapshot_is_in_the_state_of_dagster(project, databas
 def test_a_refresh_shows_what_changed(project, database, monkeypatch, capsys):
     import psycopg2
 
-    project.write(
-        "ingest/defs.yaml", DEFS.format(schema=database) + "      snapshot_path: t.json\n"
-    )
+    project.write("ingest/defs.yaml", WITH_FILE.format(schema=database))
     monkeypatch.setenv("SHOP_DATABASE", POSTGRES)
     _refresh(project)
     assert "2 table(s): orders, orders_archive" in capsys.readouterr().out
@@ -132,14 +126,14 @@ def test_tables_that_are_written_out_need_nobody_to_be_asked(project):
         "ingest/defs.yaml", DEFS.format(schema="nobody") + "      resources: [orders, customers]\n"
     )
 
-    assert project.keys() == {"shop_data/orders", "shop_data/customers"}
+    assert project.asset_keys() == {"shop_data/orders", "shop_data/customers"}
 
 
 def test_a_component_that_asks_nobody_writes_nothing_when_it_is_looked_at(project):
     project.write("ingest/defs.yaml", DEFS.format(schema="nobody") + "      resources: [orders]\n")
     before = sorted(path for path in project.defs.rglob("*") if "__pycache__" not in path.parts)
 
-    project.keys()
+    project.asset_keys()
 
     after = sorted(path for path in project.defs.rglob("*") if "__pycache__" not in path.parts)
     assert after == before

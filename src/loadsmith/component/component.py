@@ -1,7 +1,7 @@
 """DltLoadCollectionComponent: dlt loads that a `defs.yaml` describes, as Dagster's definitions."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any

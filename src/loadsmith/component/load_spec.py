@@ -39,11 +39,11 @@ class Home:
         """Return the home of the component that a Dagster load context is for."""
         try:
             path = context.path
-            package = context.defs_relative_module_name(path)
+            folder = path if path.is_dir() else path.parent
+            package = context.defs_relative_module_name(folder)
         except (dg.DagsterError, AttributeError, ValueError):
             # The root of a tree, as in a test of a component without a project, has no path.
             return Home(folder=Path.cwd(), project_root=context.project_root)
-        folder = path if path.is_dir() else path.parent
         return Home(
             package=package,
             folder=folder,
