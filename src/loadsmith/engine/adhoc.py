@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from loadsmith.engine.run import run_load
 from loadsmith.model import LoadDefinition, LoadResult, RunRequest
 
 
@@ -30,6 +29,8 @@ def run_resource(
         RunError: The load failed.
     """
     import dlt
+
+    from loadsmith.engine.run import run_load
 
     definition = LoadDefinition(
         name=name,

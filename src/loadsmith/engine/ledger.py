@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from dlt.common.destination.client import WithStagingDataset
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema.utils import new_column
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
@@ -86,6 +87,9 @@ class Ledger(Protocol):
 
     def undo(self, entry: LedgerEntry) -> int:
         """Remove what a package left in its tables; return the number of rows or files."""
+
+    def clear_staging(self) -> None:
+        """Drop the staging dataset of this load alone; see `workspace`."""
 
 
 @contextlib.contextmanager
@@ -163,6 +167,14 @@ class SqlLedger:
         """See `Ledger`. Nested rows go with the root row that they hang from."""
         with _alone_in_dataset(self._sql, self._client.config):
             return self._undo(entry)
+
+    def clear_staging(self) -> None:
+        """See `Ledger`."""
+        if not isinstance(self._client, WithStagingDataset):
+            return
+        with self._sql.with_staging_dataset():
+            if self._sql.has_dataset():
+                self._sql.drop_dataset()
 
     def _undo(self, entry: LedgerEntry) -> int:
         removed = 0
@@ -294,6 +306,9 @@ class FileLedger:
                     self._client.fs_client.rm(path)
                     removed += 1
         return removed
+
+    def clear_staging(self) -> None:
+        """See `Ledger`. Files are staged nowhere."""
 
     def _path(self, entry: LedgerEntry) -> str:
         path: str = self._client.pathlib.join(self._folder, f"{entry.load_id}.json")

@@ -1,6 +1,7 @@
 """Locks between threads and processes of one machine: a path in, exclusive use out."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -92,6 +93,19 @@ def destination_lock(
     ) as wait:
         foreign = _wait_for_strangers(database, log=log, cancelled=cancelled)
         yield foreign if foreign and foreign.seconds > wait.seconds else wait
+
+
+@functools.cache
+def prepare_for_lock(path: str) -> None:
+    """Do what is slow the first time before others have to wait for it.
+
+    DuckDB imports pandas and PyArrow with the first query of a process.
+    """
+    if _is_duckdb(Path(path)) or path.endswith((".duckdb", ".db")):
+        import duckdb
+
+        with duckdb.connect(":memory:") as connection:
+            connection.execute("SELECT 1").fetchall()
 
 
 def lock_name(*parts: str | None) -> str:

@@ -168,6 +168,7 @@ class _Run:
         with self.workspace.destination("acknowledgement"), open_ledger(self.pipeline) as ledger:
             if ledger is not None:
                 ledger.strike(self._entries)
+                ledger.clear_staging()
 
     # -- sync -------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from loadsmith.engine._dlt import pipeline_of
 from loadsmith.engine.destinations import DestinationTraits, make_destination, traits
-from loadsmith.engine.locks import destination_lock, exclusive, lock_name
+from loadsmith.engine.locks import destination_lock, exclusive, lock_name, prepare_for_lock
 from loadsmith.engine.settings import prefer_fastest_file_format
 from loadsmith.errors import ConfigError
 from loadsmith.model import (
@@ -59,6 +59,7 @@ class Workspace:
         if not self.traits.single_writer or self.traits.local_path is None:
             yield
             return
+        prepare_for_lock(self.traits.local_path)
         with destination_lock(
             self.traits.local_path,
             log=self.request.log,
