@@ -1,5 +1,7 @@
 """The decorator and the resource: real dlt into a real DuckDB, through Dagster's own executor."""
 
+import subprocess
+import sys
 import types
 
 import dagster as dg
@@ -404,3 +406,32 @@ def test_the_translator_is_asked_with_the_live_resource(pipeline):
     assets = make_assets(pipeline, dagster_dlt_translator=Mine())
     assert dg.AssetKey(["mine", "orders"]) in assets.keys
     assert all(type(resource).__name__ == "DltResource" for resource in seen)
+
+
+def test_a_source_per_run_with_fewer_resources_reports_those_alone(pipeline, events_of):
+    @dlt_assets(dlt_source=shop(), dlt_pipeline=pipeline)
+    def fewer(context: dg.AssetExecutionContext, dlt: DagsterDltResource):
+        yield from dlt.run(context=context, dlt_source=shop().with_resources("users"))
+
+    assert set(events_of(run(fewer))) == {"dlt_shop_users"}
+    with pytest.raises(dg.Failure, match="the source of this run has no resource 'orders'"):
+        run(fewer, selection=["dlt_shop_orders"])
+
+
+def test_several_partitions_without_a_window_are_loaded_one_by_one(pipeline, instance):
+    assets = make_assets(
+        pipeline,
+        partitions_def=dg.StaticPartitionsDefinition(["a", "b"]),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    tags = {
+        "dagster/asset_partition_range_start": "a",
+        "dagster/asset_partition_range_end": "b",
+    }
+    with pytest.raises(dg.Failure, match=r"a\.\.\.b \(2 partitions\) are no range of time"):
+        run(assets, instance=instance, tags=tags)
+
+
+def test_defining_assets_of_plain_data_imports_no_dlt():
+    code = "import sys, loadsmith.assets.build; sys.exit('dlt' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

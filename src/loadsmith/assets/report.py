@@ -129,8 +129,6 @@ class Report:
 
     def _log_undeclared(self, index: ResultIndex, table: TableResult) -> None:
         key = self._key_of(index, table)
-        if key is None:
-            return
         self.context.log.warning(
             "load '%s': table '%s' of resource '%s' is loaded and no asset stands for it; it is "
             "reported as '%s'. Update the schema file of the load to make it one.",
@@ -143,7 +141,7 @@ class Report:
         metadata = self._metadata(index, target, [table], [])
         self._log(key, {**metadata, "loadsmith/undeclared": True})
 
-    def _key_of(self, index: ResultIndex, table: TableResult) -> dg.AssetKey | None:
+    def _key_of(self, index: ResultIndex, table: TableResult) -> dg.AssetKey:
         """Return the key that a table would have if it were known, from its nearest known one."""
         root, seen = table, {table.name}
         while root.parent in index.tables and root.parent not in seen:
@@ -153,7 +151,8 @@ class Report:
         if root.name in of_resource:
             return nested_key(of_resource[root.name], root.name, table.name)
         if not of_resource:
-            return None
+            *prefix, _ = next(iter(self.targets)).path
+            return dg.AssetKey([*prefix, table.name])
         resource_key = of_resource.get(None) or next(iter(of_resource.values()))
         if None in of_resource and root is not table:
             return nested_key(resource_key, root.name, table.name)

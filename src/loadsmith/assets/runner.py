@@ -16,6 +16,7 @@ from loadsmith.assets.report import LoadEvent, Report
 from loadsmith.assets.run_config import read_choices
 from loadsmith.assets.specs import AssetTarget, targets_of
 from loadsmith.assets.translator import DagsterDltTranslator
+from loadsmith.engine.live import live_resources, recipe_of
 from loadsmith.engine.notify import notify_schema_changes
 from loadsmith.errors import (
     ContractViolation,
@@ -186,11 +187,10 @@ class _Run:
 
     def _events(self) -> Iterator[LoadEvent]:
         # dlt is imported by the run, so that definitions do without it.
-        from loadsmith.engine.run import run_load
 
         partitions = read_partitions(self.context)
         targets = self._targets()
-        selected = self._selected(targets)
+        selected = self._of_source(targets, self._selected(targets))
         self.report = Report(
             context=self.context,
             definition=self.definition,
@@ -203,7 +203,16 @@ class _Run:
                 "load '%s': no asset is selected, so nothing is loaded", self.definition.name
             )
             return
+        if len(partitions.keys) > 1 and partitions.window is None and self.source is None:
+            raise SelectionError(
+                f"load '{self.definition.name}': partitions {partitions.label} are no range of "
+                "time, and each keeps a cursor of its own. Load them one by one: "
+                "backfill_policy=dg.BackfillPolicy.multi_run(1)."
+            )
         request = self._request(targets, selected, partitions.key, partitions.window)
+        # dlt is imported when something is loaded, not when it is defined.
+        from loadsmith.engine.run import run_load
+
         definition = render_definition(self.definition, request.variables)
         with run_load(definition, request) as result:
             notify_schema_changes(self.definition.name, result.schema_changes, request.warn)
@@ -255,6 +264,27 @@ class _Run:
             {spec.key: [dep.asset_key for dep in spec.deps] for spec in assets.specs},
         )
 
+    def _of_source(
+        self, targets: Mapping[dg.AssetKey, AssetTarget], selected: list[dg.AssetKey]
+    ) -> list[dg.AssetKey]:
+        """Return the keys whose resources the source of this run has, where it has one of its own.
+
+        Raises:
+            SelectionError: An asset that was selected by name is not among them.
+        """
+        if self.source is None:
+            return selected
+        self.source, _ = live_resources(recipe_of(self.source))
+        names = set(self.source.resources.selected)
+        found = [key for key in selected if targets[key].resource in names]
+        if self.context.has_assets_def and self.context.is_subset and found != selected:
+            lost = next(key for key in selected if key not in found)
+            raise SelectionError(
+                f"asset '{lost.to_user_string()}': the source of this run has no resource "
+                f"'{targets[lost].resource}'.{did_you_mean(targets[lost].resource, names)}"
+            )
+        return found
+
     def _request(
         self,
         targets: Mapping[dg.AssetKey, AssetTarget],
@@ -273,9 +303,7 @@ class _Run:
         tables = tuple(target.table for target in chosen if target.table is not None)
         return RunRequest(
             run_id=context.run.run_id,
-            resources=(
-                tuple(dict.fromkeys(target.resource for target in chosen)) if is_subset else None
-            ),
+            resources=tuple(dict.fromkeys(target.resource for target in chosen)),
             tables=tables if is_subset and len(tables) == len(chosen) else None,
             partition_key=partition_key,
             window=window,
