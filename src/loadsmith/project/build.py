@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,9 @@ class _Project:
     ) -> dg.Definitions:
         definition = load.definition
         names = names_in(_texts_of(definition))
+        if "context.partition_key" in names and definition.op.max_partitions_per_run is None:
+            # A run of several partitions has a window and no key.
+            definition = replace(definition, op=replace(definition.op, max_partitions_per_run=1))
         parents = self._parents(
             dict.fromkeys(key for entry in load.entries.values() for key in entry.value.depends_on),
             loads,

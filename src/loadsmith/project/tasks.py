@@ -61,7 +61,7 @@ class TaskContext:
     @property
     def run_id(self) -> str:
         """Dagster's id of this run."""
-        return str(self.dagster.run_id)
+        return str(self.dagster.run.run_id)
 
     def resource(self, kind: str) -> Any:
         """Return the resource of that kind.

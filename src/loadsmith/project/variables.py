@@ -105,7 +105,7 @@ def plain_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def _context_variables(context: dg.AssetExecutionContext) -> dict[str, Any]:
     partitions = read_partitions(context)
-    found: dict[str, Any] = {"context.run_id": context.run_id, "utils.now": now()}
+    found: dict[str, Any] = {"context.run_id": context.run.run_id, "utils.now": now()}
     if partitions.key is not None:
         found["context.partition_key"] = partitions.key
     if partitions.window is not None:
