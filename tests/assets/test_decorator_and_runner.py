@@ -435,3 +435,21 @@ def test_several_partitions_without_a_window_are_loaded_one_by_one(pipeline, ins
 def test_defining_assets_of_plain_data_imports_no_dlt():
     code = "import sys, loadsmith.assets.build; sys.exit('dlt' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_file_system_counts_its_rows_and_names_its_folder(tmp_path, events_of):
+    pipeline = dlt.pipeline(
+        "files",
+        destination=dlt.destinations.filesystem(f"file://{tmp_path}/out"),
+        dataset_name="ds",
+    )
+
+    @dlt_assets(dlt_source=shop().with_resources("users"), dlt_pipeline=pipeline)
+    def counted(context: dg.AssetExecutionContext, dlt: DagsterDltResource):
+        yield from dlt.run(context=context).fetch_row_count()
+
+    run(counted)
+    users = events_of(run(counted))["dlt_shop_users"]
+    assert (users["rows_loaded"], users["dagster/row_count"]) == (2, 4)
+    assert users["destination_file_uri"].endswith("/out/ds/users")
+    assert "destination_table_id" not in users
