@@ -1,5 +1,6 @@
 """References to sources: what is found, what is said when not, and that projects stay apart."""
 
+import os
 import sys
 import textwrap
 import threading
@@ -8,7 +9,7 @@ from pathlib import Path
 import dlt
 import pytest
 
-from loadsmith.engine.sources import make_source
+from loadsmith.engine.sources import fast_sql_backend, make_source
 from loadsmith.errors import ResolveError, SecretNotFound
 from loadsmith.model import SourceReference
 from loadsmith.testing import sources as awkward
@@ -243,3 +244,66 @@ def test_a_secret_that_a_module_reads_when_it_is_imported_is_named(tmp_path, mon
     path = write(tmp_path, shop="import os\nTOKEN = os.environ['SHOP__TOKEN']\n")
     with pytest.raises(SecretNotFound, match=r"Environment variable 'SHOP__TOKEN' not found"):
         make_source(reference("shop", path))
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("decimal", "value"), [("numeric(28, 9)", "1.1"), ("numeric", "12345678901234567890.123456789")]
+)
+def test_a_database_is_read_by_the_fast_backend_with_the_types_of_the_default(
+    tmp_path, decimal, value
+):
+    import psycopg2
+
+    address = "postgresql://postgres:x@127.0.0.1:5432/postgres"
+    try:
+        connection = psycopg2.connect(address, connect_timeout=3)
+    except psycopg2.OperationalError:
+        if os.environ.get("LOADSMITH_REQUIRE_SERVICES"):
+            raise
+        pytest.skip("needs PostgreSQL on 127.0.0.1:5432")
+    connection.autocommit = True
+    name = f"ls_sql_{os.getpid()}"
+    cursor = connection.cursor()
+    cursor.execute(f"CREATE SCHEMA {name}")
+    found = {}
+    try:
+        cursor.execute(
+            f"CREATE TABLE {name}.t (id bigint PRIMARY KEY, amount {decimal}, at timestamptz,"
+            " lt timestamp, d date, h time, raw bytea, j jsonb, u uuid, arr int[], f float8,"
+            " b bool, s text, si smallint)"
+        )
+        cursor.execute(
+            f"INSERT INTO {name}.t SELECT 1, {value}, now(), now(),"
+            " current_date, '23:59:59.999999', '\\x00ff', '{\"a\": 1}',"
+            " '00000000-0000-0000-0000-000000000001', '{1,2}', 0.1, true, 'O''Brien', 3"
+        )
+        cursor.execute(f"INSERT INTO {name}.t (id) VALUES (2)")
+        for backend in (None, "pyarrow"):
+            chosen = {"backend": backend} if backend else {}
+            source = make_source(
+                reference("sql_database", None, credentials=address, schema=name, **chosen)
+            )
+            pipeline = dlt.pipeline(
+                f"sql_{backend}",
+                destination=dlt.destinations.duckdb(str(tmp_path / f"{backend}.duckdb")),
+                dataset_name="ds",
+                pipelines_dir=str(tmp_path / "p"),
+            )
+            pipeline.run(source)
+            with pipeline.sql_client() as client:
+                types = client.execute_sql(
+                    "SELECT column_name, data_type FROM information_schema.columns"
+                    " WHERE table_schema = 'ds' AND table_name = 't'"
+                    " AND column_name NOT LIKE '_dlt%'"
+                    " ORDER BY 1"
+                )
+                columns = ", ".join(f'"{row[0]}"' for row in types)
+                rows = client.execute_sql(f"SELECT {columns} FROM ds.t ORDER BY id")
+            found[backend] = (types, rows)
+    finally:
+        cursor.execute(f"DROP SCHEMA {name} CASCADE")
+        connection.close()
+    assert fast_sql_backend(address) == "connectorx"
+    assert found[None] == found["pyarrow"]
+    assert len(found[None][1]) == 2
