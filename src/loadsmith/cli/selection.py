@@ -119,9 +119,9 @@ def _check_partition(
     if is_dynamic and instance.is_ephemeral:
         # Nobody else can have added the key to an instance that lives as long as this command.
         instance.add_dynamic_partitions(partitions_def.name, [key])
-    if partitions_def.has_partition_key(key, dynamic_partitions_store=instance):
-        return
     known = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
+    if key in known:
+        return
     bounds = f" They go from {known[0]} to {known[-1]}." if known else " There are none yet."
     raise SelectionError(
         f"--partition {key}: {asset} has no such partition.{did_you_mean(key, known[-500:])}"

@@ -1,0 +1,80 @@
+import json
+from pathlib import Path
+
+import pytest
+
+WORKFLOW = "odp_config/workflows/shop.yaml"
+
+
+def edit(path, before, after):
+    text = Path(path).read_text()
+    assert before in text
+    Path(path).write_text(text.replace(before, after))
+
+
+def test_a_project_without_mistakes_is_said_to_have_none(shop, call):
+    done = call("check")
+    assert (done.exit_code, done.output) == (0, "No mistakes: 3 assets.\n")
+
+
+def test_all_mistakes_come_at_once_with_their_places_and_without_a_traceback(shop, call):
+    edit(WORKFLOW, "group_name", "grup_name")
+    edit(WORKFLOW, "destination: duckdb", "destination: dukdb")
+    done = call("check")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == [
+        "workflows/shop.yaml:3:3: there is no field 'grup_name' here. Did you mean 'group_name'?",
+        "workflows/shop.yaml:6:18: there is no destination 'dukdb'. Did you mean 'duckdb'?",
+        "2 problems.",
+    ]
+
+
+def test_mistakes_are_data_with_json(shop, call):
+    edit(WORKFLOW, "group_name", "grup_name")
+    done = call("check", "--json")
+    problem = json.loads(done.stdout)["problems"][0]
+    assert done.exit_code == 1
+    assert (problem["file"], problem["line"], problem["column"]) == ("workflows/shop.yaml", 3, 3)
+
+
+def test_a_parameter_that_the_destination_does_not_take_is_shown_at_its_asset(shop, call):
+    edit(WORKFLOW, "database:", "databse:")
+    done = call("check")
+    assert done.exit_code == 1
+    assert "workflows/shop.yaml:6:18: destination 'duckdb': it takes no parameter" in done.stderr
+    assert done.stderr.count("databse") == 1
+
+
+def test_a_source_that_is_not_there_is_found_when_asked_deeply(shop, call):
+    edit(WORKFLOW, "params: {source_module: shop.source}", "params: {source_module: shop.sauce}")
+    assert call("check").exit_code == 0
+    done = call("check", "--deep")
+    assert done.exit_code == 1
+    assert "shop.sauce" in done.stderr
+
+
+def test_a_missing_folder_says_what_to_do(tmp_path, monkeypatch, call):
+    monkeypatch.chdir(tmp_path)
+    done = call("check")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("odp_config: there is no such folder.")
+    assert "loadsmith init NAME" in done.stderr
+
+
+@pytest.mark.parametrize("path", [".", "odp_config"])
+def test_the_folder_of_the_files_or_the_one_above_is_named(shop, call, path):
+    assert call("check", path).exit_code == 0
+
+
+def test_the_environment_names_the_folder(shop, tmp_path, monkeypatch, call):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ODP_CONFIG_PATH", str(shop / "odp_config"))
+    assert call("check").exit_code == 0
+
+
+def test_debug_shows_the_error_itself(shop, call):
+    from loadsmith.errors import ConfigError
+
+    edit(WORKFLOW, "group_name", "grup_name")
+    with pytest.raises(ConfigError):
+        call("check", "--debug")

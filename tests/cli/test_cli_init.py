@@ -1,0 +1,119 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from loadsmith.cli.starters import DESTINATIONS, LAYOUTS, SOURCES
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_new_project_has_no_mistakes_and_knows_its_tables(call, source):
+    assert call("init", "new", "--source", source, "--yes").exit_code == 0
+    done = call("check", "new", "--deep")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(call("list", "new", "--json").stdout)
+    starter = SOURCES[source]
+    assert {asset["asset"] for asset in found["assets"]} == {
+        f"{starter.prefix}/{table}" for table in starter.tables
+    }
+    assert len(found["schedules"]) == 1
+
+
+@pytest.mark.parametrize("destination", DESTINATIONS)
+def test_a_new_project_goes_to_any_destination(call, destination):
+    assert call("init", "new", "--destination", destination, "--yes").exit_code == 0
+    text = Path("new/odp_config/workflows/shop.yaml").read_text()
+    assert yaml.safe_load(text)["defaults"]["params"]["destination"] == destination
+    done = call("list", "new", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["assets"][0]["destination"] == destination
+
+
+@pytest.mark.parametrize("source", ["python", "filesystem", "sql_database"])
+def test_what_a_new_project_ships_loads_right_away(call, monkeypatch, source):
+    call("init", "new", "--source", source, "--yes")
+    monkeypatch.chdir("new")
+    done = call("run", "*", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert all(line["rows"] for line in json.loads(done.stdout)["lines"])
+
+
+@pytest.mark.parametrize("source", ["python", "filesystem", "sql_database"])
+def test_the_schema_files_that_are_shipped_are_up_to_date(call, monkeypatch, source):
+    call("init", "new", "--source", source, "--yes")
+    monkeypatch.chdir("new")
+    done = call("schema", "--all", "--check")
+    assert done.exit_code == 0, done.stdout
+
+
+def test_it_asks_for_what_it_is_not_told(call):
+    done = call("init", "new", "--layout", "odp", given="filesystem\n\n")
+    assert done.exit_code == 0
+    assert "Source (" in done.stdout
+    assert "Destination (" in done.stdout
+    assert "Layout (" not in done.stdout
+    assert Path("new/odp_config/workflows/files.yaml").exists()
+
+
+def test_it_never_writes_over_what_is_there(call):
+    Path("new").mkdir()
+    Path("new/mine.txt").write_text("mine")
+    done = call("init", "new", "--yes")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("new: there is something already.")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_secrets_have_a_template_and_stay_out_of_git(call, layout):
+    call("init", "new", "--layout", layout, "--destination", "postgres", "--yes")
+    (template,) = Path("new").rglob("secrets.toml.example")
+    template.with_name("secrets.toml").write_text(template.read_text())
+    subprocess.run(["git", "init", "-q", "new"], check=True)
+    done = subprocess.run(
+        ["git", "status", "--porcelain", "-uall"], cwd="new", capture_output=True, text=True
+    )
+    assert "secrets.toml.example" in done.stdout
+    assert "secrets.toml\n" not in done.stdout
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_first_line_of_the_files_names_a_schema_that_is_there(call, layout):
+    call("init", "new", "--layout", layout, "--yes")
+    named = 0
+    for path in Path("new").rglob("*.yaml"):
+        first = path.read_text().splitlines()[0]
+        if first.startswith("# yaml-language-server: $schema="):
+            named += 1
+            schema = path.parent / first.partition("=")[2]
+            assert json.loads(schema.read_text())["$schema"]
+    assert named == (2 if layout == "odp" else 1)
+
+
+def test_a_project_named_like_a_module_gets_a_package_of_its_own(call):
+    call("init", "json", "--layout", "dg", "--yes")
+    assert Path("json/json_project/definitions.py").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("layout", "source"), [("odp", "rest_api"), ("dg", "python"), ("dg", "rest_api")]
+)
+def test_the_test_of_a_new_project_passes(call, layout, source):
+    call("init", "new", "--layout", layout, "--source", source, "--yes")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd="new",
+        env={key: value for key, value in os.environ.items() if not key.startswith("PYTEST")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,26 @@
+import json
+
+
+def test_assets_are_listed_with_table_and_destination(shop, call):
+    done = call("list")
+    assert done.exit_code == 0
+    line = next(line for line in done.stdout.splitlines() if "shop/orders__items" in line)
+    assert line.split() == ["shop/orders__items", "raw.orders__items", "duckdb", "shop"]
+    assert "3 assets, 1 schedules" in done.stdout
+
+
+def test_the_list_is_data_with_json(shop, call):
+    found = json.loads(call("list", "--json").stdout)
+    assert [asset["asset"] for asset in found["assets"]] == [
+        "shop/customers",
+        "shop/orders",
+        "shop/orders__items",
+    ]
+    assert found["schedules"][0]["cron"] == "0 6 * * *"
+    assert found["assets"][2]["resource"] == "orders"
+
+
+def test_choices_of_a_load_are_listed_with_who_made_them(shop, call):
+    found = json.loads(call("list", "--settings", "--json").stdout)
+    formats = [entry for entry in found if entry["setting"] == "loader_file_format"]
+    assert [(entry["value"], entry["chosen by"]) for entry in formats] == [("parquet", "loadsmith")]
