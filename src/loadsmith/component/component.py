@@ -235,11 +235,20 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         )
 
     def _resolved_loads(self) -> list[ComponentLoad]:
+        """Return the loads as definitions, resolved once for the place that the component has."""
+        home = self._where()
+        known: tuple[Home, list[ComponentLoad]] | None = getattr(self, "_known_loads", None)
+        if known is None or known[0] != home:
+            known = (home, self._resolve_loads(home))
+            self._known_loads = known
+        return known[1]
+
+    def _resolve_loads(self, home: Home) -> list[ComponentLoad]:
         defaults = self.defaults
         if self.profiles:
             profiles = {**self.profiles, **defaults.profiles}
             defaults = defaults.model_copy(update={"profiles": profiles})
-        return resolve_loads(self.loads, defaults, self._where())
+        return resolve_loads(self.loads, defaults, home)
 
     @property
     def _key_prefixes(self) -> dict[str, str | None]:

@@ -155,7 +155,7 @@ def _into_pipeline(
     profiles = options.pop("profiles", None) or {}
     choice = choose_profile(profiles, os.environ)
     profile = profiles.get(choice.name, {})
-    if profile or (profiles and choice.suffix):
+    if profile or choice.suffix:
         original = make_pipeline
         make_pipeline = lambda: _repointed(original(), profile, choice.suffix)  # noqa: E731
         names = pipeline_names(make_pipeline)

@@ -183,9 +183,11 @@ def _ask(load: ComponentLoad) -> LoadSnapshot:
     variables = {f"env.{name}": value for name, value in os.environ.items()}
     try:
         definition = render_definition(replace(load.definition, snapshot_path=None), variables)
-        return inspect_load(definition)
+        found = inspect_load(definition)
     except LoadsmithError as error:
         raise type(error)(f"{load.spec.described}: {error}") from error
+    # A database gives its tables in another order each time; a file in Git is to stay the same.
+    return replace(found, resources=tuple(sorted(found.resources, key=lambda known: known.name)))
 
 
 def _tables(snapshot: LoadSnapshot | None) -> dict[str, TableSnapshot | None]:

@@ -1,5 +1,6 @@
 """What Dagster may render when it loads a component, and what has to wait for the run."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ for that.
 
 _RESOLVED_APART = ("source", "pipeline", "translation", "partitions_def", "backfill_policy")
 _ENVIRONMENT = "env"
+# `env('X')` means `env.X`; dg checks `requirements` by either form.
+_CALL = re.compile(r"""\benv\(\s*['"](\w+)['"]\s*\)""")
+_CALL_WITH_DEFAULT = re.compile(r"""\benv\(\s*['"](\w+)['"]\s*,""")
 _JINJA = Environment(autoescape=False)  # noqa: S701 - nothing is rendered with it, only parsed
 
 
@@ -36,6 +40,9 @@ def resolve_waiting(context: dg.ResolutionContext, value: Any) -> Any:
 
     `{{ context.project_root }}` and a project's own template variables are values of the
     component; `{{ env.TOKEN }}` is a secret more often than not.
+
+    Raises:
+        ResolutionException: A variable of the environment has a default.
     """
     if isinstance(value, Mapping):
         return {name: resolve_waiting(context.at_path(name), v) for name, v in value.items()}
@@ -43,6 +50,14 @@ def resolve_waiting(context: dg.ResolutionContext, value: Any) -> Any:
         return [resolve_waiting(context.at_path(index), v) for index, v in enumerate(value)]
     if not isinstance(value, str) or "{{" not in value:
         return value
+    value = _CALL.sub(r"env.\1", value)
+    with_default = _CALL_WITH_DEFAULT.search(value)
+    if with_default:
+        raise fail_at(
+            context,
+            f"a default is not possible in a value that waits for the run: write "
+            f"'{{{{ env.{with_default[1]} }}}}', and set the variable.",
+        )
     names = _names_in(value)
     if names and _ENVIRONMENT not in names and names <= set(context.scope):
         return context.resolve_value(value)
