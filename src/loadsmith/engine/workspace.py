@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from loadsmith.engine._dlt import pipeline_of
-from loadsmith.engine.destinations import DestinationTraits, make_destination, traits
+from loadsmith.engine.destinations import (
+    DestinationTraits,
+    destination_dataset,
+    exact,
+    make_destination,
+    traits,
+)
 from loadsmith.engine.locks import destination_lock, exclusive, lock_name, prepare_for_lock
 from loadsmith.engine.settings import prefer_fastest_file_format
 from loadsmith.errors import ConfigError
@@ -204,7 +210,8 @@ def _parts_of_settings(
             )
         destination = make_destination(definition.destination)
     params = {**settings.params, **{k: overrides[k] for k in ("staging",) if k in overrides}}
-    dataset_name = overrides.get("dataset_name") or settings.dataset_name
+    named = destination_dataset(definition.destination) if definition.destination else None
+    dataset_name = overrides.get("dataset_name") or settings.dataset_name or named
     return _Pipeline(
         name=settings.pipeline_name,
         pipelines_dir=settings.pipelines_dir or get_dlt_pipelines_dir(),
@@ -220,7 +227,8 @@ def _destination_from(destination: Any, credentials: Any) -> Any:
 
     if isinstance(destination, str):
         kwargs = {} if credentials is None else {"credentials": credentials}
-        return Destination.from_reference(destination, **kwargs)
+        found: Any = Destination.from_reference(destination, **kwargs)
+        return exact(found)
     from copy import copy
 
     own = copy(destination)
@@ -228,7 +236,7 @@ def _destination_from(destination: Any, credentials: Any) -> Any:
     own.caps_params = dict(destination.caps_params)
     if credentials is not None:
         own.config_params["credentials"] = credentials
-    return own
+    return exact(own)
 
 
 def _bind_local_files(parts: _Pipeline, home: Path) -> None:
