@@ -5,6 +5,7 @@ there at once.
 """
 
 import sys
+import warnings
 from importlib import import_module
 from types import TracebackType
 
@@ -75,6 +76,8 @@ Example:
 def cli(ctx: click.Context, debug: bool) -> None:
     """Run one of the commands."""
     ctx.ensure_object(dict)["debug"] = debug
+    # Dagster warns of every selection by group; nobody who runs a command can do anything about it.
+    warnings.filterwarnings("ignore", message=".* is currently in beta")
 
 
 def main() -> None:

@@ -132,6 +132,17 @@ def _error_texts(event: Any) -> list[str]:
     return []
 
 
+def was_stopped(result: Any) -> bool:
+    """Tell whether a run ended because the user pressed Ctrl-C; Dagster calls that a failure."""
+    for event in result.all_events:
+        error = event.step_failure_data.error if event.is_step_failure else None
+        while error is not None:
+            if error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
+                return True
+            error = error.cause
+    return False
+
+
 def error_text(error: Any) -> str:
     """Return what went wrong in the words of the innermost error that is not Dagster's.
 

@@ -4,7 +4,7 @@ import os
 import time
 import uuid
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -92,7 +92,7 @@ def _materialize(
     from dagster import DagsterExecutionInterruptedError
 
     from loadsmith.cli.progress import show_progress
-    from loadsmith.cli.report import build_report
+    from loadsmith.cli.report import build_report, was_stopped
     from loadsmith.cli.selection import partition_tags, select_assets
 
     keys = select_assets(definitions, [asset_selection])
@@ -112,12 +112,17 @@ def _materialize(
                 raise_on_error=is_debug(ctx),
             )
     except (KeyboardInterrupt, DagsterExecutionInterruptedError):
-        click.echo(
-            "Stopped. What had arrived is kept; the next run of the same assets goes on.",
-            err=True,
-        )
-        ctx.exit(EXIT_STOPPED)
+        _end_stopped(ctx)
+    if was_stopped(result):
+        _end_stopped(ctx)
     return build_report(result, time.monotonic() - started)
+
+
+def _end_stopped(ctx: click.Context) -> NoReturn:
+    click.echo(
+        "Stopped. What had arrived is kept; the next run of the same assets goes on.", err=True
+    )
+    ctx.exit(EXIT_STOPPED)
 
 
 def _quiet_loggers(definitions: "dg.Definitions") -> dict[str, Any]:
