@@ -125,8 +125,8 @@ class DagsterDltFactory:
 
         A resource named `<schema>.<table>` becomes the asset `<schema>/raw/<table>` of the group
         `<schema>`, downstream of the external asset `<schema>/src/<table>`. The resources of one
-        schema are loaded together, into the dataset `<schema>` by a pipeline of that name; long
-        lists are split into several ops.
+        schema are loaded together, into the dataset `<schema>` by the pipeline
+        `<schema>_pipeline`; long lists are split into several ops.
 
         Args:
             resources: What `ConfigurableDltResource.config` gave; a bare dlt resource has no
@@ -211,7 +211,12 @@ class DagsterDltFactory:
                     database,
                     tuple(dict.fromkeys(names)),
                     make_source,
-                    _DestinationOf(destination, database, dataset_name or database, pipelines_dir),
+                    _DestinationOf(
+                        destination,
+                        pipeline_name_of(database),
+                        dataset_name or database,
+                        pipelines_dir,
+                    ),
                     params,
                 )
             )
@@ -227,6 +232,15 @@ class DagsterDltFactory:
         return dg.Definitions(
             assets=built.assets, asset_checks=built.asset_checks, sensors=built.sensors, jobs=jobs
         )
+
+
+def pipeline_name_of(schema: str) -> str:
+    """Return the name of the pipeline that loads a schema.
+
+    It is not that of the schema: dlt names DuckDB's default file after the pipeline, and DuckDB
+    cannot tell a schema from a database of the same name.
+    """
+    return f"{op_name(schema)}_pipeline"
 
 
 @dataclass(frozen=True)
@@ -315,7 +329,7 @@ class _SchemaLoad(_Load):
         pipelines_dir: str | None,
     ) -> "_SchemaLoad":
         source = _make_source(schema, [member.resource for member in members.values()])
-        target = _DestinationOf(destination, op_name(schema), schema, pipelines_dir)
+        target = _DestinationOf(destination, pipeline_name_of(schema), schema, pipelines_dir)
         definition = LoadDefinition(
             name=op_name(schema),
             source=recipe_of(source),
