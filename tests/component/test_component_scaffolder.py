@@ -31,6 +31,7 @@ def test_what_is_written_runs_as_it_is(project, style):
     assert rows == [(2,)]
 
 
+@pytest.mark.filterwarnings("ignore::loadsmith.component.discovery.UnknownTables")
 @pytest.mark.parametrize("source", ["rest_api", "sql_database", "filesystem"])
 def test_a_core_source_keeps_what_a_user_needs_of_dlt_init(project, source, monkeypatch):
     monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")

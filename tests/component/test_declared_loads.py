@@ -366,3 +366,10 @@ def test_json_of_a_definition_holds_the_name_of_the_secret_alone(rest_api, api, 
     text = json.dumps(load.definition.source.params)
     assert "{{ env.SHOP_API_TOKEN }}" in text
     assert api.token not in text
+
+
+def test_a_resource_that_the_source_does_not_have_is_a_mistake_and_not_left_out(project, api):
+    text = REST_API.format(url=api.url).replace("exclude: [dra*]", "resources: [orders, custmers]")
+    project.write("ingest/defs.yaml", HEAD + text)
+
+    assert "no resource 'custmers'. Did you mean 'customers'?" in project.failure()

@@ -18,8 +18,14 @@ from loadsmith.engine.inspect import (
     write_snapshot,
 )
 from loadsmith.engine.live import live_resources
-from loadsmith.errors import LoadsmithError, SecretNotFound
-from loadsmith.model import LoadDefinition, LoadSnapshot, SourceReference, TableSnapshot
+from loadsmith.errors import LoadsmithError, ResolveError, SecretNotFound, did_you_mean
+from loadsmith.model import (
+    LoadDefinition,
+    LoadSnapshot,
+    ResourceSelection,
+    SourceReference,
+    TableSnapshot,
+)
 from loadsmith.resolve import render_definition
 
 REFRESH = "dg utils refresh-defs-state"
@@ -64,19 +70,23 @@ def look_at(load: ComponentLoad, state: Mapping[str, LoadSnapshot]) -> Known | N
     path = definition.snapshot_path
     snapshot: LoadSnapshot | None
     if path is not None and Path(path).is_file():
-        snapshot = inspect_load(definition)
+        snapshot = inspect_load(_whole(definition))
     elif not load.is_declared:
         return _look_at_python(load)
     elif asks_source(load):
         snapshot = state.get(definition.name) if path is None else None
     else:
         snapshot = _look_at_declared(definition)
-    return Known(snapshot=replace(snapshot, **load.names)) if snapshot else None
+    if snapshot is None:
+        return None
+    _refuse_unknown_names(load, (resource.name for resource in snapshot.resources))
+    return Known(snapshot=replace(snapshot, **load.names))
 
 
 def _look_at_python(load: ComponentLoad) -> Known:
     definition = load.definition
     source, live = live_resources(definition.source)
+    _refuse_unknown_names(load, live)
     snapshot = inspect_source(source, **{**_NO_NAMES, **load.names})
     if definition.schema_file_path is not None:
         known = inspect_load(definition)
@@ -91,9 +101,33 @@ def _look_at_python(load: ComponentLoad) -> Known:
     return Known(snapshot=snapshot, live=live)
 
 
+def _whole(definition: LoadDefinition) -> LoadDefinition:
+    """Return the load of all resources, so that a misspelled name can be compared with them."""
+    if definition.schema_file_path is not None:
+        return definition
+    return replace(definition, resources=ResourceSelection())
+
+
+def _refuse_unknown_names(load: ComponentLoad, resources: Iterable[str]) -> None:
+    """Refuse a resource that is written out and that the source does not have."""
+    known = set(resources)
+    # A schema file knows what was loaded once; a resource that it lacks may be a new one.
+    if load.definition.schema_file_path is not None:
+        return
+    for name in load.definition.resources.include:
+        if name not in known and ResourceSelection(include=(name,)).is_plain:
+            raise ResolveError(
+                f"{load.spec.described}: the source has no resource {name!r}."
+                f"{did_you_mean(name, known)}"
+                + (f" Run `{REFRESH}` if it is new." if asks_source(load) else "")
+            )
+
+
 def _look_at_declared(definition: LoadDefinition) -> LoadSnapshot | None:
+    if _is_asked(definition):
+        return inspect_load(definition, may_ask_source=False)
     try:
-        return inspect_load(definition, may_ask_source=not _is_asked(definition))
+        return inspect_load(_whole(definition))
     except SecretNotFound:
         # A source that wants its secrets when it is made has to be asked by someone who has them.
         if definition.resources.is_plain:

@@ -145,8 +145,10 @@ def _referenced(context: dg.ResolutionContext, text: str | None, kind: str) -> A
     if not isinstance(value, str):
         return value
     try:
-        home = Home.of(dg.ComponentLoadContext.from_resolution_context(context))
-        return load_reference(value, package=home.package, kind=kind)
+        package = ""
+        if value.startswith("."):
+            package = Home.of(dg.ComponentLoadContext.from_resolution_context(context)).package
+        return load_reference(value, package=package, kind=kind)
     except LoadsmithError as error:
         raise fail_at(here, str(error)) from error
 
