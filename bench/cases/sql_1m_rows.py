@@ -71,7 +71,7 @@ def _source(backend: str) -> Any:
     from dlt.sources.sql_database import sql_database
 
     return sql_database(
-        POSTGRES,
+        POSTGRES.replace("postgresql://", "postgresql+psycopg2://"),
         schema="bench_source",
         table_names=["rows"],
         backend=backend,  # type: ignore[arg-type]

@@ -223,7 +223,7 @@ AWKWARD: list[dict[str, Any]] = [
         "day": date(2024, 1, 1) + timedelta(days=number),
         "hour": time(number % 24, 30),
         "raw": bytes([number % 256]),
-        "Mixed": number if number % 50 else str(number) + "x",
+        "Mixed": number if number % 100 else str(number) + "x",
         "sometimes": None if number % 3 else number,
         "never": None,
         "place": {"City": "Delft", "geo": {"lat": number / 7, "lon": None}},
@@ -231,7 +231,7 @@ AWKWARD: list[dict[str, Any]] = [
         "lines": [{"sku": f"s{line}", "sizes": [[line], [1, 2]]} for line in range(number % 4)],
         "document": {"a": [number, None, {"b": "2024-01-01"}]},
     }
-    for number in range(600)
+    for number in range(300)
 ]
 
 
