@@ -8,8 +8,7 @@ import pytest
 from loadsmith.component.discovery import UnknownTables, describe_changes
 from loadsmith.model import ColumnSnapshot, LoadSnapshot, ResourceSnapshot, TableSnapshot
 
-# SQLAlchemy 2.1 takes psycopg for a bare `postgresql://`; dlt's extra installs psycopg2.
-POSTGRES = "postgresql+psycopg2://postgres:x@127.0.0.1:5432/postgres"
+POSTGRES = "postgresql://postgres:x@127.0.0.1:5432/postgres"
 
 DEFS = """
 type: loadsmith.DltLoadCollectionComponent

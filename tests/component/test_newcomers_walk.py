@@ -142,11 +142,8 @@ def test_a_database_is_asked_once_and_loaded(walk, database):
             'resources: ["*"]', f'source_params: {{schema: {database}}}\n      resources: ["*"]'
         )
     )
-    secret = {
-        "SOURCES__SQL_DATABASE__CREDENTIALS": (
-            "postgresql+psycopg2://postgres:x@127.0.0.1:5432/postgres"
-        )
-    }
+    url = "postgresql://postgres:x@127.0.0.1:5432/postgres"
+    secret = {"SOURCES__SQL_DATABASE__CREDENTIALS": url}
 
     said = walk.dg("utils", "refresh-defs-state", **secret)
     assert "2 table(s): orders, orders_archive" in said
