@@ -137,7 +137,11 @@ def test_a_load_that_asks_for_the_partition_key_has_a_run_for_each(make_project:
     graph = project.build().resolve_asset_graph()
     keyed = graph.get(dg.AssetKey(["shop", "api", "orders"])).backfill_policy
     assert keyed == dg.BackfillPolicy.multi_run(1)
-    windowed = make_project("windowed", assets=DAILY.replace("partition_key", "run_id"), jobs=JOBS)
+    windowed = make_project(
+        "windowed",
+        assets=DAILY.replace("partition_key", "run_id"),
+        jobs=JOBS.partition("jobs:")[0],
+    )
     graph = windowed.build().resolve_asset_graph()
     policy = graph.get(dg.AssetKey(["shop", "api", "orders"])).backfill_policy
     assert policy == dg.BackfillPolicy.single_run()

@@ -1,6 +1,7 @@
 """The jobs of a project's files in, Dagster's jobs and schedules out."""
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from operator import or_
@@ -39,7 +40,7 @@ def build_job(
     selections: list[dg.AssetSelection] = []
     for index, text in enumerate(job.value.asset_selection):
         try:
-            selections += [dg.AssetSelection.from_string(part) for part in _real(text, names_of)]
+            selections += [_select(part) for part in _real(text, names_of)]
         except dg.DagsterError as error:
             message = (
                 f"{text!r} is no asset selection ({_first_line(error)}). Write a key, or one "
@@ -122,6 +123,13 @@ def _build_cron_schedule(
             yield from _requests_for(found)
 
     return schedule
+
+
+def _select(text: str) -> dg.AssetSelection:
+    with warnings.catch_warnings():
+        # `*` and `group:x` warn of an argument that Dagster itself gives.
+        warnings.simplefilter("ignore")
+        return dg.AssetSelection.from_string(text)
 
 
 def _requests_for(partitions: Any) -> Iterator[dg.RunRequest | dg.SkipReason]:
