@@ -1,0 +1,352 @@
+"""One small shop, loaded through workflow files into whatever warehouse a test brings."""
+
+import contextlib
+import os
+import sqlite3
+import textwrap
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from loadsmith import build_definitions
+
+SOURCE = '''
+"""Orders that are appended, customers that are merged, prices that are replaced."""
+
+import dlt
+
+
+@dlt.source(name="shop")
+def shop(day: int = 1):
+    @dlt.resource(write_disposition="append")
+    def orders():
+        for number in (1, 2):
+            yield {"id": 10 * day + number, "total": 1.5, "items": [{"sku": "a"}, {"sku": "b"}]}
+
+    @dlt.resource(write_disposition="merge", primary_key="id")
+    def customers():
+        for number in (day, day + 1):
+            yield {"id": number, "name": f"name of day {day}"}
+
+    @dlt.resource(write_disposition="replace")
+    def prices():
+        for number in range(4 - day):
+            yield {"sku": number, "tiers": [{"least": 1}, {"least": day}]}
+
+    return orders, customers, prices
+'''
+
+SCHEMA = """
+name: shop
+version: 1
+version_hash: none
+engine_version: 11
+tables:
+  orders:
+    resource: orders
+    columns: {id: {data_type: bigint}, total: {data_type: double}}
+  orders__items: {parent: orders, columns: {sku: {data_type: text}}}
+  customers:
+    resource: customers
+    columns: {id: {data_type: bigint, primary_key: true}, name: {data_type: text}}
+  prices: {resource: prices, columns: {sku: {data_type: bigint}}}
+  prices__tiers: {parent: prices, columns: {least: {data_type: bigint}}}
+"""
+
+KEYS = ("orders", "orders__items", "customers", "prices", "prices__tiers")
+
+
+@dataclass(kw_only=True)
+class Warehouse:
+    """Somewhere to load into, and a way to look at it that is not ours.
+
+    Attributes:
+        name: dlt's name of the destination.
+        rows: The rows of a table as mappings; raises whatever it likes where there is no table.
+        location: What metadata say of a table, by its name.
+        merges: Whether `merge` merges; files without a table format are appended to.
+        run_params: More `run_params`, as the table format.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    rows: Callable[[str], list[dict[str, Any]]]
+    location: Callable[[str], dict[str, str]]
+    dataset: str = "shop_data"
+    merges: bool = True
+    run_params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Shop:
+    """The project, pointed at a warehouse."""
+
+    folder: Path
+    instance: dg.DagsterInstance
+    warehouse: Warehouse
+    definitions: dg.Definitions | None = None
+
+    def build(self, day: int) -> dg.Definitions:
+        asset = {
+            "task_type": "dlt",
+            "params": {
+                "source_module": "shop.source",
+                "source_params": {"day": day},
+                "schema_file_path": "schemas/export/shop.schema.yaml",
+                "destination": self.warehouse.name,
+                "destination_params": dict(self.warehouse.params),
+                "pipeline_params": {"dataset_name": self.warehouse.dataset},
+                "run_params": dict(self.warehouse.run_params),
+            },
+        }
+        files = {
+            "dlt_project/shop/__init__.py": "",
+            "dlt_project/shop/source.py": SOURCE,
+            "dlt_project/schemas/export/shop.schema.yaml": SCHEMA,
+            "odp_config/dagster_config.yaml": (
+                "resources: [{resource_kind: dlt, params: {project_dir: dlt_project}}]"
+            ),
+            "odp_config/workflows/shop.yaml": yaml.safe_dump(
+                {"assets": [{"asset_key": f"shop/{name}", **asset} for name in RESOURCES]}
+            ),
+        }
+        for name, text in files.items():
+            file = self.folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(textwrap.dedent(text).strip() + "\n", encoding="utf-8")
+        self.definitions = build_definitions(self.folder / "odp_config")
+        return self.definitions
+
+    def load(self, day: int) -> dict[str, dict[str, Any]]:
+        """Load a day of the shop; return the metadata by table."""
+        job = self.build(day).resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(instance=self.instance, raise_on_error=False)
+        assert result.success, failure_of(result)
+        return {
+            event.asset_key.path[-1]: {
+                name: value.value for name, value in event.materialization.metadata.items()
+            }
+            for event in result.get_asset_materialization_events()
+        }
+
+    def counts(self) -> dict[str, int]:
+        return {name: len(self.warehouse.rows(name)) for name in KEYS}
+
+
+RESOURCES = ("orders", "customers", "prices")
+
+
+def failure_of(result: Any) -> str:
+    return "\n".join(
+        event.event_specific_data.error.to_string()
+        for event in result.all_events
+        if event.is_step_failure
+    )
+
+
+@pytest.fixture(autouse=True)
+def dlt_of_this_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+def missing(what: str, error: BaseException | None = None) -> None:
+    """Skip a test whose service is not there; where services are required, fail it."""
+    if os.environ.get("LOADSMITH_REQUIRE_SERVICES"):
+        raise AssertionError(f"this machine has no {what}, and it is required") from error
+    pytest.skip(f"needs {what}")
+
+
+@pytest.fixture
+def shop(
+    request: pytest.FixtureRequest, tmp_path: Path, instance: dg.DagsterInstance
+) -> Iterator[Shop]:
+    """Open the warehouse that the test is parametrized with (`indirect=True`)."""
+    openers: dict[str, Callable[[Path], Any]] = {
+        "postgres": open_postgres,
+        "sqlite": open_sqlite,
+        "mariadb": open_mariadb,
+        "files": open_files,
+        "delta": open_delta,
+        "iceberg": open_iceberg,
+        "s3": open_s3,
+    }
+    with openers[request.param](tmp_path) as warehouse:
+        yield Shop(tmp_path / "project", instance, warehouse)
+
+
+POSTGRES = "postgresql://postgres:x@127.0.0.1:5432/postgres"
+
+
+@contextlib.contextmanager
+def open_postgres(folder: Path) -> Iterator[Warehouse]:
+    import psycopg2
+
+    try:
+        connection = psycopg2.connect(POSTGRES, connect_timeout=3)
+    except psycopg2.OperationalError as error:
+        missing("PostgreSQL on 127.0.0.1:5432", error)
+    connection.autocommit = True
+    dataset = f"shop_{uuid.uuid4().hex[:10]}"
+    try:
+        yield Warehouse(
+            name="postgres",
+            params={"credentials": POSTGRES},
+            dataset=dataset,
+            rows=lambda table: rows_of(connection, f'SELECT * FROM {dataset}."{table}"'),
+            location=lambda table: {"destination_table_id": f"{dataset}.{table}"},
+        )
+    finally:
+        for schema in (dataset, f"{dataset}_staging"):
+            connection.cursor().execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+        connection.close()
+
+
+@contextlib.contextmanager
+def open_sqlite(folder: Path) -> Iterator[Warehouse]:
+    def rows(table: str) -> list[dict[str, Any]]:
+        # SQLAlchemy keeps each dataset in a file of its own beside the one that is named.
+        (file,) = (folder / "project" / "data").glob("*shop_data.db")
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            return rows_of(connection, f"SELECT * FROM {table}")
+
+    yield Warehouse(
+        name="sqlite",
+        params={"database": "data/shop.db"},
+        rows=rows,
+        location=lambda table: {"destination_table_id": f"shop_data.{table}"},
+    )
+
+
+@contextlib.contextmanager
+def open_mariadb(folder: Path) -> Iterator[Warehouse]:
+    import pymysql
+
+    try:
+        connection = pymysql.connect(host="127.0.0.1", user="root", autocommit=True)
+    except pymysql.err.OperationalError as error:
+        missing("MariaDB on 127.0.0.1:3306", error)
+    dataset = f"shop_{uuid.uuid4().hex[:10]}"
+    connection.cursor().execute(f"CREATE DATABASE {dataset}")
+    try:
+        yield Warehouse(
+            name="sqlalchemy",
+            params={"credentials": f"mysql+pymysql://root@127.0.0.1:3306/{dataset}"},
+            dataset=dataset,
+            rows=lambda table: rows_of(connection, f"SELECT * FROM {dataset}.{table}"),
+            location=lambda table: {"destination_table_id": f"{dataset}.{table}"},
+        )
+    finally:
+        for schema in (dataset, f"{dataset}_staging"):
+            connection.cursor().execute(f"DROP DATABASE IF EXISTS {schema}")
+        connection.close()
+
+
+@contextlib.contextmanager
+def open_files(folder: Path) -> Iterator[Warehouse]:
+    import pyarrow.parquet
+
+    def rows(table: str) -> list[dict[str, Any]]:
+        files = (folder / "project/lake/shop_data" / table).glob("*.parquet")
+        return [row for file in files for row in pyarrow.parquet.read_table(file).to_pylist()]
+
+    yield Warehouse(
+        name="filesystem",
+        params={"bucket_url": "lake"},
+        rows=rows,
+        location=lambda table: {"destination_file_uri": table_uri(folder, table)},
+        merges=False,
+    )
+
+
+@contextlib.contextmanager
+def open_delta(folder: Path) -> Iterator[Warehouse]:
+    deltalake = pytest.importorskip("deltalake")
+    yield Warehouse(
+        name="filesystem",
+        params={"bucket_url": "lake"},
+        run_params={"table_format": "delta"},
+        rows=lambda table: (
+            deltalake.DeltaTable(table_uri(folder, table)).to_pyarrow_table().to_pylist()
+        ),
+        location=lambda table: {"destination_file_uri": table_uri(folder, table)},
+    )
+
+
+@contextlib.contextmanager
+def open_iceberg(folder: Path) -> Iterator[Warehouse]:
+    table_module = pytest.importorskip("pyiceberg.table")
+
+    def rows(table: str) -> list[dict[str, Any]]:
+        metadata = (folder / "project/lake/shop_data" / table / "metadata").glob("*.metadata.json")
+        newest = max(metadata, key=lambda path: path.name)
+        found = table_module.StaticTable.from_metadata(newest.as_uri())
+        return list(found.scan().to_arrow().to_pylist())
+
+    yield Warehouse(
+        name="filesystem",
+        params={"bucket_url": "lake"},
+        run_params={"table_format": "iceberg"},
+        rows=rows,
+        location=lambda table: {"destination_file_uri": table_uri(folder, table)},
+    )
+
+
+@contextlib.contextmanager
+def open_s3(folder: Path) -> Iterator[Warehouse]:
+    import boto3
+    import pyarrow.parquet
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "not a secret"}
+    where = {"endpoint_url": f"http://{host}:{port}", "region_name": "us-east-1"}
+    try:
+        client = boto3.client("s3", **keys, **where)
+        client.create_bucket(Bucket="lake")
+
+        def rows(table: str) -> list[dict[str, Any]]:
+            listed = client.list_objects_v2(Bucket="lake", Prefix=f"raw/shop_data/{table}/")
+            found = []
+            for entry in listed.get("Contents", ()):
+                if not entry["Key"].endswith(".parquet"):
+                    continue
+                file = folder / "downloaded.parquet"
+                client.download_file("lake", entry["Key"], str(file))
+                found.extend(pyarrow.parquet.read_table(file).to_pylist())
+            return found
+
+        yield Warehouse(
+            name="filesystem",
+            params={"bucket_url": "s3://lake/raw", "credentials": {**keys, **where}},
+            rows=rows,
+            location=lambda table: {"destination_file_uri": f"s3://lake/raw/shop_data/{table}"},
+            merges=False,
+        )
+    finally:
+        server.stop()
+
+
+def table_uri(folder: Path, table: str) -> str:
+    return (folder / "project/lake/shop_data" / table).as_uri()
+
+
+def rows_of(connection: Any, sql: str) -> list[dict[str, Any]]:
+    cursor = connection.cursor()
+    cursor.execute(sql)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
