@@ -53,6 +53,14 @@ def test_a_source_that_is_not_there_is_found_when_asked_deeply(shop, call):
     assert "shop.sauce" in done.stderr
 
 
+def test_a_source_that_fails_when_it_is_imported_is_found_when_asked_deeply(shop, call):
+    Path("dlt_project/shop/source.py").write_text("1 / 0")
+    done = call("check", "--deep")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("workflows/shop.yaml:10:70: source 'shop.source': its module")
+    assert "ZeroDivisionError: division by zero. Correct the module." in done.stderr
+
+
 def test_a_missing_folder_says_what_to_do(tmp_path, monkeypatch, call):
     monkeypatch.chdir(tmp_path)
     done = call("check")

@@ -104,11 +104,9 @@ def test_a_project_named_like_a_module_gets_a_package_of_its_own(call):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("layout", "source"), [("odp", "rest_api"), ("dg", "python"), ("dg", "rest_api")]
-)
-def test_the_test_of_a_new_project_passes(call, layout, source):
-    call("init", "new", "--layout", layout, "--source", source, "--yes")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_test_of_a_new_project_passes(call, layout):
+    call("init", "new", "--layout", layout, "--source", "rest_api", "--yes")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd="new",

@@ -6,7 +6,7 @@ def test_assets_are_listed_with_table_and_destination(shop, call):
     assert done.exit_code == 0
     line = next(line for line in done.stdout.splitlines() if "shop/orders__items" in line)
     assert line.split() == ["shop/orders__items", "raw.orders__items", "duckdb", "shop"]
-    assert "3 assets, 1 schedules" in done.stdout
+    assert "3 assets, 1 schedule" in done.stdout
 
 
 def test_the_list_is_data_with_json(shop, call):

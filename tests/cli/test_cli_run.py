@@ -39,7 +39,7 @@ def test_a_failed_load_says_why_without_a_traceback(shop, call):
     assert done.exit_code == 1
     assert "load 'shop', extract, resource 'orders': ValueError: closed." in done.stderr
     assert "Traceback" not in done.output
-    assert "0 assets were loaded" in done.stdout
+    assert "loaded: 0 assets" in done.stdout
 
 
 def test_a_misspelled_selection_gets_close_matches(shop, call):
@@ -97,3 +97,12 @@ def test_the_run_is_in_the_instance_of_dagster_home(shop, tmp_path, monkeypatch,
     with dg.DagsterInstance.get() as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey(["shop", "customers"]))
         assert event is not None
+
+
+def test_a_range_of_partitions_is_one_run(partitioned_shop, call):
+    WORKFLOW.write_text(WORKFLOW.read_text().replace("context.partition_key", "context.run_id"))
+    done = call("run", "shop/orders", "--partition", "2024-01-01...2024-01-02", "--json")
+    assert done.exit_code == 0, done.stderr
+    lines = json.loads(done.stdout)["lines"]
+    assert {line["partition"] for line in lines} == {"2024-01-01", "2024-01-02"}
+    assert rows_of("orders") == 3

@@ -9,6 +9,7 @@ from loadsmith.cli.locate import find_config_folder
 from loadsmith.cli.output import (
     EXIT_PROBLEM,
     ProjectCommand,
+    counted,
     is_debug,
     problems_as_data,
     show_json,
@@ -50,7 +51,7 @@ def check_command(ctx: click.Context, path: str | None, deep: bool, as_json: boo
     if as_json:
         show_json({"ok": True, "problems": [], "assets": assets})
     else:
-        click.echo(f"No mistakes: {assets} assets.")
+        click.echo(f"No mistakes: {counted(assets, 'asset')}.")
 
 
 def check_project(folder: str, *, deep: bool = False) -> int:
@@ -99,3 +100,9 @@ def _problems_of(located: Located[Any], definition: Any, *, deep: bool) -> Itera
         find_source(definition.source)
     except ResolveError as error:
         yield located.problem(str(error), "params", "source_module")
+    except Exception as error:  # noqa: BLE001 - the user's module may raise anything when imported
+        message = (
+            f"source {definition.source.module!r}: its module fails when it is imported: "
+            f"{type(error).__name__}: {error}. Correct the module."
+        )
+        yield located.problem(message, "params", "source_module")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loadsmith.cli.locate import find_config_folder
-from loadsmith.cli.output import ProjectCommand, show_json, show_table
+from loadsmith.cli.output import ProjectCommand, counted, show_json, show_table
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -56,7 +56,7 @@ def list_command(path: str | None, settings: bool, as_json: bool) -> None:
             ["schedule", "job", "cron", "timezone", "status"],
             [list(schedule.values()) for schedule in schedules],
         )
-    click.echo(f"{len(assets)} assets, {len(schedules)} schedules")
+    click.echo(f"{counted(len(assets), 'asset')}, {counted(len(schedules), 'schedule')}")
 
 
 def describe_assets(definitions: "dg.Definitions") -> list[dict[str, Any]]:

@@ -86,6 +86,11 @@ def show_unexpected(error: BaseException) -> None:
     )
 
 
+def counted(number: int, noun: str) -> str:
+    """Return `1 asset`, `2 assets`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def show_json(value: Any) -> None:
     """Write `value` as JSON on standard output."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))

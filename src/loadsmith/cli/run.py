@@ -13,6 +13,7 @@ from loadsmith.cli.output import (
     EXIT_PROBLEM,
     EXIT_STOPPED,
     ProjectCommand,
+    counted,
     is_debug,
     show_json,
     show_table,
@@ -148,11 +149,11 @@ def show_report(report: "RunReport") -> None:
             rows.append(cells)
         show_table(columns, rows)
     known = [line.rows for line in report.lines if line.rows is not None]
-    assets = len({line.asset for line in report.lines})
+    assets = counted(len({line.asset for line in report.lines}), "asset")
     click.echo(
-        f"{assets} assets, {sum(known):,} rows, {report.seconds:.1f} seconds"
+        f"{assets}, {counted(sum(known), 'row')}, {report.seconds:.1f} seconds"
         if report.success
-        else f"Failed after {report.seconds:.1f} seconds; {assets} assets were loaded."
+        else f"Failed after {report.seconds:.1f} seconds; loaded: {assets}."
     )
     for text in report.warnings:
         click.echo(f"Warning: {text}", err=True)
