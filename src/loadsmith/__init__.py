@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from loadsmith.assets.pipeline_resource import DltPipeline
     from loadsmith.assets.runner import DagsterDltResource
     from loadsmith.assets.translator import DagsterDltTranslator, DltResourceTranslatorData
-    from loadsmith.component.component import DltLoadCollectionComponent, DltLoadSpecModel
+    from loadsmith.component.component import DltLoadCollectionComponent
+    from loadsmith.component.load_spec import DltLoadSpecModel
     from loadsmith.factory import ConfigurableDltResource, DagsterDltFactory
     from loadsmith.project import (
         Task,
@@ -30,7 +31,7 @@ _HOME = {
     "DagsterDltResource": "loadsmith.assets.runner",
     "DagsterDltTranslator": "loadsmith.assets.translator",
     "DltLoadCollectionComponent": "loadsmith.component.component",
-    "DltLoadSpecModel": "loadsmith.component.component",
+    "DltLoadSpecModel": "loadsmith.component.load_spec",
     "DltPipeline": "loadsmith.assets.pipeline_resource",
     "DltResourceTranslatorData": "loadsmith.assets.translator",
     "Task": "loadsmith.project",
