@@ -62,3 +62,6 @@ demo: $(DEMO_INSTALLED) .demo/dagster_home/dagster.yaml
 
 ui: $(DEMO_INSTALLED) .demo/dagster_home/dagster.yaml
 	@$(DEMO_ENV) $(BIN)/dagster dev -f $(DEMO)/definitions.py -h localhost -p $(UI_PORT)
+
+bench: $(INSTALLED)
+	$(BIN)/python -m bench
