@@ -15,6 +15,9 @@ import pytest
 import yaml
 
 from loadsmith import build_definitions
+from loadsmith.config.files import read_project
+from loadsmith.model import LoadDefinition
+from loadsmith.resolve import merge_definitions, resolve_asset
 
 SOURCE = '''
 """Orders that are appended, customers that are merged, prices that are replaced."""
@@ -70,6 +73,7 @@ class Warehouse:
         name: dlt's name of the destination.
         rows: The rows of a table as mappings; raises whatever it likes where there is no table.
         location: What metadata say of a table, by its name.
+        forget_commits: Does away with what dlt wrote when packages were complete.
         merges: Whether `merge` merges; files without a table format are appended to.
         run_params: More `run_params`, as the table format.
     """
@@ -78,6 +82,7 @@ class Warehouse:
     params: Mapping[str, Any]
     rows: Callable[[str], list[dict[str, Any]]]
     location: Callable[[str], dict[str, str]]
+    forget_commits: Callable[[], None]
     dataset: str = "shop_data"
     merges: bool = True
     run_params: Mapping[str, Any] = field(default_factory=dict)
@@ -134,6 +139,13 @@ class Shop:
             }
             for event in result.get_asset_materialization_events()
         }
+
+    def definition(self, day: int) -> LoadDefinition:
+        """Return the load of all assets, to run it without Dagster."""
+        self.build(day)
+        files = read_project(str(self.folder / "odp_config"))
+        merged = merge_definitions(resolve_asset(located, files) for located in files.assets)
+        return merged[0].definition
 
     def counts(self) -> dict[str, int]:
         return {name: len(self.warehouse.rows(name)) for name in KEYS}
@@ -207,6 +219,7 @@ def open_postgres(folder: Path) -> Iterator[Warehouse]:
             dataset=dataset,
             rows=lambda table: rows_of(connection, f'SELECT * FROM {dataset}."{table}"'),
             location=lambda table: {"destination_table_id": f"{dataset}.{table}"},
+            forget_commits=lambda: connection.cursor().execute(f"DELETE FROM {dataset}._dlt_loads"),
         )
     finally:
         for schema in (dataset, f"{dataset}_staging"):
@@ -222,11 +235,17 @@ def open_sqlite(folder: Path) -> Iterator[Warehouse]:
         with contextlib.closing(sqlite3.connect(file)) as connection:
             return rows_of(connection, f"SELECT * FROM {table}")
 
+    def forget_commits() -> None:
+        (file,) = (folder / "project" / "data").glob("*shop_data.db")
+        with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute("DELETE FROM _dlt_loads")
+
     yield Warehouse(
         name="sqlite",
         params={"database": "data/shop.db"},
         rows=rows,
         location=lambda table: {"destination_table_id": f"shop_data.{table}"},
+        forget_commits=forget_commits,
     )
 
 
@@ -247,6 +266,7 @@ def open_mariadb(folder: Path) -> Iterator[Warehouse]:
             dataset=dataset,
             rows=lambda table: rows_of(connection, f"SELECT * FROM {dataset}.{table}"),
             location=lambda table: {"destination_table_id": f"{dataset}.{table}"},
+            forget_commits=lambda: connection.cursor().execute(f"DELETE FROM {dataset}._dlt_loads"),
         )
     finally:
         for schema in (dataset, f"{dataset}_staging"):
@@ -267,6 +287,7 @@ def open_files(folder: Path) -> Iterator[Warehouse]:
         params={"bucket_url": "lake"},
         rows=rows,
         location=lambda table: {"destination_file_uri": table_uri(folder, table)},
+        forget_commits=lambda: forget_commits_in(folder),
         merges=False,
     )
 
@@ -282,6 +303,7 @@ def open_delta(folder: Path) -> Iterator[Warehouse]:
             deltalake.DeltaTable(table_uri(folder, table)).to_pyarrow_table().to_pylist()
         ),
         location=lambda table: {"destination_file_uri": table_uri(folder, table)},
+        forget_commits=lambda: forget_commits_in(folder),
     )
 
 
@@ -301,6 +323,7 @@ def open_iceberg(folder: Path) -> Iterator[Warehouse]:
         run_params={"table_format": "iceberg"},
         rows=rows,
         location=lambda table: {"destination_file_uri": table_uri(folder, table)},
+        forget_commits=lambda: forget_commits_in(folder),
     )
 
 
@@ -330,11 +353,18 @@ def open_s3(folder: Path) -> Iterator[Warehouse]:
                 found.extend(pyarrow.parquet.read_table(file).to_pylist())
             return found
 
+        def forget_commits() -> None:
+            listed = client.list_objects_v2(Bucket="lake", Prefix="raw/shop_data/_dlt_loads/")
+            for entry in listed["Contents"]:
+                if entry["Key"].endswith(".jsonl"):
+                    client.delete_object(Bucket="lake", Key=entry["Key"])
+
         yield Warehouse(
             name="filesystem",
             params={"bucket_url": "s3://lake/raw", "credentials": {**keys, **where}},
             rows=rows,
             location=lambda table: {"destination_file_uri": f"s3://lake/raw/shop_data/{table}"},
+            forget_commits=forget_commits,
             merges=False,
         )
     finally:
@@ -343,6 +373,11 @@ def open_s3(folder: Path) -> Iterator[Warehouse]:
 
 def table_uri(folder: Path, table: str) -> str:
     return (folder / "project/lake/shop_data" / table).as_uri()
+
+
+def forget_commits_in(folder: Path) -> None:
+    for file in (folder / "project/lake/shop_data/_dlt_loads").glob("*.jsonl"):
+        file.unlink()
 
 
 def rows_of(connection: Any, sql: str) -> list[dict[str, Any]]:

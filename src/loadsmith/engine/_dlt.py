@@ -35,6 +35,7 @@ __all__ = [
     "TerminalException",
     "WithStateSync",
     "archive_package",
+    "can_merge",
     "discard_pending_packages",
     "is_appended",
     "is_schema_race",
@@ -204,6 +205,16 @@ def _rows_in_files(pipeline: Any, load_id: str, tables: Sequence[str]) -> dict[s
     return counts
 
 
+def can_merge(pipeline: Any, table_format: str | None) -> bool:
+    """Tell whether the destination merges; where it cannot, dlt appends (files, unless Delta)."""
+    capabilities = pipeline.destination.capabilities()
+    strategies = capabilities.supported_merge_strategies or ()
+    if strategies and capabilities.merge_strategies_selector is not None:
+        table = {"table_format": table_format} if table_format else {}
+        strategies = capabilities.merge_strategies_selector(strategies, table_schema=table)
+    return bool(strategies)
+
+
 def is_appended(pipeline: Any, schema: Any, table: str) -> bool:
     """Tell whether a package adds its rows to what is there, so that a dead one has to be undone.
 
@@ -214,7 +225,7 @@ def is_appended(pipeline: Any, schema: Any, table: str) -> bool:
     disposition = root.get("write_disposition") or "append"
     if disposition == "replace":
         return False
-    if disposition == "merge":
+    if disposition == "merge" and can_merge(pipeline, root.get("table_format")):
         return (
             not any(
                 column.get("primary_key") or column.get("merge_key") or column.get("unique")

@@ -18,6 +18,8 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.fs_client import FSClientBase
 from dlt.destinations.sql_client import SqlClientBase, WithSqlClient
 
+from loadsmith.engine._open_tables import delete_orphans, delete_rows_of_load, find_open_table
+
 LEDGER_TABLE = "_dlt_loadsmith_loads"
 
 _UNDEFINED = (DatabaseUndefinedRelation, DestinationUndefinedEntity)
@@ -301,10 +303,28 @@ class FileLedger:
         for table in entry.tables:
             if not table.appended:
                 continue
-            for path in self._client.list_table_files(table.name):
-                if entry.load_id in path.rsplit("/", 1)[-1]:
-                    self._client.fs_client.rm(path)
-                    removed += 1
+            open_table = find_open_table(self._client, table.name)
+            if open_table is None:
+                removed += self._remove_files(table.name, entry.load_id)
+            elif table.parent is None:
+                removed += delete_rows_of_load(self._client, open_table, entry.load_id)
+            else:
+                # `tables` has parents first, so what hung from a removed row hangs from nothing.
+                parent = find_open_table(self._client, table.parent)
+                removed += delete_orphans(self._client, open_table, parent)
+        return removed
+
+    def _remove_files(self, table: str, load_id: str) -> int:
+        removed = 0
+        try:
+            paths = self._client.list_table_files(table)
+        except (DestinationUndefinedEntity, FileNotFoundError):
+            # The package died before it had made the table.
+            return 0
+        for path in paths:
+            if load_id in path.rsplit("/", 1)[-1]:
+                self._client.fs_client.rm(path)
+                removed += 1
         return removed
 
     def clear_staging(self) -> None:

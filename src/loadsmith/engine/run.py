@@ -331,6 +331,9 @@ class _Run:
         disposition = self.params.get("write_disposition", resource.write_disposition)
         if isinstance(disposition, Mapping):
             disposition = disposition.get("disposition")
+        table_format = self.params.get("table_format") or resource.table_format
+        if disposition == "merge" and not _dlt.can_merge(self.pipeline, table_format):
+            disposition = "append"
         if disposition not in (None, "append"):
             return False
         return self.request.window is not None or incremental_of(resource) is None
