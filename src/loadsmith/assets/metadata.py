@@ -126,8 +126,9 @@ def materialization_metadata(
     ]
     if changes:
         found["schema_changes"] = dg.MetadataValue.md(schema_changes_markdown(changes))
-    for cursor in index.cursors_of.get(resource, ()):
-        found["cursor"] = _cursor(cursor)
+    cursors = [_cursor(cursor, index.result) for cursor in index.cursors_of.get(resource, ())]
+    if cursors:
+        found["cursor"] = cursors[0] if len(cursors) == 1 else cursors
     return found
 
 
@@ -228,12 +229,13 @@ def _place(table: TableResult) -> dict[str, Any]:
     return found
 
 
-def _cursor(cursor: CursorResult) -> dict[str, Any]:
+def _cursor(cursor: CursorResult, result: LoadResult) -> dict[str, Any]:
     return {
         "path": cursor.cursor_path,
         "start": cursor.start_value,
         "end": cursor.end_value,
         "last_value": cursor.last_value,
+        "load_id": result.load_ids[-1] if result.load_ids else None,
     }
 
 

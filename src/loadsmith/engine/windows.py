@@ -1,34 +1,35 @@
 """A window in, sources whose cursors take exactly that window out.
 
-dlt bounds cursors of dates, times and numbers by itself when a window is in its context. It leaves
-out text cursors and those whose type nobody declared; these get bounds that compare as times.
+dlt bounds cursors of declared dates, times and seconds by itself when a window is in its context.
+It refuses text cursors and those whose type nobody declared, and takes milliseconds for seconds;
+these get bounds that compare as times.
+
+A live source is used by one run after the other, and dlt writes the bounds of a run into objects
+that its copies share, so these are put back when the block ends.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import date, datetime, time, timezone
 from typing import Any
 
 from dlt.common.data_types import py_type_to_sc_type
 from dlt.extract.incremental import Incremental, IncrementalResourceWrapper
 
-from loadsmith.model import Window
+from loadsmith.model import CursorResult, Window
 
 #: A number from here on is milliseconds since 1970, below it seconds, as dlt counts.
 _FIRST_MILLISECONDS = 100_000_000_000
 
 
-class WindowBound(str):
-    """A bound of a window as ISO text that compares with other values by the time they mean."""
+class _Bound:
+    """A bound of a window that compares with values of any type by the time that they mean."""
 
-    moment: datetime
-    __slots__ = ("moment",)
-
-    def __new__(cls, text: str, moment: datetime) -> "WindowBound":
-        """Make a bound that is shown as `text` and compares as `moment`."""
-        bound = super().__new__(cls, text)
-        bound.moment = moment
-        return bound
+    @property
+    def moment(self) -> datetime:
+        """The time of the bound."""
+        raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
         return moment_of(other) == self.moment
@@ -51,14 +52,75 @@ class WindowBound(str):
     def __hash__(self) -> int:
         return hash(self.moment)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "WindowBound":
+
+class WindowText(_Bound, str):
+    """A bound as ISO text, for a cursor of text."""
+
+    _moment: datetime
+
+    def __new__(cls, text: str, moment: datetime) -> "WindowText":
+        """Make a bound that is shown as `text` and compares as `moment`."""
+        bound = super().__new__(cls, text)
+        bound._moment = moment
+        return bound
+
+    @property
+    def moment(self) -> datetime:
+        """The time of the bound."""
+        return self._moment
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "WindowText":
         return self
 
-    def __copy__(self) -> "WindowBound":
+    def __copy__(self) -> "WindowText":
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (WindowBound, (str(self), self.moment))
+        return (WindowText, (str(self), self.moment))
+
+
+class WindowNumber(_Bound, float):
+    """A bound as seconds since 1970, for a cursor of numbers that may be milliseconds as well."""
+
+    @property
+    def moment(self) -> datetime:
+        """The time of the bound."""
+        return datetime.fromtimestamp(float(self), timezone.utc)
+
+    def __int__(self) -> int:
+        return int(self.moment.timestamp())
+
+    def __str__(self) -> str:
+        return str(int(self))
+
+
+class WindowTime(_Bound, datetime):
+    """A bound as a time, for a cursor whose type nobody declared; shown as ISO text."""
+
+    @property
+    def moment(self) -> datetime:
+        """The time of the bound."""
+        zone = self.tzinfo or timezone.utc
+        parts = (self.year, self.month, self.day, self.hour, self.minute, self.second)
+        return datetime(*parts, self.microsecond, zone, fold=self.fold)
+
+    @classmethod
+    def of(cls, moment: datetime) -> "WindowTime":
+        """Make the bound of a time."""
+        utc = moment.astimezone(timezone.utc)
+        return cls(
+            utc.year,
+            utc.month,
+            utc.day,
+            utc.hour,
+            utc.minute,
+            utc.second,
+            utc.microsecond,
+            timezone.utc,
+        )
+
+    def __str__(self) -> str:
+        return self.isoformat().replace("+00:00", "Z")
 
 
 def moment_of(value: Any) -> datetime:
@@ -67,7 +129,7 @@ def moment_of(value: Any) -> datetime:
     Raises:
         ValueError: The text is no ISO date or time.
     """
-    if isinstance(value, WindowBound):
+    if isinstance(value, _Bound):
         return value.moment
     if isinstance(value, datetime):
         moment = value
@@ -83,31 +145,87 @@ def moment_of(value: Any) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
+@contextmanager
 def bound_to_window(
-    source: Any, resources: Sequence[str], window: Window, warn: Callable[[str], None]
-) -> None:
-    """Make the cursors of `resources` take `window`, and warn of those that have no cursor."""
-    for name in resources:
-        resource = source.resources[name]
-        incremental = incremental_of(resource)
-        if incremental is None:
-            if not resource.is_transformer:
+    source: Any, resources: Iterable[str], window: Window | None, warn: Callable[[str], None]
+) -> Iterator[list[CursorResult]]:
+    """Make the cursors of `resources` take `window` for the block; warn of those without a cursor.
+
+    What feeds a transformer is bound with it. Yields a list that holds after the block where the
+    cursors were.
+    """
+    found: list[CursorResult] = []
+    with ExitStack() as stack:
+        for name in _with_parents(source, resources) if window is not None else ():
+            assert window is not None
+            resource = source.resources[name]
+            _keep(resource, stack)
+            incremental = incremental_of(resource)
+            if incremental is None:
+                if not resource.is_transformer:
+                    warn(
+                        f"resource '{name}' has no incremental cursor that takes the window"
+                        f" {window.start.isoformat()} to {window.end.isoformat()}: this run loads"
+                        " all of it. Give it one (dlt.sources.incremental), or leave it out of the"
+                        " partitions."
+                    )
+                continue
+            if incremental.allow_external_schedulers is False:
                 warn(
-                    f"resource '{name}' has no incremental cursor that takes the window"
-                    f" {window.start.isoformat()} to {window.end.isoformat()}: this run loads all"
-                    " of it. Give it one (dlt.sources.incremental), or leave it out of the"
-                    " partitions."
+                    f"resource '{name}' has a cursor that refuses external schedulers, so it does"
+                    " not take the window. Remove allow_external_schedulers=False from it."
                 )
-            continue
-        if incremental.allow_external_schedulers is False:
-            warn(
-                f"resource '{name}' has a cursor that refuses external schedulers, so it does not"
-                " take the window. Remove allow_external_schedulers=False from it."
-            )
-            continue
-        bounds = _bounds(incremental, window)
-        if bounds is not None:
-            _set_bounds(resource, incremental, *bounds)
+                continue
+            stack.callback(_note, found, resource)
+            bounds = _bounds(resource, incremental, window)
+            if bounds is not None:
+                _warn_of_number(name, incremental, bounds, warn)
+                _set_bounds(resource, incremental, *bounds)
+        yield found
+
+
+def _note(found: list[CursorResult], resource: Any) -> None:
+    incremental = incremental_of(resource)
+    if incremental is None or incremental.end_value is None:
+        return
+    found.append(
+        CursorResult(
+            resource=resource.name,
+            cursor_path=str(incremental.cursor_path),
+            start_value=str(incremental.initial_value),
+            end_value=str(incremental.end_value),
+            last_value=str(incremental.last_value),
+        )
+    )
+
+
+def _with_parents(source: Any, resources: Iterable[str]) -> list[str]:
+    """Return the resources and what feeds them, where the source knows it by name."""
+    found = dict.fromkeys(resources)
+    for name in list(found):
+        pipe = source.resources[name]._pipe.parent
+        while pipe is not None:
+            if pipe.name in source.resources:
+                found.setdefault(pipe.name)
+            pipe = pipe.parent
+    return list(found)
+
+
+def _keep(resource: Any, stack: ExitStack) -> None:
+    """Give a resource a cursor of its own, and put back at the end what copies of it share."""
+    step = resource.incremental
+    if isinstance(step, IncrementalResourceWrapper):
+        # The function of the resource knows the wrapper, so that it cannot be another one.
+        stack.callback(_put_back, step, dict(vars(step)))
+        if step._incremental is not None:
+            step._incremental = step._incremental.copy()
+    elif step is not None:
+        resource.apply_hints(incremental=step.copy())
+
+
+def _put_back(step: Any, before: dict[str, Any]) -> None:
+    vars(step).clear()
+    vars(step).update(before)
 
 
 def incremental_of(resource: Any) -> Any | None:
@@ -119,31 +237,62 @@ def incremental_of(resource: Any) -> Any | None:
         return step
     if step.incremental is not None:
         return step.incremental
+    given = dict(resource.explicit_args) if resource.args_bound else {}
+    for value in given.values():
+        if isinstance(value, Incremental):
+            return value
     function = resource._pipe.gen
     if not callable(function):
         return None
     parameter = IncrementalResourceWrapper.get_incremental_arg(inspect.signature(function))
-    return parameter.default if parameter and isinstance(parameter.default, Incremental) else None
+    if parameter is None or not isinstance(parameter.default, Incremental):
+        return None
+    if given.get(parameter.name) is None:
+        return parameter.default
+    # A bare value in place of the cursor is where it starts.
+    default = parameter.default.copy()
+    default.initial_value = given[parameter.name]
+    return default
 
 
-def _bounds(incremental: Any, window: Window) -> tuple[Any, Any] | None:
+def _bounds(resource: Any, incremental: Any, window: Window) -> tuple[Any, Any] | None:
     """Return bounds of our own where dlt's context does not do, else None."""
     kind = incremental.get_incremental_value_type()
     initial = incremental.initial_value
-    if kind is Any:
-        return _text(window.start, initial), _text(window.end, initial)
-    data_type = py_type_to_sc_type(kind)
+    data_type = _declared_type(resource, incremental) if kind is Any else py_type_to_sc_type(kind)
     if data_type == "text":
         return _text(window.start, initial), _text(window.end, initial)
-    if data_type in ("bigint", "double") and initial and abs(initial) >= _FIRST_MILLISECONDS:
-        return (
-            kind(window.start.timestamp() * 1000),
-            kind(window.end.timestamp() * 1000),
-        )
+    if data_type in ("bigint", "double"):
+        if initial and abs(initial) >= _FIRST_MILLISECONDS:
+            number = type(initial)
+            return number(window.start.timestamp() * 1000), number(window.end.timestamp() * 1000)
+        return WindowNumber(window.start.timestamp()), WindowNumber(window.end.timestamp())
+    if kind is Any:
+        return WindowTime.of(window.start), WindowTime.of(window.end)
     return None
 
 
-def _text(moment: datetime, like: Any) -> WindowBound:
+def _declared_type(resource: Any, incremental: Any) -> str | None:
+    """Return the type that the hints of a resource give the column of its cursor, or None."""
+    name = incremental.get_cursor_column_name()
+    columns = resource.columns
+    if callable(columns) or not isinstance(columns, dict):
+        return None
+    return (columns.get(name) or {}).get("data_type")
+
+
+def _warn_of_number(
+    name: str, incremental: Any, bounds: tuple[Any, Any], warn: Callable[[str], None]
+) -> None:
+    path = str(incremental.cursor_path)
+    if isinstance(bounds[0], WindowNumber) and path.lower().endswith("id"):
+        warn(
+            f"resource '{name}': the numbers of its cursor '{path}' are read as Unix times, to fit"
+            " the window. If they are none, leave the resource out of the partitions."
+        )
+
+
+def _text(moment: datetime, like: Any) -> WindowText:
     """Write a bound the way that the source writes its own initial value, for use in its URLs."""
     utc = moment.astimezone(timezone.utc)
     sample = like if isinstance(like, str) else ""
@@ -157,14 +306,16 @@ def _text(moment: datetime, like: Any) -> WindowBound:
         text = utc.isoformat()
     else:
         text = utc.strftime("%Y-%m-%dT%H:%M:%S")
-    return WindowBound(text, utc)
+    return WindowText(text, utc)
 
 
 def _set_bounds(resource: Any, incremental: Any, start: Any, end: Any) -> None:
     bounded = incremental.copy()
     initial = bounded.initial_value
-    later = initial is not None and moment_of(initial) > moment_of(start)
+    # Zero and one are how sources write "from the beginning".
+    later = bool(initial) and moment_of(initial) > moment_of(start)
     bounded.initial_value = initial if later else start
-    bounded.end_value = end
+    ends_before = bounded.end_value is not None and moment_of(bounded.end_value) < moment_of(end)
+    bounded.end_value = bounded.end_value if ends_before else end
     bounded.allow_external_schedulers = False
     resource.apply_hints(incremental=bounded)
