@@ -154,3 +154,21 @@ def test_an_update_keeps_tables_that_a_short_run_did_not_see(export, tmp_path):
         SchemaChange(table="orders__codes", kind="dropped table")
     ]
     assert [file.name for file in tmp_path.glob(".kept*")] == []
+
+
+def test_an_update_keeps_the_type_of_a_column_that_did_not_come_this_time(export, tmp_path):
+    pipeline, path = export(awkward.merging())
+    kept = str(tmp_path / "kept.schema.yaml")
+    shutil.copy(path, kept)
+    schema = pipeline.default_schema.clone()
+    table, column = next(
+        (name, column["name"])
+        for name in schema.data_table_names()
+        for column in schema.tables[name]["columns"].values()
+        if column.get("primary_key")
+    )
+    del schema.tables[table]["columns"][column]["data_type"]
+    assert update_schema_file(schema, kept) == []
+    assert [change.kind for change in update_schema_file(schema, kept, prune=True)] == [
+        "dropped column"
+    ]

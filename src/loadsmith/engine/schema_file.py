@@ -258,7 +258,10 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     for name, table in new["tables"].items():
         before = tables.get(name)
         columns = dict(before.get("columns") or {}) if before else {}
-        columns.update(table.get("columns") or {})
+        for column, hints in (table.get("columns") or {}).items():
+            # Of a column that is declared and never came, a key say, dlt does not know the type.
+            if column not in columns or "data_type" in hints:
+                columns[column] = hints
         tables[name] = {**table, "columns": columns}
     return {**old, **new, "tables": tables}
 
@@ -297,7 +300,9 @@ def _types(stored: Mapping[str, Any]) -> dict[str, dict[str, str | None]]:
     if not stored:
         return {}
     return {
-        table.name: {column.name: _type_text(column) for column in table.columns}
+        table.name: {
+            column.name: _type_text(column) for column in table.columns if column.data_type
+        }
         for table in tables_of_schema(stored)
     }
 
