@@ -25,6 +25,7 @@ from loadsmith.engine.windows import bound_to_window, incremental_of
 from loadsmith.engine.workspace import Workspace, open_workspace
 from loadsmith.errors import LoadsmithError, ResolveError, did_you_mean
 from loadsmith.model import (
+    CursorResult,
     LoadDefinition,
     LoadResult,
     ResourceFailure,
@@ -139,6 +140,7 @@ class _Run:
         self._rows: dict[str, int | None] = {}
         self._load_infos: list[Any] = []
         self._failures: list[ResourceFailure] = []
+        self._window_cursors: list[CursorResult] = []
         self._has_ledger = False
         self._first_run = False
         if getattr(self.pipeline.collector, "step", None) is None:
@@ -304,8 +306,14 @@ class _Run:
             parts = [source.with_resources(name) for name in wanted]
         for part in parts:
             try:
-                with _dlt.window_in_dlt(self.request.window):
+                with (
+                    bound_to_window(
+                        part, part.resources.selected, self.request.window, self.request.warn
+                    ) as cursors,
+                    _dlt.window_in_dlt(self.request.window),
+                ):
                     self.pipeline.extract(part, **arguments)
+                self._window_cursors.extend(cursors)
             except _dlt.PipelineStepFailed as error:
                 if self.definition.options.on_error != "keep":
                     raise
@@ -314,8 +322,6 @@ class _Run:
             raise run_error_of_all(self._failures, self.definition.name)
 
     def _apply_hints(self, source: Any, wanted: Sequence[str]) -> None:
-        if self.request.window is not None:
-            bound_to_window(source, wanted, self.request.window, self.request.warn)
         merge_key = self.params.get("merge_key")
         for name in wanted if merge_key else ():
             source.resources[name].apply_hints(merge_key=merge_key)
@@ -443,8 +449,12 @@ class _Run:
             ),
             stages=tuple(self._stages),
             schema_changes=tuple(dict.fromkeys(changes)),
-            cursors=collect.cursor_results(
-                self.pipeline.state, source.name, self.selected, cursors
+            cursors=(
+                tuple(self._window_cursors)
+                if self.request.window is not None
+                else collect.cursor_results(
+                    self.pipeline.state, source.name, self.selected, cursors
+                )
             ),
             failures=tuple(self._failures),
             waits=tuple(self.workspace.waits),
