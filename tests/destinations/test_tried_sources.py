@@ -1,4 +1,4 @@
-"""Sources beside files and functions: a REST API that pages and refuses, collections of documents."""
+"""Sources beside files and functions: an API that pages and refuses, collections of documents."""
 
 import json
 import threading

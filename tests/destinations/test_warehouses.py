@@ -1,5 +1,6 @@
 """The same loads give the same rows in every warehouse that can be had without an account."""
 
+import contextlib
 import logging
 
 import pytest
@@ -56,8 +57,7 @@ class Died(BaseException):
 
 def die_after_loading(shop, day):
     definition = shop.definition(day)
-    with pytest.raises(Died), run_load(definition, RunRequest(run_id="dead")) as result:
-        assert result.load_ids
+    with contextlib.suppress(Died), run_load(definition, RunRequest(run_id="dead")):
         raise Died
 
 
