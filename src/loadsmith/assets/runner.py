@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, TypeAlias
 
 import dagster as dg
 
 from loadsmith.assets.live import build_live_specs, live_definition
+from loadsmith.assets.outcome import outcome_of
 from loadsmith.assets.partitions import read_partitions
 from loadsmith.assets.report import LoadEvent, Report
 from loadsmith.assets.run_config import read_choices
@@ -303,6 +305,9 @@ class _Run:
         tables = tuple(target.table for target in chosen if target.table is not None)
         return RunRequest(
             run_id=context.run.run_id,
+            root_run_id=context.run.root_run_id,
+            attempt=context.retry_number,
+            outcome_of=partial(outcome_of, context),
             resources=tuple(dict.fromkeys(target.resource for target in chosen)),
             tables=tables if is_subset and len(tables) == len(chosen) else None,
             partition_key=partition_key,

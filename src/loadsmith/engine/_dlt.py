@@ -46,6 +46,7 @@ __all__ = [
     "package_tables",
     "pipeline_of",
     "rewind_package",
+    "settle_packages",
     "window_in_dlt",
 ]
 
@@ -150,6 +151,27 @@ def discard_pending_packages(pipeline: Any) -> list[str]:
         plan["package_to_abort"] = None
     pipeline._apply_abort_plan(plan)
     return sorted(gone)
+
+
+def settle_packages(pipeline: Any) -> None:
+    """Finish what a run that died did not: a package is either extracted or normalized.
+
+    dlt normalizes into a new folder, then deletes the extracted one, and stores schemas last of
+    all. Without them normalize would not know how new tables are to be written.
+    """
+    extracted, normalized = list_extracted(pipeline), list_normalized(pipeline)
+    for load_id in {*extracted, *normalized}:
+        if load_id in normalized:
+            packages: PackageStorage = pipeline._get_load_storage().normalized_packages
+        else:
+            packages = pipeline._get_normalize_storage().extracted_packages
+        if load_id in extracted and load_id in normalized:
+            pipeline._get_normalize_storage().extracted_packages.delete_package(load_id)
+        schema = packages.load_schema(load_id)
+        stored = pipeline.schemas.get(schema.name)
+        if stored is None or stored.version < schema.version:
+            with pipeline.managed_state():
+                pipeline._inject_schema(schema)
 
 
 def archive_package(pipeline: Any, load_id: str) -> None:

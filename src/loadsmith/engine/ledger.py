@@ -8,7 +8,7 @@ package that never got into dlt's `_dlt_loads` are removed, and a package that d
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from dlt.common.destination.client import WithStagingDataset
@@ -40,6 +40,11 @@ class LedgerEntry:
 
     Attributes:
         rows: Rows by table that the package holds, for the report after a death.
+        root_run_id: The run that `run_id` is a re-execution of, or the same.
+        attempt: How often Dagster had retried the step.
+        process: Host and number of the process that loaded it.
+        reported: Whether Dagster was told. The last such entry of a load is kept: a retry of the
+            run that wrote it goes on from there, and older packages elsewhere are obsolete.
     """
 
     load_id: str
@@ -48,6 +53,10 @@ class LedgerEntry:
     resources: tuple[str, ...] = ()
     tables: tuple[LedgerTable, ...] = ()
     rows: Mapping[str, int | None] = field(default_factory=dict)
+    root_run_id: str = ""
+    attempt: int = 0
+    process: str = ""
+    reported: bool = False
     committed: bool = False
 
     def to_text(self) -> str:
@@ -69,14 +78,28 @@ class LedgerEntry:
             resources=tuple(value["resources"]),
             tables=tuple(LedgerTable(**table) for table in value["tables"]),
             rows=value["rows"],
+            root_run_id=value["root_run_id"],
+            attempt=value["attempt"],
+            process=value["process"],
+            reported=value["reported"],
         )
+
+    def merged_with(self, others: "Sequence[LedgerEntry]") -> "LedgerEntry":
+        """Return this entry with the resources and rows of others, as the report of a run."""
+        rows: dict[str, int | None] = {}
+        for entry in (*others, self):
+            for table, count in entry.rows.items():
+                known = rows.get(table, 0)
+                rows[table] = None if known is None or count is None else known + count
+        resources = {name for entry in (*others, self) for name in entry.resources}
+        return replace(self, resources=tuple(sorted(resources)), rows=rows, reported=True)
 
 
 class Ledger(Protocol):
     """What a destination that can be read offers; see the module."""
 
     def entries(self, scope: str) -> list[LedgerEntry]:
-        """Return the packages of a load that were begun and not reported, the oldest first."""
+        """Return the packages of a load that are written down, the oldest first."""
 
     def is_committed(self, load_id: str) -> bool:
         """Tell whether dlt counts the package as loaded."""
@@ -85,10 +108,16 @@ class Ledger(Protocol):
         """Write down packages before their first row is loaded."""
 
     def strike(self, entries: Sequence[LedgerEntry]) -> None:
-        """Strike out packages that were reported or undone."""
+        """Strike out packages that were undone."""
 
-    def undo(self, entry: LedgerEntry) -> int:
-        """Remove what a package left in its tables; return the number of rows or files."""
+    def report(self, entry: LedgerEntry) -> None:
+        """Write down that a package was reported; its entry stays."""
+
+    def undo(self, entry: LedgerEntry, *, wait: bool = True) -> int | None:
+        """Remove what a package left in its tables; return the number of rows or files.
+
+        None where other loads write at the moment and `wait` is False: nothing is removed then.
+        """
 
     def clear_staging(self) -> None:
         """Drop the staging dataset of this load alone; see `workspace`."""
@@ -165,10 +194,19 @@ class SqlLedger:
                 f"DELETE FROM {self._table} WHERE {c_load_id} = %s", entry.load_id
             )
 
-    def undo(self, entry: LedgerEntry) -> int:
+    def report(self, entry: LedgerEntry) -> None:
+        """See `Ledger`."""
+        c_load_id, c_payload = self._columns("load_id", "payload")
+        self._sql.execute_sql(
+            f"UPDATE {self._table} SET {c_payload} = %s WHERE {c_load_id} = %s",
+            entry.to_text(),
+            entry.load_id,
+        )
+
+    def undo(self, entry: LedgerEntry, *, wait: bool = True) -> int | None:
         """See `Ledger`. Nested rows go with the root row that they hang from."""
-        with _alone_in_dataset(self._sql, self._client.config):
-            return self._undo(entry)
+        with _alone_in_dataset(self._sql, self._client.config, wait=wait) as is_alone:
+            return self._undo(entry) if is_alone else None
 
     def clear_staging(self) -> None:
         """See `Ledger`."""
@@ -286,10 +324,7 @@ class FileLedger:
                 self._client.initialize_storage()
         self._client.fs_client.makedirs(self._folder, exist_ok=True)
         for entry in entries:
-            value = {"load_id": entry.load_id, "scope": entry.scope, "payload": entry.to_text()}
-            self._client.fs_client.write_text(
-                self._path(entry), json.dumps(value), encoding="utf-8"
-            )
+            self._write(entry)
 
     def strike(self, entries: Sequence[LedgerEntry]) -> None:
         """See `Ledger`."""
@@ -297,8 +332,13 @@ class FileLedger:
             with contextlib.suppress(FileNotFoundError):
                 self._client.fs_client.rm(self._path(entry))
 
-    def undo(self, entry: LedgerEntry) -> int:
+    def report(self, entry: LedgerEntry) -> None:
+        """See `Ledger`."""
+        self._write(entry)
+
+    def undo(self, entry: LedgerEntry, *, wait: bool = True) -> int | None:
         """See `Ledger`. dlt's file names carry the load id, so the files of a package are known."""
+        del wait
         removed = 0
         for table in entry.tables:
             if not table.appended:
@@ -334,6 +374,10 @@ class FileLedger:
         path: str = self._client.pathlib.join(self._folder, f"{entry.load_id}.json")
         return path
 
+    def _write(self, entry: LedgerEntry) -> None:
+        value = {"load_id": entry.load_id, "scope": entry.scope, "payload": entry.to_text()}
+        self._client.fs_client.write_text(self._path(entry), json.dumps(value), encoding="utf-8")
+
     def _files(self) -> list[str]:
         if not self._client.fs_client.exists(self._folder):
             return []
@@ -351,10 +395,27 @@ def in_flight(client: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _alone_in_dataset(sql: Any, config: Any) -> Iterator[None]:
-    """Wait until no load writes into the dataset, and keep others out, for the block."""
+def _alone_in_dataset(sql: Any, config: Any, *, wait: bool) -> Iterator[bool]:
+    """Keep other loads from writing into the dataset for the block, and wait for those that do.
+
+    Yields False, and keeps nobody out, where another load writes and `wait` is False.
+    """
+    if not wait and not _is_free(sql, config):
+        yield False
+        return
     with _advisory(sql, config, "pg_advisory_lock", "pg_advisory_unlock"):
-        yield
+        yield True
+
+
+def _is_free(sql: Any, config: Any) -> bool:
+    """Tell whether no load writes into the dataset at this moment."""
+    if getattr(config, "destination_type", None) != "postgres":
+        return True
+    key = _lock_key(sql)
+    if not sql.execute_sql("SELECT pg_try_advisory_lock(hashtext(%s))", key)[0][0]:
+        return False
+    sql.execute_sql("SELECT pg_advisory_unlock(hashtext(%s))", key)
+    return True
 
 
 @contextlib.contextmanager
@@ -371,9 +432,13 @@ def _advisory(sql: Any, config: Any, lock: str, unlock: str) -> Iterator[None]:
     if getattr(config, "destination_type", None) != "postgres":
         yield
         return
-    key = f"loadsmith {sql.dataset_name}"
+    key = _lock_key(sql)
     sql.execute_sql(f"SELECT {lock}(hashtext(%s))", key)
     try:
         yield
     finally:
         sql.execute_sql(f"SELECT {unlock}(hashtext(%s))", key)
+
+
+def _lock_key(sql: Any) -> str:
+    return f"loadsmith {sql.dataset_name}"

@@ -8,13 +8,15 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
 from loadsmith.engine import _dlt, collect
 from loadsmith.engine.arrow import arrow_normalizer
+from loadsmith.engine.attempts import moment_of_package, this_process, was_left_by_attempt
 from loadsmith.engine.failures import run_error
-from loadsmith.engine.ledger import LedgerEntry, LedgerTable, in_flight, open_ledger
+from loadsmith.engine.ledger import Ledger, LedgerEntry, LedgerTable, in_flight, open_ledger
 from loadsmith.engine.progress import LogProgress
 from loadsmith.engine.redaction import Redactor, is_secret_name, redacted_logs
 from loadsmith.engine.secrets import missing_secret, secrets_in_environment
@@ -131,12 +133,16 @@ class _Run:
         self.redactor = redactor
         self.pipeline = workspace.pipeline
         self.params: dict[str, Any] = {**definition.options.params, **request.params}
+        self.keeps_others = self.params.get("on_error", definition.options.on_error) == "keep"
         self.selected: tuple[str, ...] = request.resources or ()
         self._started = datetime.now(timezone.utc)
         self._stages: list[StageResult] = []
         self._entries: list[LedgerEntry] = []
         self._recovered: list[str] = []
         self._finished_resources: set[str] = set()
+        # What an earlier attempt of this very run has loaded, whatever its disposition.
+        self._kept_resources: set[str] = set()
+        self._last_reported: LedgerEntry | None = None
         self._rows: dict[str, int | None] = {}
         self._load_infos: list[Any] = []
         self._failures: list[ResourceFailure] = []
@@ -152,7 +158,11 @@ class _Run:
             self._sync()
         self._first_run = self.pipeline.first_run
         before = self._known_types()
-        self._finish_pending()
+        if self._finish_pending():
+            # dlt's sync empties a working directory whose dataset is not there yet, what was
+            # extracted included, so it has to wait until that is loaded.
+            with self._stage("sync"), self.workspace.destination("sync"):
+                restore_state(self.pipeline, shared=self.workspace.shared)
         source = self._make_source()
         cursors = collect.cursors_in(self.pipeline.state, source.name)
         with self._stage("extract"):
@@ -169,16 +179,44 @@ class _Run:
             return
         with self.workspace.destination("acknowledgement"), open_ledger(self.pipeline) as ledger:
             if ledger is not None:
-                ledger.strike(self._entries)
+                self._report_to(ledger)
                 ledger.clear_staging()
+
+    def _report_to(self, ledger: Ledger) -> None:
+        # A package of resources that this run was not about waits for the run that is: that one
+        # failed and is run again, and has to know that its rows are there.
+        entries = sorted(filter(self._concerns_us, self._entries), key=lambda entry: entry.load_id)
+        if not entries:
+            return
+        *others, last = entries
+        mine = replace(last, **self._identity())
+        ledger.report(mine.merged_with(others))
+        ledger.strike(others)
+        if self._last_reported is not None and self._last_reported.load_id != last.load_id:
+            ledger.strike([self._last_reported])
+
+    def _concerns_us(self, entry: LedgerEntry) -> bool:
+        asked = self.request.resources
+        return asked is None or not entry.resources or not set(asked).isdisjoint(entry.resources)
+
+    def _identity(self) -> dict[str, Any]:
+        request = self.request
+        return {
+            "run_id": request.run_id,
+            "root_run_id": request.root_run_id or request.run_id,
+            "attempt": request.attempt,
+            "process": this_process(),
+        }
 
     # -- sync -------------------------------------------------------------------------------
 
     def _sync(self) -> None:
+        _dlt.settle_packages(self.pipeline)
         with self.workspace.destination("sync"):
             if self.workspace.traits.can_read:
                 self._recover()
-            restore_state(self.pipeline, shared=self.workspace.shared)
+            if not self.pipeline.has_pending_data:
+                restore_state(self.pipeline, shared=self.workspace.shared)
 
     def _recover(self) -> None:
         """Undo what a dead run left unfinished; take over what it had finished."""
@@ -187,11 +225,15 @@ class _Run:
                 return
             self._has_ledger = True
             entries = ledger.entries(self.workspace.scope)
+            self._last_reported = next((e for e in reversed(entries) if e.reported), None)
+            committed = [entry.load_id for entry in entries if entry.committed]
+            self._discard_superseded(max(committed, key=moment_of_package, default=""))
             pending = set(_dlt.list_normalized(self.pipeline))
             for entry in entries:
-                if entry.committed:
-                    self._take_over(entry)
-                else:
+                if entry.reported:
+                    if was_left_by_attempt(entry, self.request) and self._concerns_us(entry):
+                        self._take_over(entry)
+                elif not entry.committed:
                     removed = ledger.undo(entry)
                     ledger.strike([entry])
                     self.request.warn(
@@ -199,28 +241,48 @@ class _Run:
                         f" {removed} rows of it were removed"
                         + (", and it is loaded again" if entry.load_id in pending else "")
                     )
+                elif self._concerns_us(entry):
+                    self._take_over(entry)
             for load_id in sorted(pending):
                 if ledger.is_committed(load_id):
                     _dlt.archive_package(self.pipeline, load_id)
                 else:
                     _dlt.rewind_package(self.pipeline, load_id)
 
+    def _discard_superseded(self, last: str) -> None:
+        """Discard packages that a run on another machine has loaded in their place since."""
+        pending = {*_dlt.list_extracted(self.pipeline), *_dlt.list_normalized(self.pipeline)}
+        if not any(moment_of_package(own) < moment_of_package(last) for own in pending):
+            return
+        gone = _dlt.discard_pending_packages(self.pipeline)
+        self.request.warn(
+            f"package(s) {', '.join(gone)} were left in {self.pipeline.working_dir} by a run that"
+            f" died; package {last} of the same load came from elsewhere since, so they"
+            " are discarded"
+        )
+
     def _take_over(self, entry: LedgerEntry) -> None:
         self.request.warn(
-            f"run {entry.run_id} had loaded package {entry.load_id} and died before it could"
-            " report it; it is reported now"
+            f"run {entry.run_id} had loaded package {entry.load_id} and did not end well; what it"
+            " loaded is reported again, and not loaded twice"
         )
+        if entry.root_run_id == (self.request.root_run_id or self.request.run_id):
+            self._kept_resources.update(entry.resources)
         self._entries.append(entry)
         self._recovered.append(entry.load_id)
         self._finished_resources.update(entry.resources)
         self._count(entry.rows)
 
-    def _finish_pending(self) -> None:
-        """Complete what an earlier run has extracted, so that it is not extracted again."""
+    def _finish_pending(self) -> bool:
+        """Complete what an earlier run has extracted, so that it is not extracted again.
+
+        Returns:
+            Whether there was anything to complete.
+        """
         extracted = _dlt.list_extracted(self.pipeline)
         normalized = _dlt.list_normalized(self.pipeline)
         if not extracted and not normalized:
-            return
+            return False
         load_ids = sorted({*extracted, *normalized})
         self.request.log(f"completing {len(load_ids)} unfinished package(s) of an earlier run")
         try:
@@ -238,6 +300,7 @@ class _Run:
             for entry in self._entries:
                 if entry.load_id in load_ids:
                     self._finished_resources.update(entry.resources)
+        return True
 
     def _discard(self, load_ids: Sequence[str], error: BaseException) -> None:
         """Give up packages that can never be loaded; their rows are extracted again."""
@@ -302,7 +365,7 @@ class _Run:
         if limit:
             source.add_limit(limit)
         parts = [source]
-        if self.definition.options.on_error == "keep":
+        if self.keeps_others:
             parts = [source.with_resources(name) for name in wanted]
         for part in parts:
             try:
@@ -315,7 +378,7 @@ class _Run:
                     self.pipeline.extract(part, **arguments)
                 self._window_cursors.extend(cursors)
             except _dlt.PipelineStepFailed as error:
-                if self.definition.options.on_error != "keep":
+                if not self.keeps_others:
                     raise
                 self._keep_others(error, part)
         if self._failures and len(self._failures) == len(wanted):
@@ -331,6 +394,8 @@ class _Run:
 
         That is so for what is appended without a cursor, and for the same window again.
         """
+        if name in self._kept_resources:
+            return True
         if name not in self._finished_resources:
             return False
         resource = source.resources[name]
@@ -378,8 +443,32 @@ class _Run:
             self._entries.extend(entries)
             for entry in entries:
                 self._count(entry.rows)
-            with in_flight(self.pipeline.destination_client()):
-                self._load_infos.append(self._load_with_others())
+            try:
+                with in_flight(self.pipeline.destination_client()):
+                    self._load_infos.append(self._load_with_others())
+            except BaseException:
+                self._undo_now(entries)
+                raise
+
+    def _undo_now(self, entries: Sequence[LedgerEntry]) -> None:
+        """Remove at once what a load that failed or was cancelled has appended.
+
+        What is not reported is not left in the destination for longer than needed. Where that
+        cannot be done, because the destination is down or busy, the next run does it.
+        """
+        if not self._has_ledger:
+            return
+        try:
+            with open_ledger(self.pipeline) as ledger:
+                for entry in entries:
+                    if ledger is None or ledger.is_committed(entry.load_id):
+                        continue
+                    if ledger.undo(entry, wait=False) is not None:
+                        ledger.strike([entry])
+        except Exception as error:  # noqa: BLE001 - the error of the load is the one to show
+            self.request.log(
+                f"what was loaded so far is removed by the next run ({type(error).__name__})"
+            )
 
     def _load_with_others(self) -> Any:
         """Load; where another load changes the same tables at the same moment, try again."""
@@ -410,10 +499,10 @@ class _Run:
         return LedgerEntry(
             load_id=load_id,
             scope=self.workspace.scope,
-            run_id=self.request.run_id,
             resources=resources,
             tables=tables,
             rows=_dlt.package_rows(self.pipeline, load_id, names),
+            **self._identity(),
         )
 
     # -- result -----------------------------------------------------------------------------

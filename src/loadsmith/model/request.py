@@ -29,6 +29,10 @@ class RunRequest:
 
     Attributes:
         run_id: Dagster's run, for logs and for the recovery of what a dead run left behind.
+        root_run_id: The run that this one is a re-execution of, or `run_id` itself.
+        attempt: How often Dagster has retried the step in this run.
+        outcome_of: Tells how this step ended in an earlier run, by its id: `succeeded`, `failed`,
+            `running` or `unknown`.
         resources: Resources to load, by name; None for all of the definition.
         tables: Tables of `resources` that are selected as assets; None for all.
         partition_key: The partition, or None. Partitions without a window keep a state each.
@@ -44,6 +48,9 @@ class RunRequest:
     """
 
     run_id: str = "local"
+    root_run_id: str | None = None
+    attempt: int = 0
+    outcome_of: Callable[[str], str] = lambda _run_id: "unknown"
     resources: tuple[str, ...] | None = None
     tables: tuple[str, ...] | None = None
     partition_key: str | None = None
