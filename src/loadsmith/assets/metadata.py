@@ -23,6 +23,16 @@ TABLE_KEY = "loadsmith/table"
 LOAD_KEY = "loadsmith/load"
 
 
+# What dlt adds to tables, for those who meet it in Dagster's page first.
+_DLT_COLUMNS = {
+    "_dlt_id": "dlt's own key of the row",
+    "_dlt_load_id": "Load that brought the row, see `_dlt_loads`",
+    "_dlt_list_idx": "Place of the item in its list",
+    "_dlt_parent_id": "`_dlt_id` of the row that the list is in",
+    "_dlt_root_id": "`_dlt_id` of the row at the top",
+}
+
+
 class ResultIndex:
     """A result by table and by resource, built once, so that no table looks through all others."""
 
@@ -106,9 +116,8 @@ def materialization_metadata(
         partition_count: How many those are. Rows of several partitions are marked as their total,
             as Dagster shows the same metadata at each.
     """
-    found = dict(index.base)
-    found["jobs"] = [job for table in tables for job in index.jobs_of.get(table.name, ())]
-    found.update(_rows(tables, partitions, partition_count))
+    # Dagster's page keeps this order: what people look for comes first, the jobs last.
+    found: dict[str, Any] = dict(_rows(tables, partitions, partition_count))
     if len(tables) == 1:
         found.update(_place(tables[0]))
     elif tables:
@@ -129,6 +138,8 @@ def materialization_metadata(
     cursors = [_cursor(cursor, index.result) for cursor in index.cursors_of.get(resource, ())]
     if cursors:
         found["cursor"] = cursors[0] if len(cursors) == 1 else cursors
+    found.update(index.base)
+    found["jobs"] = [job for table in tables for job in index.jobs_of.get(table.name, ())]
     return found
 
 
@@ -139,7 +150,7 @@ def table_schema(columns: Iterable[ColumnSnapshot]) -> dg.TableSchema:
             dg.TableColumn(
                 name=column.name,
                 type=_type_of(column),
-                description=column.description,
+                description=column.description or _DLT_COLUMNS.get(column.name),
                 constraints=dg.TableColumnConstraints(
                     nullable=column.nullable,
                     unique=column.unique,

@@ -85,8 +85,10 @@ def build_specs(
                 f"{spec!r}. Return a dg.AssetSpec."
             )
         if deps_for is not None:
-            extra = (dg.AssetKey.from_user_string(dep) for dep in data.attributes.deps)
-            spec = spec.replace_attributes(deps=[*deps_for(resource), *extra])
+            extra = [dg.AssetKey.from_user_string(dep) for dep in data.attributes.deps]
+            parents = [data.parent_key] if data.parent_key is not None else []
+            deps = dict.fromkeys((*deps_for(resource), *parents, *extra))
+            spec = spec.replace_attributes(deps=list(deps))
         for table_spec in _table_specs(resource, spec, snapshot, definition, key_for):
             if table_spec.key in specs:
                 raise TranslationError(
@@ -174,8 +176,14 @@ def _table_specs(
                     spec,
                     nested_key(key, root.name, table.name),
                     spec_metadata(resource.name, table, **named),
-                    table.description,
+                    table.description or _nested_description(table),
                 )
+
+
+def _nested_description(table: TableSnapshot) -> str:
+    parent = str(table.parent)
+    name = table.name.removeprefix(f"{parent}__")
+    return f"The lists `{name}` in the rows of `{parent}`: a row for each item."
 
 
 def _with(
