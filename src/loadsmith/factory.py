@@ -442,19 +442,17 @@ def _overrides(translator: DagsterDltTranslator | None, method: str) -> bool:
 def _make_source(schema: str, resources: Sequence["DltResource"]) -> "DltSource":
     import dlt
 
-    named = []
-    for resource in resources:
-        # The caller's resource stays as it is, for it may be in another list, too.
-        own = resource.with_name(resource.name)
-        if not own.table_name or own.table_name == own.name:
-            own.apply_hints(table_name=_split_name(resource)[1])
-        named.append(own)
-
     @dlt.source(name=schema)
     def source() -> Any:
-        return named
+        return list(resources)
 
-    return source()
+    made = source()
+    # The source has copies, in which transformers still share what feeds them. The caller's
+    # resources stay as they are, for they may be in another list, too.
+    for resource in made.resources.values():
+        if not resource.table_name or resource.table_name == resource.name:
+            resource.apply_hints(table_name=_split_name(resource)[1])
+    return made
 
 
 def _split_name(resource: Any) -> tuple[str, str]:

@@ -118,6 +118,10 @@ def source() -> Any:
     return windowed()
 
 
+def in_all(*numbers: int) -> dict[str, list[int]]:
+    return {name: list(numbers) for name in NAMES}
+
+
 def loaded(shop: Any) -> dict[str, list[int]]:
     found = {
         name: [row[0] for row in shop.rows(f"SELECT id FROM ds.{name} ORDER BY id")]
@@ -133,7 +137,7 @@ def test_ask_02_a_day_a_range_and_another_day_load_exactly_their_window(
 ) -> None:
     assets = shop.assets(source, partitions_def=DAILY)
     third = shop.run(assets, partition_key="2024-01-03")
-    assert loaded(shop) == dict.fromkeys(NAMES, [6, 7, 8])
+    assert loaded(shop) == in_all(6, 7, 8)
     assert third.events["dlt_w_seconds"]["rows_loaded"] == 3
 
     tags = {
@@ -141,10 +145,10 @@ def test_ask_02_a_day_a_range_and_another_day_load_exactly_their_window(
         "dagster/asset_partition_range_end": "2024-01-03",
     }
     shop.run(assets, tags=tags)
-    assert loaded(shop) == dict.fromkeys(NAMES, [3, 4, 5, 6, 7, 8])
+    assert loaded(shop) == in_all(*range(3, 9))
 
     shop.run(assets, partition_key="2024-01-05")
-    assert loaded(shop) == dict.fromkeys(NAMES, [12, 13, 14])
+    assert loaded(shop) == in_all(12, 13, 14)
 
 
 def test_ask_02_a_run_without_a_window_is_not_bound_by_that_of_the_run_before(
@@ -153,9 +157,9 @@ def test_ask_02_a_run_without_a_window_is_not_bound_by_that_of_the_run_before(
     config = {"window": {"start": "2024-01-03", "end": "2024-01-04"}}
     assets = shop.assets(source)
     shop.run(assets, run_config={"ops": {"loaded": {"config": config}}})
-    assert loaded(shop) == dict.fromkeys(NAMES, [6, 7, 8])
+    assert loaded(shop) == in_all(6, 7, 8)
     shop.run(assets)
-    assert loaded(shop) == dict.fromkeys(NAMES, list(range(len(MOMENTS))))
+    assert loaded(shop) == in_all(*range(len(MOMENTS)))
 
 
 def test_ask_02_a_window_leaves_the_stored_cursor_alone(shop: Any) -> None:
