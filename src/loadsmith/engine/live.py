@@ -2,10 +2,18 @@
 
 import os
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+#: Times that a pipeline is made when others make the same one at the same moment.
+_TRIES = 6
+
+# The environment belongs to all threads, so one at a time may change it.
+_MAKING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -43,12 +51,29 @@ def pipeline_names(recipe: Callable[[], Any]) -> dict[str, str | None]:
     """Return the names of a pipeline; one that a function makes is gone again afterwards."""
     if isinstance(recipe, Live):
         return _names(recipe.value)
-    with _data_dir_elsewhere():
-        pipeline = recipe()
+    with _MAKING, _data_dir_elsewhere():
+        pipeline = make_pipeline(recipe)
         names = _names(pipeline)
         if pipeline.is_active:
             pipeline.deactivate()
     return names
+
+
+def make_pipeline(recipe: Callable[[], Any]) -> Any:
+    """Return the pipeline that a recipe makes, also where others make the same one meanwhile.
+
+    dlt empties the folder of a pipeline that has no state yet, and stumbles over another thread or
+    process that does the same at that moment.
+    """
+    for attempt in range(_TRIES):
+        try:
+            with _MAKING:
+                return recipe()
+        except OSError:
+            if attempt == _TRIES - 1:
+                raise
+            time.sleep(0.05 * (attempt + 1))
+    raise AssertionError("unreachable")
 
 
 def _names(pipeline: Any) -> dict[str, str | None]:

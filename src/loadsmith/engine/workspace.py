@@ -23,6 +23,7 @@ from loadsmith.engine.destinations import (
     make_destination,
     traits,
 )
+from loadsmith.engine.live import make_pipeline
 from loadsmith.engine.locks import destination_lock, exclusive, lock_name, prepare_for_lock
 from loadsmith.engine.settings import prefer_fastest_file_format
 from loadsmith.errors import ConfigError
@@ -58,22 +59,69 @@ class Workspace:
     shared: bool
     transient: bool
     waits: list[Wait] = field(default_factory=list)
+    _clients: dict[str | None, Any] = field(default_factory=dict)
+    _open: Any = None
 
     @contextlib.contextmanager
     def destination(self, step: str) -> Iterator[None]:
-        """Hold the destination for the length of a step, where it takes one writer at a time."""
+        """Hold the destination for the length of a step, where it takes one writer at a time.
+
+        A DuckDB file stays open for the step: what dlt opens meanwhile costs nothing then, and no
+        other process gets in between.
+        """
         if not self.traits.single_writer or self.traits.local_path is None:
             yield
             return
         prepare_for_lock(self.traits.local_path)
-        with destination_lock(
-            self.traits.local_path,
-            log=self.request.log,
-            who=f"the {step} of {self.scope}",
-            cancelled=self.request.cancelled,
-        ) as wait:
+        with (
+            contextlib.ExitStack() as opened,
+            destination_lock(
+                self.traits.local_path,
+                log=self.request.log,
+                who=f"the {step} of {self.scope}",
+                cancelled=self.request.cancelled,
+                connect=(
+                    (lambda: self._connect(opened))
+                    if self.traits.destination_type == "duckdb"
+                    else None
+                ),
+            ) as wait,
+        ):
             self._note(wait)
-            yield
+            # Closed before the lock is given back.
+            with opened:
+                yield
+
+    def client(self) -> Any:
+        """Return the client of the destination; dlt resolves its settings once for a schema."""
+        name = self.pipeline.default_schema_name
+        if name not in self._clients:
+            self._clients[name] = self.pipeline.destination_client()
+        return self._clients[name]
+
+    @contextlib.contextmanager
+    def open_client(self) -> Iterator[Any]:
+        """Give the client with an open connection: the one of the step, where it has one."""
+        if self._open is not None:
+            yield self._open
+            return
+        with self.client() as client:
+            yield client
+
+    def _connect(self, opened: contextlib.ExitStack) -> None:
+        from dlt.destinations.exceptions import DestinationConnectionError
+
+        client = self.client()
+        try:
+            opened.enter_context(client)
+        except DestinationConnectionError as error:
+            # The error of DuckDB says who has the file open.
+            raise error.inner_exc from None
+        self._open = client
+        opened.callback(self._forget_open)
+
+    def _forget_open(self) -> None:
+        self._open = None
 
     def _note(self, wait: Wait) -> None:
         if wait.holder is not None:
@@ -125,14 +173,16 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
         prefer_fastest_file_format(parts.destination, found)
         _isolate_staging(parts.destination, scope)
         pipeline = _make_pipeline(parts, state_name, pipelines_dir)
-        if _serves_another_destination(working_dir, pipeline):
+        client = pipeline.destination_client()
+        if _serves_another_destination(working_dir, pipeline, client.config):
             request.warn(
                 f"the working directory {working_dir} was used for another destination; it is"
                 " emptied, so that neither rows nor cursors get from one to the other"
             )
             shutil.rmtree(working_dir)
             pipeline = _make_pipeline(parts, state_name, pipelines_dir)
-            _serves_another_destination(working_dir, pipeline)
+            client = pipeline.destination_client()
+            _serves_another_destination(working_dir, pipeline, client.config)
         working_dir.chmod(0o700)
         workspace = Workspace(
             pipeline=pipeline,
@@ -143,6 +193,7 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
             shared=not own_directory and state_name == parts.name,
             transient=request.partition_key is not None,
         )
+        workspace._clients[pipeline.default_schema_name] = client
         workspace._note(wait)
         try:
             yield workspace
@@ -170,7 +221,7 @@ def _parts(definition: LoadDefinition, request: RunRequest) -> _Pipeline:
     recipe = request.pipeline if request.pipeline is not None else definition.pipeline
     if isinstance(recipe, PipelineSettings):
         return _parts_of_settings(definition, recipe, overrides)
-    live = recipe() if callable(recipe) else recipe
+    live = make_pipeline(recipe) if callable(recipe) else recipe
     destination = overrides.get("destination") or live.destination
     if destination is None:
         raise ConfigError(
@@ -272,12 +323,11 @@ def _make_pipeline(parts: _Pipeline, state_name: str, pipelines_dir: Path) -> An
     )
 
 
-def _serves_another_destination(working_dir: Path, pipeline: Any) -> bool:
+def _serves_another_destination(working_dir: Path, pipeline: Any, config: Any) -> bool:
     """Tell whether the directory holds the state of another destination; note ours if it is new.
 
     dlt keeps one local state for a pipeline name, whatever dataset it was loaded into.
     """
-    config = pipeline.destination_client().config
     where = [config.destination_type, config.fingerprint(), pipeline.dataset_name or ""]
     local = getattr(getattr(config, "credentials", None), "database", None)
     mark = hashlib.sha256(json.dumps([*where, str(local)]).encode()).hexdigest()
