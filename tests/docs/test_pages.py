@@ -1,0 +1,24 @@
+"""The tutorial and the how-to pages: each is walked through from top to bottom."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "tutorial.md",
+        "how-to/bigquery.md",
+        "how-to/files.md",
+        "how-to/freshness.md",
+        "how-to/from-dagster-odp.md",
+        "how-to/many-tables.md",
+        "how-to/partitions.md",
+        pytest.param("how-to/postgres.md", marks=pytest.mark.postgres),
+        "how-to/schema-changes.md",
+        "how-to/secrets.md",
+        "how-to/snowflake.md",
+        "how-to/testing.md",
+    ],
+)
+def test_a_page_works_from_top_to_bottom(walk, page):
+    walk(page)
