@@ -1,0 +1,190 @@
+"""Secrets are found nowhere outside the process, whatever happens to the run."""
+
+import os
+import stat
+import urllib.parse
+from pathlib import Path
+
+import dagster as dg
+import dlt
+import killing
+import pytest
+
+from loadsmith.assets.build import build_load_definitions
+from loadsmith.model import (
+    DestinationReference,
+    LoadDefinition,
+    LoadSnapshot,
+    OpSettings,
+    PipelineSettings,
+    ResourceSnapshot,
+    SourceReference,
+)
+
+#: One secret for each way in; with signs that look otherwise in a URL, in JSON and in `repr`.
+SECRETS = {
+    "file": "s3cret/from file+äöü",
+    "params": "s3cret&param=\"quoted'one",
+    "destination": "s3cret@dest:word%2F",
+    "environment": "s3cret-env#value?x",
+}
+
+SOURCE = """
+import os
+import dlt
+
+@dlt.source(name="leaky")
+def leaky(how="fine", api_key=None, token=dlt.secrets.value):
+    @dlt.resource
+    def rows():
+        text = " ".join([str(api_key), str(token), os.environ["LEAKY_PASSWORD"]])
+        print("the source prints", text)
+        yield [{"id": 1}]
+        if how == "raises":
+            raise ValueError(f"cannot log in with {text}")
+        if how == "requests":
+            from urllib.parse import quote_plus
+            raise ConnectionError(f"GET https://x/?api_key={quote_plus(api_key)}&t={quote_plus(token)}")
+
+    return rows
+"""
+
+
+def forms(secret: str) -> set[str]:
+    """Return the forms in which a secret could be written somewhere."""
+    return {
+        secret,
+        urllib.parse.quote(secret),
+        urllib.parse.quote(secret, safe=""),
+        urllib.parse.quote_plus(secret),
+    }
+
+
+def make_load(folder: Path, destination: str, how: str) -> LoadDefinition:
+    (folder / "sources").mkdir(exist_ok=True)
+    (folder / "sources" / f"leaky_{folder.name}.py").write_text(SOURCE)
+    (folder / "secrets.toml").write_text(
+        f"[sources.leaky]\ntoken = {_toml(SECRETS['file'])}\n", "utf-8"
+    )
+    params = {
+        "duckdb": {"database": str(folder / "x.duckdb")},
+        "refused": {
+            "credentials": "postgresql://postgres:"
+            + urllib.parse.quote(SECRETS["destination"], safe="")
+            + "@127.0.0.1:1/postgres"
+        },
+    }
+    return LoadDefinition(
+        name="leaky_load",
+        source=SourceReference(
+            module=f"leaky_{folder.name}",
+            params={"how": how, "api_key": SECRETS["params"]},
+            search_path=str(folder / "sources"),
+            secrets_files=(str(folder / "secrets.toml"),),
+        ),
+        pipeline=PipelineSettings(
+            pipeline_name="leaky", dataset_name="ds", pipelines_dir=str(folder / "pipelines")
+        ),
+        destination=DestinationReference(
+            name="duckdb" if destination == "duckdb" else "postgres", params=params[destination]
+        ),
+        op=OpSettings(max_retries=0),
+        snapshot_path=None,
+    )
+
+
+def _toml(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@pytest.mark.parametrize(
+    ("destination", "how"),
+    [("duckdb", "fine"), ("duckdb", "raises"), ("duckdb", "requests"), ("refused", "fine")],
+)
+def test_no_secret_is_found_in_what_a_run_leaves_behind(
+    tmp_path, monkeypatch, capfd, destination, how
+):
+    monkeypatch.setenv("LEAKY_PASSWORD", SECRETS["environment"])
+    home = tmp_path / "dagster_home"
+    home.mkdir()
+    load = make_load(tmp_path, destination, how)
+    defs = build_load_definitions([load])
+    before = dict(os.environ)
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
+        job = defs.resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(instance=instance, raise_on_error=False)
+        assert result.success == ((destination, how) == ("duckdb", "fine"))
+        logs = "\n".join(
+            repr(log) + str(log.dagster_event) for log in instance.all_logs(result.run_id)
+        )
+        run = repr(instance.get_run_by_id(result.run_id))
+    assert dict(os.environ) == before
+    shown = capfd.readouterr()
+    # What the source itself prints goes where its author sends it; it is told apart by its words.
+    printed = "\n".join(
+        line
+        for line in (shown.out + shown.err).splitlines()
+        if not line.startswith("the source prints")
+    )
+    places = {"events": logs, "run": run, "output": printed}
+    own = {tmp_path / "secrets.toml", *(tmp_path / "sources").rglob("*")}
+    compute_logs = []
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and path not in own:
+            text = path.read_bytes().decode("utf-8", "replace")
+            if path.suffix in (".out", ".err"):
+                compute_logs.append(path)
+                text = "\n".join(
+                    line for line in text.splitlines() if not line.startswith("the source prints")
+                )
+            places[str(path.relative_to(tmp_path))] = text
+    assert len(places) > 5
+    leaks = [
+        (place, name)
+        for place, text in places.items()
+        for name, secret in SECRETS.items()
+        for form in forms(secret)
+        if form in text
+    ]
+    assert leaks == []
+
+
+def test_working_directories_belong_to_their_owner_alone(make_shop):
+    shop = make_shop("duckdb")
+    assert killing.run_batch(shop, 0).success
+    folders = [shop.pipelines_dir / ".loadsmith", shop.pipelines_dir / shop.pipeline_name]
+    for folder in folders:
+        assert stat.S_IMODE(folder.stat().st_mode) & 0o077 == 0, folder
+
+
+def test_a_snapshot_holds_no_secret(tmp_path, monkeypatch):
+    from loadsmith.engine.inspect import inspect_load
+
+    monkeypatch.setenv("LEAKY_PASSWORD", SECRETS["environment"])
+    snapshot = inspect_load(make_load(tmp_path, "duckdb", "fine"))
+    assert isinstance(snapshot, LoadSnapshot)
+    assert isinstance(snapshot.resources[0], ResourceSnapshot)
+    text = repr(snapshot)
+    assert not [name for name, secret in SECRETS.items() if any(f in text for f in forms(secret))]
+
+
+def test_the_errors_of_dlt_are_kept_as_causes_only_where_they_are_clean(make_shop, monkeypatch):
+    shop = make_shop("duckdb")
+    monkeypatch.setenv("LEAKY_PASSWORD", SECRETS["environment"])
+
+    @dlt.source(name="telling")
+    def telling():
+        def rows():
+            yield {"id": 1}
+            raise ValueError(f"no such password: {os.environ['LEAKY_PASSWORD']}")
+
+        return dlt.resource(rows, name="rows")
+
+    result = killing.run_batch(shop, 0, source=telling)
+    error = result.failure_data_for_node("shop_load").error
+    told = []
+    while error is not None:
+        told.append(error.to_string())
+        error = error.cause
+    assert any("no such password" in text for text in told)
+    assert SECRETS["environment"] not in "\n".join(told)
