@@ -9,7 +9,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dlt.common.destination.client import WithStagingDataset
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
@@ -19,6 +19,9 @@ from dlt.destinations.fs_client import FSClientBase
 from dlt.destinations.sql_client import SqlClientBase, WithSqlClient
 
 from loadsmith.engine._open_tables import delete_orphans, delete_rows_of_load, find_open_table
+
+if TYPE_CHECKING:
+    from loadsmith.engine.workspace import Workspace
 
 LEDGER_TABLE = "_dlt_loadsmith_loads"
 
@@ -124,9 +127,9 @@ class Ledger(Protocol):
 
 
 @contextlib.contextmanager
-def open_ledger(pipeline: Any) -> Iterator[Ledger | None]:
+def open_ledger(workspace: "Workspace") -> Iterator[Ledger | None]:
     """Open the ledger in the pipeline's dataset; None where the destination cannot be read."""
-    client: Any = pipeline.destination_client()
+    client: Any = workspace.client()
     ledger: type[FileLedger] | type[SqlLedger] | None = None
     if isinstance(client, FSClientBase):
         ledger = FileLedger
@@ -135,8 +138,7 @@ def open_ledger(pipeline: Any) -> Iterator[Ledger | None]:
     if ledger is None:
         yield None
         return
-    opened: Any = client
-    with opened:
+    with workspace.open_client() as opened:
         yield ledger(opened)
 
 

@@ -80,18 +80,27 @@ def destination_lock(
     log: Callable[[str], None],
     who: str = "a query",
     cancelled: Callable[[], bool] = lambda: False,
+    connect: Callable[[], None] | None = None,
 ) -> Iterator[Wait]:
     """Hold a single-writer database file (DuckDB, SQLite) for the length of the block.
 
     Every load and query of loadsmith takes this lock before it opens the file. Programs that know
     nothing of it, such as a DuckDB shell, are waited for as well.
+
+    Args:
+        path: The database file.
+        log: Takes the lines of the log.
+        who: Who asks for it, for the log of those that wait.
+        cancelled: Ends the wait with `InterruptedError` when it tells True.
+        connect: Opens a DuckDB file as the block will, and raises DuckDB's error where another
+            process has it; without it, the file is opened to see whether it is free.
     """
     database = Path(path).absolute()
     lock_path = database.with_name(f".{database.name}.lock")
     with exclusive(
         lock_path, what=f"the database {database.name}", who=who, log=log, cancelled=cancelled
     ) as wait:
-        foreign = _wait_for_strangers(database, log=log, cancelled=cancelled)
+        foreign = _wait_for_strangers(database, log=log, cancelled=cancelled, connect=connect)
         yield foreign if foreign and foreign.seconds > wait.seconds else wait
 
 
@@ -114,10 +123,14 @@ def lock_name(*parts: str | None) -> str:
 
 
 def _wait_for_strangers(
-    database: Path, *, log: Callable[[str], None], cancelled: Callable[[], bool]
+    database: Path,
+    *,
+    log: Callable[[str], None],
+    cancelled: Callable[[], bool],
+    connect: Callable[[], None] | None,
 ) -> Wait | None:
     """Wait until no other process has a DuckDB file open; None where nobody had."""
-    if not _is_duckdb(database):
+    if connect is None and not _is_duckdb(database):
         return None
     import duckdb
 
@@ -126,7 +139,10 @@ def _wait_for_strangers(
     reported = -REPORT_SECONDS
     while True:
         try:
-            duckdb.connect(str(database)).close()
+            if connect is None:
+                duckdb.connect(str(database)).close()
+            else:
+                connect()
             break
         except duckdb.IOException as error:
             if "lock" not in str(error):
@@ -140,6 +156,8 @@ def _wait_for_strangers(
                 raise InterruptedError(f"cancelled while waiting for {database.name}") from None
             time.sleep(POLL_SECONDS)
         except duckdb.ConnectionException:
+            if connect is not None:
+                raise
             # This very process has the file open with other settings; dlt will share it.
             break
     if holder is None:

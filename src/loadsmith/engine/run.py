@@ -97,6 +97,9 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
             )
             # Dagster stores the whole chain of causes, so one that holds a secret is cut off.
             raise told from (error if redactor.is_clean(error) else None)
+        finally:
+            if run is not None:
+                _dlt.redact_trace(run.pipeline, redactor.redact_value)
 
 
 def redactor_of(
@@ -177,7 +180,7 @@ class _Run:
         """Strike the packages of this run from the ledger: Dagster knows of them."""
         if not self._entries or not self._has_ledger:
             return
-        with self.workspace.destination("acknowledgement"), open_ledger(self.pipeline) as ledger:
+        with self.workspace.destination("acknowledgement"), open_ledger(self.workspace) as ledger:
             if ledger is not None:
                 self._report_to(ledger)
                 ledger.clear_staging()
@@ -220,7 +223,7 @@ class _Run:
 
     def _recover(self) -> None:
         """Undo what a dead run left unfinished; take over what it had finished."""
-        with open_ledger(self.pipeline) as ledger:
+        with open_ledger(self.workspace) as ledger:
             if ledger is None:
                 return
             self._has_ledger = True
@@ -310,7 +313,7 @@ class _Run:
         )
         gone = [entry for entry in self._entries if entry.load_id in load_ids]
         if self._has_ledger:
-            with self.workspace.destination("undo"), open_ledger(self.pipeline) as ledger:
+            with self.workspace.destination("undo"), open_ledger(self.workspace) as ledger:
                 if ledger is not None:
                     for entry in gone:
                         ledger.undo(entry)
@@ -437,14 +440,14 @@ class _Run:
         entries = [self._entry(load_id) for load_id in load_ids]
         with self.workspace.destination("load"):
             if self._has_ledger:
-                with open_ledger(self.pipeline) as ledger:
+                with open_ledger(self.workspace) as ledger:
                     if ledger is not None:
                         ledger.write(entries)
             self._entries.extend(entries)
             for entry in entries:
                 self._count(entry.rows)
             try:
-                with in_flight(self.pipeline.destination_client()):
+                with in_flight(self.workspace.client()):
                     self._load_infos.append(self._load_with_others())
             except BaseException:
                 self._undo_now(entries)
@@ -459,7 +462,7 @@ class _Run:
         if not self._has_ledger:
             return
         try:
-            with open_ledger(self.pipeline) as ledger:
+            with open_ledger(self.workspace) as ledger:
                 for entry in entries:
                     if ledger is None or ledger.is_committed(entry.load_id):
                         continue
