@@ -13,7 +13,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loadsmith.config.files import ProjectFiles, read_project, reference_problems
+from loadsmith.config.files import ProjectFiles, read_project, unknown_references
 from loadsmith.config.models import DltAsset
 from loadsmith.errors import ConfigError
 
@@ -304,12 +304,60 @@ def test_ids_are_unique_over_all_files(tmp_path):
     )
 
 
+def test_what_is_meant_to_be_a_load_tells_all_its_mistakes(tmp_path):
+    root = write(
+        tmp_path,
+        a="""
+        assets:
+          - asset_key: a/people
+            task_typ: dlt
+            params: {source_modul: crm.source, destination: dukdb}
+          - asset_key: b/people
+            params: {source_module: crm.source, destinaton: duckdb}
+          - asset_key: c/people
+            task_type: dtl
+            params: {source_module: "{{env.X", destination: duckdb, limt: 1}
+        """,
+    )
+    with pytest.raises(ConfigError) as caught:
+        read_project(root)
+    assert str(caught.value).splitlines() == [
+        "workflows/a.yaml:4:5: there is no field 'task_typ' here. Did you mean 'task_type'?",
+        (
+            "workflows/a.yaml:5:14: there is no field 'source_modul' here. Did you mean "
+            "'source_module' or 'source_params'?"
+        ),
+        "workflows/a.yaml:5:53: there is no destination 'dukdb'. Did you mean 'duckdb'?",
+        "workflows/a.yaml:6:5: the field 'task_type' is missing. Add it: what makes the asset.",
+        (
+            "workflows/a.yaml:7:41: there is no field 'destinaton' here. Did you mean "
+            "'destination' or 'destination_params'?"
+        ),
+        "workflows/a.yaml:9:16: `task_type` cannot be 'dtl'. Did you mean 'dlt'?",
+        (
+            "workflows/a.yaml:10:29: the template is malformed: '{{' is not closed. Write "
+            "variables as '{{name}}'."
+        ),
+        "workflows/a.yaml:10:61: there is no field 'limt' here. Did you mean 'limit'?",
+    ]
+
+
+def test_an_asset_key_that_dagster_does_not_take_is_told(tmp_path):
+    assets = "{asset_key: 'a b', task_type: q}, {asset_key: 'a/b*', task_type: q}"
+    with pytest.raises(ConfigError) as caught:
+        read_project(write(tmp_path, a=f"assets: [{assets}]"), task_types=["q"])
+    first, second = caught.value.problems
+    assert first.message.startswith("the asset key 'a b' has characters that Dagster does not")
+    assert second.message.startswith("the asset key 'a/b*' has")
+
+
 def test_a_key_below_a_load_passes_until_its_tables_are_known(tmp_path):
     query = "{asset_key: q, task_type: duckdb_query, depends_on: [github/isues]}"
     root = write(tmp_path, a=LOAD, b=f"assets: [{query}]")
     files = read_project(root)
-    (found,) = reference_problems(files, {"github", "github/issues", "github/issues__labels", "q"})
-    assert str(found) == (
+    known = {"github", "github/issues", "github/issues__labels", "q"}
+    (found,) = unknown_references(files, known)
+    assert str(found.problem(known)) == (
         "workflows/b.yaml:1:63: there is no asset 'github/isues'. Did you mean 'github/issues' or "
         "'github/issues__labels' or 'github'? Assets that are not in these files go into `deps`."
     )

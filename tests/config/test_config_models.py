@@ -111,6 +111,18 @@ def test_all_kinds_of_partitions_are_taken(written, kind):
         ),
         ({"type": "daily", "schedule_type": "WEEKLY", "start": "2024-01-01"}, "contradict"),
         ({"dimensions": {"a": {"keys": ["x"]}}}, "takes two partitions, not 1"),
+        (
+            {"schedule_type": "DAILY", "start": "2024-01-01", "day_offset": 2},
+            "daily partitions take no `day_offset`",
+        ),
+        (
+            {"schedule_type": "WEEKLY", "start": "2024-01-01", "day_offset": 9},
+            "a week has the days 0",
+        ),
+        (
+            {"schedule_type": "WEEKLY", "start": "2024-01-01", "end": "2023-01-01"},
+            "`end` is not after `start`",
+        ),
     ],
 )
 def test_partitions_that_cannot_be_are_refused(written, message):

@@ -1,6 +1,8 @@
 """The folder of a project in, its validated models and their places out; all mistakes at once."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,18 @@ from loadsmith.config.models import (
 from loadsmith.config.nodes import Document, Node
 from loadsmith.config.places import validate
 from loadsmith.config.project_files import Located, ProjectFiles
-from loadsmith.config.references import project_problems, reference_problems
+from loadsmith.config.references import project_problems, unknown_references
 from loadsmith.errors import ConfigError, Problem, did_you_mean
 
-__all__ = ["Located", "ProjectFiles", "find_files", "read_project", "reference_problems"]
+__all__ = [
+    "Located",
+    "ProjectFiles",
+    "ReadProject",
+    "find_files",
+    "look_at_project",
+    "read_project",
+    "unknown_references",
+]
 
 CONFIG_NAMES = ("dagster_config.yaml", "dagster_config.yml", "dagster_config.json")
 WORKFLOWS = "workflows"
@@ -40,6 +50,23 @@ RESOURCE_PARAMS: Mapping[str, type[BaseModel]] = {
     "duckdb": DuckdbResourceParams,
 }
 """The resource kinds that are always there, and their parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadProject:
+    """What of a project's files is right, and what is wrong with the rest.
+
+    Attributes:
+        files: All entries that have no mistake by themselves.
+        problems: The mistakes.
+        broken_keys: Keys of the assets that have mistakes; None where files are not readable.
+        has_broken_resources: Whether resources are among them, so that not all are known.
+    """
+
+    files: ProjectFiles
+    problems: tuple[Problem, ...] = ()
+    broken_keys: frozenset[str] | None = frozenset()
+    has_broken_resources: bool = False
 
 
 def read_project(
@@ -57,8 +84,26 @@ def read_project(
     Raises:
         ConfigError: The files have mistakes; all of them are in it.
     """
+    found = look_at_project(path, task_types=task_types, resource_kinds=resource_kinds)
+    if found.problems:
+        raise ConfigError(found.problems)
+    return found.files
+
+
+def look_at_project(
+    path: str | Path, *, task_types: Iterable[str] = (), resource_kinds: Iterable[str] = ()
+) -> ReadProject:
+    """Read the folder of a project, and keep what is right in files that have mistakes.
+
+    So whoever goes on with the rest finds its mistakes in the same go. The arguments are those of
+    `read_project`.
+
+    Raises:
+        ConfigError: The folder cannot be read.
+    """
     root = Path(path).absolute()
-    reader = _Reader(root)
+    task_types = (*TASK_TYPES, *task_types)
+    reader = _Reader(root, task_types)
     reader.read()
     files = ProjectFiles(
         root=str(root),
@@ -74,14 +119,18 @@ def read_project(
             files,
             # With a file missing, nobody can tell whether a key is misspelled.
             broken_keys=None if reader.has_broken_files else reader.broken_keys,
-            task_types=(*TASK_TYPES, *task_types),
+            broken_assets=reader.broken_assets,
+            task_types=task_types,
             resource_kinds=(*RESOURCE_PARAMS, *resource_kinds),
             has_broken_resources=reader.has_broken_resources,
         ),
     ]
-    if problems:
-        raise ConfigError(dict.fromkeys(problems))
-    return files
+    return ReadProject(
+        files=files,
+        problems=tuple(dict.fromkeys(problems)),
+        broken_keys=None if reader.has_broken_files else frozenset(reader.broken_keys),
+        has_broken_resources=reader.has_broken_resources,
+    )
 
 
 def find_files(root: Path) -> tuple[list[Path], list[Path], list[Problem]]:
@@ -112,8 +161,9 @@ def find_files(root: Path) -> tuple[list[Path], list[Path], list[Problem]]:
 class _Reader:
     """Reads the files one after the other; keeps what is right and what is wrong with them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, task_types: Collection[str]) -> None:
         self.root = root
+        self.task_types = task_types
         self.problems: list[Problem] = []
         self.resources: list[Located[ResourceEntry]] = []
         self.assets: list[Located[Asset]] = []
@@ -121,6 +171,7 @@ class _Reader:
         self.jobs: list[Located[JobParams]] = []
         self.broken_keys: set[str] = set()
         """Keys of assets with mistakes: they are there, so that nobody refers to nothing."""
+        self.broken_assets: list[Document] = []
         self.has_broken_resources = False
         self.has_broken_files = False
 
@@ -135,7 +186,9 @@ class _Reader:
             if document is None:
                 self.has_broken_resources = True
                 continue
+            before = len(self.problems)
             self._read_resources(document)
+            self.has_broken_resources |= len(self.problems) > before
         for file in workflows:
             document = self._open(file, WorkflowFile, "assets")
             if document is None:
@@ -208,7 +261,7 @@ class _Reader:
             # A mistake in `defaults` is one mistake, however many assets would have it from there.
             defaults = _without_places(defaults, {(found.line, found.column) for found in problems})
         for _, node in self._members(document, "assets"):
-            entry, is_dlt = node, _member(node, "task_type") == "dlt"
+            entry, is_dlt = node, _is_dlt(node, self.task_types)
             if defaults is not None and isinstance(node.value, dict):
                 entry = node.merged_over(defaults if is_dlt else _without_params(defaults))
             # A document of the asset alone, so that what came from `defaults` has its place.
@@ -219,6 +272,7 @@ class _Reader:
             if value is not None:
                 self.assets.append(Located(value, own))
             else:
+                self.broken_assets.append(own)
                 key = _member(node, "asset_key")
                 self.broken_keys.update([key] if isinstance(key, str) else [])
 
@@ -226,6 +280,24 @@ class _Reader:
 def _member(node: Node, name: str) -> Any:
     child = node.value.get(name) if isinstance(node.value, dict) else None
     return child.value if child is not None else None
+
+
+def _is_dlt(node: Node, task_types: Collection[str]) -> bool:
+    """Tell whether an asset is, or is meant to be, a load: then all its mistakes are told."""
+    if not isinstance(node.value, dict):
+        return False
+    if "task_type" in node.value:
+        name = _member(node, "task_type")
+    else:
+        near = get_close_matches("task_type", node.value, n=1)
+        name = _member(node, near[0]) if near else None
+    if name is None:
+        params = node.value.get("params")
+        inside = params.value if params is not None and isinstance(params.value, dict) else {}
+        return bool(get_close_matches("source_module", inside, n=1))
+    if isinstance(name, str) and name not in task_types and "." not in name:
+        name = next(iter(get_close_matches(name, task_types, n=1)), name)
+    return bool(name == "dlt")
 
 
 def _without_params(defaults: Node) -> Node:

@@ -1,5 +1,6 @@
 """The files of a project as pydantic models; their JSON Schema comes from here."""
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -53,6 +54,9 @@ SHORT_DLT_KEY = "DLT asset key must contain at least one '/'"
 """The text that the page of reference 1 quotes for a dlt asset key of one part."""
 
 
+_KEY = re.compile(r"[\w./-]+", re.ASCII)
+
+
 class _AssetEntry(AssetSettings):
     asset_key: str = Field(
         min_length=1, description="Key of the asset, its parts joined by `/`; unique in a project."
@@ -70,6 +74,11 @@ class _AssetEntry(AssetSettings):
         if not all(part.strip() for part in value.split("/")):
             raise ValueError(
                 f"the asset key {value!r} has an empty part. Join the parts with one '/' each."
+            )
+        if not _KEY.fullmatch(value):
+            raise ValueError(
+                f"the asset key {value!r} has characters that Dagster does not take. Write letters "
+                "(a to z), digits, '_', '-' and '.', and '/' between the parts."
             )
         return value
 

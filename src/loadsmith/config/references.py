@@ -1,11 +1,12 @@
 """The models of all files in, what is wrong between them out: names that lead nowhere, circles."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loadsmith.config.dlt_names import destination_problem
 from loadsmith.config.models import Asset, DltAsset, ResourceEntry
+from loadsmith.config.nodes import Document, Node
 from loadsmith.config.project_files import Located, ProjectFiles
 from loadsmith.config.templates import Scope, template_problems
 from loadsmith.errors import Problem, did_you_mean
@@ -30,6 +31,12 @@ class AssetReference:
     path: tuple[str | int, ...]
     advice: str = ""
 
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """File, line and column of the name."""
+        found = self.located.problem("", *self.path)
+        return found.file, found.line, found.column
+
     def problem(self, known: Iterable[str]) -> Problem:
         """Return the problem that there is no such asset, with the nearest keys."""
         hint = did_you_mean(self.key, known)
@@ -41,6 +48,7 @@ def project_problems(
     files: ProjectFiles,
     *,
     broken_keys: Collection[str] | None,
+    broken_assets: Sequence[Document],
     task_types: Collection[str],
     resource_kinds: Collection[str],
     has_broken_resources: bool,
@@ -50,29 +58,29 @@ def project_problems(
     Args:
         files: The models.
         broken_keys: Keys of assets that were refused; None where not all keys are known.
+        broken_assets: Those assets as they are written.
         task_types: Names of tasks.
         resource_kinds: Names of resource kinds.
         has_broken_resources: Whether resources were refused, so that not all are known.
     """
     yield from _repeated(files)
     yield from _unknown_kinds(files, task_types, resource_kinds)
-    yield from _destination_problems(files)
+    yield from _destination_problems(files, broken_assets)
     yield from _twice_partitioned(files)
     yield from _circles(files)
     if broken_keys is not None:
         known = {asset.value.asset_key for asset in files.assets} | set(broken_keys)
         yield from _unknown_keys(files, known)
-    yield from _unknown_variables(files, has_broken_resources=has_broken_resources)
+    yield from _unknown_variables(files, broken_assets, has_broken_resources=has_broken_resources)
 
 
-def reference_problems(files: ProjectFiles, known: Collection[str]) -> list[Problem]:
+def unknown_references(files: ProjectFiles, known: Collection[str]) -> list[AssetReference]:
     """Return the references to assets that are not in `known`, all keys of the project.
 
     `read_project` lets a key pass that may be a table of a load. Whoever knows the tables asks
     here again.
     """
-    names = frozenset(known)
-    return [found.problem(names) for found in asset_references(files) if found.key not in names]
+    return [found for found in asset_references(files) if found.key not in known]
 
 
 def asset_references(files: ProjectFiles) -> Iterator[AssetReference]:
@@ -140,22 +148,32 @@ def _unknown_kinds(
             yield entry.problem(message, "resource_kind")
 
 
-def _destination_problems(files: ProjectFiles) -> Iterator[Problem]:
-    for asset in files.assets:
-        if not isinstance(asset.value, DltAsset):
+def _destination_problems(
+    files: ProjectFiles, broken_assets: Sequence[Document]
+) -> Iterator[Problem]:
+    documents = [asset.document for asset in files.assets if isinstance(asset.value, DltAsset)]
+    for document in (*documents, *broken_assets):
+        params = _members(document.root).get("params")
+        # With `destination_type`, the name is the user's own: the sections of its settings.
+        if "destination_type" in _members(_members(params).get("destination_params")):
             continue
-        params = asset.value.params
-        named: list[tuple[str | None, tuple[str | int, ...]]] = [(params.destination, ("params",))]
+        named: list[tuple[Node | None, tuple[str | int, ...]]] = [(params, ("params",))]
         named += [
-            (profile.destination, ("params", "profiles", name))
-            for name, profile in params.profiles.items()
+            (profile, ("params", "profiles", name))
+            for name, profile in _members(_members(params).get("profiles")).items()
         ]
-        for name, path in named:
-            # With `destination_type`, the name is the user's own: the sections of its settings.
-            is_own = "destination_type" in params.destination_params
-            problem = destination_problem(name) if name and not is_own else None
+        for node, path in named:
+            name = _members(node).get("destination")
+            # What is no text was told when the asset was read.
+            is_named = name is not None and isinstance(name.value, str) and name.value
+            problem = destination_problem(name.value) if name and is_named else None
             if problem:
-                yield asset.problem(problem, *path, "destination")
+                yield document.problem(problem, *path, "destination")
+
+
+def _members(node: Node | None) -> Mapping[str, Node]:
+    """Return the members of a mapping; none of whatever else is there."""
+    return node.value if node is not None and isinstance(node.value, dict) else {}
 
 
 def _twice_partitioned(files: ProjectFiles) -> Iterator[Problem]:
@@ -228,7 +246,9 @@ def _asset_of(key: str, assets: Mapping[str, object]) -> str | None:
     return key
 
 
-def _unknown_variables(files: ProjectFiles, *, has_broken_resources: bool) -> Iterator[Problem]:
+def _unknown_variables(
+    files: ProjectFiles, broken_assets: Sequence[Document], *, has_broken_resources: bool
+) -> Iterator[Problem]:
     resources = None if has_broken_resources else _resource_names(files.resources)
     always = {"utils": frozenset({"now"}), "env": None, "resource": resources}
     scope = Scope(always, "Only `env`, `utils` and `resource` are known here.")
@@ -236,12 +256,19 @@ def _unknown_variables(files: ProjectFiles, *, has_broken_resources: bool) -> It
         for path, message in template_problems(entry.value.params, scope):
             yield entry.problem(message, "params", *path)
     hint = "Parents in `depends_on` are variables by their key, with '_' for each '/'."
-    for asset in files.assets:
-        parents = {key.replace("/", "_"): None for key in asset.value.depends_on}
+    documents = [asset.document for asset in files.assets]
+    for document in (*documents, *broken_assets):
+        members = _members(document.root)
+        keys = members["depends_on"].plain() if "depends_on" in members else ()
+        parents = {
+            key.replace("/", "_"): None
+            for key in (keys if isinstance(keys, (list, tuple)) else [keys])
+            if isinstance(key, str)
+        }
         scope = Scope({**parents, **always, "context": CONTEXT_NAMES}, hint)
-        params = asset.document.root.value.get("params")
-        for path, message in template_problems(params.plain() if params else {}, scope):
-            yield asset.problem(message, "params", *path)
+        params = members["params"].plain() if "params" in members else {}
+        for path, message in template_problems(params, scope):
+            yield document.problem(message, "params", *path)
 
 
 def _resource_names(resources: Iterable[Located[ResourceEntry]]) -> frozenset[str]:

@@ -289,15 +289,28 @@ class PartitionParams(Settings):
             raise ValueError(
                 f"{kind} partitions take no `cron_schedule`. Remove it, or the kind of partitions."
             )
-        for name in ("start", "end"):
+        taken = _TAKEN_BY.get(kind, ("minute_offset", "hour_offset", "day_offset"))
+        for name in _ONLY_SOME_TAKE:
+            if getattr(self, name) and name not in taken:
+                raise ValueError(f"{kind} partitions take no `{name}`. Remove it.")
+        if kind == "weekly" and self.day_offset > 6:
+            raise ValueError("a week has the days 0 (Sunday) to 6. Change `day_offset`.")
+        if kind == "multi" and len(self.dimensions) != 2:
+            raise ValueError(f"`dimensions` takes two partitions, not {len(self.dimensions)}.")
+        return self
+
+    @model_validator(mode="after")
+    def _have_times(self) -> "PartitionParams":
+        times = {name: _time_of(getattr(self, name) or "", self.fmt) for name in ("start", "end")}
+        for name, time in times.items():
             value = getattr(self, name)
-            if value and not _is_time(value, self.fmt):
+            if value and time is None:
                 shape = f", or in the form {self.fmt!r}" if self.fmt else ""
                 raise ValueError(
                     f"{value!r} in `{name}` is not a time. Write one such as '2024-01-31'{shape}."
                 )
-        if kind == "multi" and len(self.dimensions) != 2:
-            raise ValueError(f"`dimensions` takes two partitions, not {len(self.dimensions)}.")
+        if times["start"] and times["end"] and times["end"] <= times["start"]:
+            raise ValueError("`end` is not after `start`, so there is no partition. Change one.")
         return self
 
     def to_settings(self) -> PartitionSettings:
@@ -319,17 +332,31 @@ class PartitionParams(Settings):
         )
 
 
-def _is_time(text: str, fmt: str | None) -> bool:
+_ONLY_SOME_TAKE = ("minute_offset", "hour_offset", "day_offset", "keys", "name", "dimensions")
+"""Fields that Dagster has for some kinds of partitions only; for others they would do nothing."""
+
+_TAKEN_BY: Mapping[str, tuple[str, ...]] = {
+    "hourly": ("minute_offset",),
+    "daily": ("minute_offset", "hour_offset"),
+    "cron": (),
+    "static": ("keys",),
+    "dynamic": ("name",),
+    "multi": ("dimensions",),
+}
+"""Which of them the kinds take; weeks and months take all offsets."""
+
+
+def _time_of(text: str, fmt: str | None) -> datetime | None:
+    """Return a time without its zone, or None."""
     # Dagster writes the keys of hourly partitions in a form that is not ISO.
     for form in (fmt, "%Y-%m-%d-%H:%M"):
         with suppress(ValueError):
             if form:
-                datetime.strptime(text, form)
-                return True
+                return datetime.strptime(text, form).replace(tzinfo=None)
     with suppress(ValueError):
-        datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
-        return True
-    return False
+        iso = text[:-1] + "+00:00" if text.endswith("Z") else text
+        return datetime.fromisoformat(iso).replace(tzinfo=None)
+    return None
 
 
 _CRON_WORDS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")

@@ -11,7 +11,7 @@ import dagster as dg
 from loadsmith.assets.build import build_load_definitions, build_upstream_specs
 from loadsmith.assets.partitions import build_partitions_def
 from loadsmith.assets.specs import op_name
-from loadsmith.config.files import Located, ProjectFiles, read_project, reference_problems
+from loadsmith.config.files import Located, ReadProject, look_at_project, unknown_references
 from loadsmith.config.models import TaskAsset
 from loadsmith.config.templates import names_in
 from loadsmith.errors import ConfigError, LoadsmithError, Problem
@@ -25,7 +25,7 @@ from loadsmith.project.loads import (
 )
 from loadsmith.project.make_resources import ProjectResources, make_resources
 from loadsmith.project.resources import resource_kinds
-from loadsmith.project.task_assets import TaskSurroundings, build_task
+from loadsmith.project.task_assets import TaskSurroundings, build_task, with_advice
 from loadsmith.project.tasks import task_types
 from loadsmith.project.variables import Parents, run_variables, variable_name
 
@@ -46,8 +46,10 @@ def build_definitions(path: str | os.PathLike[str] | None = None) -> dg.Definiti
     Raises:
         ConfigError: No folder is named, or its files have mistakes; all of them are in it.
     """
-    files = read_project(_folder_of(path), task_types=task_types(), resource_kinds=resource_kinds())
-    return _Project(files).build()
+    found = look_at_project(
+        _folder_of(path), task_types=task_types(), resource_kinds=resource_kinds()
+    )
+    return _Project(found).build()
 
 
 def _folder_of(path: str | os.PathLike[str] | None) -> Path:
@@ -63,26 +65,31 @@ def _folder_of(path: str | os.PathLike[str] | None) -> Path:
 class _Project:
     """One project on its way to definitions; made for each call, so that no two meet."""
 
-    def __init__(self, files: ProjectFiles) -> None:
-        self.files = files
-        self.problems: list[Problem] = []
+    def __init__(self, found: ReadProject) -> None:
+        self.files = found.files
+        self.problems = list(found.problems)
+        self._broken_keys = found.broken_keys
+        self._has_broken_resources = found.has_broken_resources
         self._op_names: set[str] = set()
 
     def build(self) -> dg.Definitions:
-        loads, problems = inspect_project(self.files)
-        self.problems += problems
+        # Where entries of the files are wrong, the others are built all the same, for the
+        # mistakes that only building them finds.
+        loads = ProjectLoads()
+        if not self._has_broken_resources:
+            loads, problems = inspect_project(self.files)
+            self.problems += problems
+            if not problems:
+                # Tables of schema files that are missing would be reported as unknown keys.
+                self.problems += self._reference_problems(loads)
         resources, problems = make_resources(self.files)
         self.problems += problems
-        keys = self._keys(loads)
-        if not self.problems:
-            # Tables of schema files that are missing would be reported as unknown keys.
-            self.problems += reference_problems(self.files, keys)
         partitions = self._partitions(loads)
         built: list[dg.Definitions] = []
         for load in loads.loads:
             try:
                 built.append(self._build_load(load, loads, resources, partitions))
-            except LoadsmithError as error:
+            except (LoadsmithError, dg.DagsterError) as error:
                 self.problems.append(_problem_of(error, load))
         self._op_names = {
             asset.op.name
@@ -99,12 +106,31 @@ class _Project:
                 self.problems += problems
                 built += [dg.Definitions(assets=found)]
         for job in self.files.jobs:
-            definitions, problems = build_job(job, names_of=loads.names_of, partitions=partitions)
+            definitions, problems = build_job(
+                job,
+                names_of=loads.names_of,
+                # With mistakes elsewhere, nobody can tell which assets have none.
+                partitions=None if self.problems else partitions,
+            )
             self.problems += problems
             built.append(definitions)
         if self.problems:
             raise ConfigError(dict.fromkeys(self.problems))
         return self._join(built, resources, loads)
+
+    def _reference_problems(self, loads: ProjectLoads) -> list[Problem]:
+        """Return the names that lead nowhere, but for those that were found without the tables."""
+        broken = self._broken_keys
+        if broken is None:
+            return []
+        prefixes = {key.rpartition("/")[0] for key in broken if "/" in key}
+        known = self._keys(loads) | broken
+        told = {(found.file, found.line, found.column) for found in self.problems}
+        return [
+            found.problem(known)
+            for found in unknown_references(self.files, known)
+            if found.key.rpartition("/")[0] not in prefixes and found.place not in told
+        ]
 
     def _keys(self, loads: ProjectLoads) -> set[str]:
         """Return every key that the files may name."""
@@ -119,8 +145,8 @@ class _Project:
         for entry in self.files.partitions:
             try:
                 built = build_partitions_def(entry.value.params.to_settings(), where="`params`")
-            except ConfigError as error:
-                self.problems.append(entry.problem(str(error), "params"))
+            except (ConfigError, dg.DagsterError) as error:
+                self.problems.append(entry.problem(with_advice(error), "params"))
                 continue
             for index, key in enumerate(entry.value.assets):
                 owner = loads.entry_of.get(key)
@@ -197,6 +223,7 @@ class _Project:
         return TaskSurroundings(
             files=self.files,
             op_name=name,
+            has_broken_resources=self._has_broken_resources,
             resources=resources,
             partitions_def=partitions.get(key),
             parents=self._parents(task.value.depends_on, loads, partitions),
@@ -243,11 +270,14 @@ class _Project:
         )
 
 
-def _problem_of(error: LoadsmithError, load: ProjectLoad) -> Problem:
+def _problem_of(error: Exception, load: ProjectLoad) -> Problem:
     """Return an error as a problem of the entry whose resource it names, or of the first one."""
-    message = str(error).removeprefix(f"{load.definition.place}: ")
+    message = with_advice(error).removeprefix(f"{load.definition.place}: ")
     named = [entry for name, entry in load.entries.items() if f"'{name}'" in message]
     entry = (named or list(load.entries.values()))[0]
+    # A project's translator is not its user's.
+    message = message.removeprefix("ProjectTranslator, ")
+    message = message.replace("Fix the translator or the settings of the resource.", "Change it.")
     return entry.problem(message.removeprefix(f"{entry.place}: "))
 
 

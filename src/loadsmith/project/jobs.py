@@ -24,14 +24,15 @@ def build_job(
     job: Located[JobParams],
     *,
     names_of: Callable[[str], tuple[str, ...]],
-    partitions: Mapping[str, Any],
+    partitions: Mapping[str, Any] | None,
 ) -> tuple[dg.Definitions, list[Problem]]:
     """Build a job and the schedules that start it.
 
     Args:
         job: The job as it is written.
         names_of: Gives the keys that a key in a file means.
-        partitions: Partitions by asset key, for the keys that have some.
+        partitions: Partitions by asset key, for the keys that have some; None where they are not
+            known.
 
     Returns:
         The job and its schedules, and what is wrong with them.
@@ -68,7 +69,7 @@ def _build_schedule(
     job: Located[JobParams],
     trigger: TriggerParams,
     built: Any,
-    partitions: Mapping[str, Any],
+    partitions: Mapping[str, Any] | None,
     names_of: Callable[[str], tuple[str, ...]],
 ) -> Any:
     params = trigger.params.schedule_params
@@ -81,7 +82,8 @@ def _build_schedule(
             timezone=params.timezone,
             status=status,
         )
-    _check_is_partitioned(job, partitions, names_of)
+    if partitions is not None:
+        _check_is_partitioned(job, partitions, names_of)
     return dg.build_schedule_from_partitioned_job(
         built,
         name=trigger.trigger_id,

@@ -13,7 +13,14 @@ from loadsmith.config.files import Located, ProjectFiles
 from loadsmith.config.models import Asset, DltAsset
 from loadsmith.engine.inspect import inspect_load
 from loadsmith.errors import ConfigError, Problem, ResolveError, SchemaFileNotFound
-from loadsmith.model import LoadDefinition, LoadSnapshot, ResourceSnapshot, TableSnapshot
+from loadsmith.model import (
+    LoadDefinition,
+    LoadSnapshot,
+    ResourceSelection,
+    ResourceSnapshot,
+    TableSnapshot,
+)
+from loadsmith.project.source_files import source_problem
 from loadsmith.resolve import merge_definitions, resolve_asset
 
 
@@ -114,7 +121,12 @@ def inspect_project(files: ProjectFiles) -> tuple[ProjectLoads, list[Problem]]:
     problems: list[Problem] = []
     entries: dict[int, Located[DltAsset]] = {}
     definitions: list[LoadDefinition] = []
+    seen: dict[str, str | None] = {}
     for asset in dlt_assets_of(files.assets):
+        found = list(_problems_of(asset, files, seen))
+        if found:
+            problems += found
+            continue
         try:
             definition = resolve_asset(asset, files)
         except ConfigError as error:
@@ -126,12 +138,17 @@ def inspect_project(files: ProjectFiles) -> tuple[ProjectLoads, list[Problem]]:
     for group in merge_definitions(definitions):
         first = entries[id(group.members[0])]
         try:
-            snapshot = inspect_load(group.definition)
+            # Asking the source would import it, call it without its variables and need secrets.
+            snapshot = inspect_load(group.definition, may_ask_source=False)
         except SchemaFileNotFound as error:
             problems.append(first.problem(str(error), "params", "schema_file_path"))
             continue
         except ResolveError as error:
             problems.append(first.problem(str(error), "params"))
+            continue
+        if not snapshot.resources:
+            message = "no resource is chosen here. Name those to load."
+            problems.append(first.problem(message, "params", "resources"))
             continue
         loads.append(
             ProjectLoad(
@@ -144,6 +161,29 @@ def inspect_project(files: ProjectFiles) -> tuple[ProjectLoads, list[Problem]]:
             )
         )
     return _with_keys(loads), problems
+
+
+def _problems_of(
+    asset: Located[DltAsset], files: ProjectFiles, seen: dict[str, str | None]
+) -> Iterable[Problem]:
+    """Yield what is wrong with an entry that the files alone do not tell; modules in `seen`."""
+    params = asset.value.params
+    module = params.source_module
+    if module not in seen:
+        seen[module] = source_problem(module, files.project_dir)
+    missing = seen[module]
+    if missing:
+        yield asset.problem(missing, "params", "source_module")
+    names = params.resources
+    is_plain = ResourceSelection(include=names or (), exclude=params.exclude).is_plain
+    if params.schema_file_path is None and not is_plain:
+        yield asset.problem(
+            "which resources these patterns mean is not known without a schema file. Add "
+            f"`schema_file_path` and run `loadsmith schema {asset.value.asset_key}`, or name the "
+            "resources one by one.",
+            "params",
+            "resources" if names else "exclude",
+        )
 
 
 def dlt_assets_of(assets: Iterable[Located[Asset]]) -> Iterable[Located[DltAsset]]:

@@ -29,6 +29,7 @@ class TaskSurroundings:
     Attributes:
         files: The files of the project.
         op_name: A name for the op that no other op of the project has.
+        has_broken_resources: Whether resources have mistakes, so that not all are known.
         resources: The resources of the project.
         partitions_def: The partitions of the asset, or None.
         parents: The assets in `depends_on`, for variables.
@@ -38,6 +39,7 @@ class TaskSurroundings:
 
     files: ProjectFiles
     op_name: str
+    has_broken_resources: bool = False
     resources: ProjectResources = field(default_factory=ProjectResources)
     partitions_def: "dg.PartitionsDefinition[Any] | None" = None
     parents: Parents = field(default_factory=Parents)
@@ -61,6 +63,8 @@ def build_task(
         if kind in around.resources.keys:
             continue
         implied = _implied_duckdb(around) if kind == "duckdb" else None
+        if implied is None and around.has_broken_resources:
+            continue
         if implied is None:
             message = (
                 f"the task '{entry.task_type}' needs a resource of the kind '{kind}'. Add "
@@ -78,7 +82,13 @@ def build_task(
         spec = _build_spec(task, model, around)
         return [_build_op(task, model, spec, around, required, given)], []
     except (ConfigError, dg.DagsterError) as error:
-        return [], [task.problem(f"{error} Change it.")]
+        return [], [task.problem(with_advice(error))]
+
+
+def with_advice(error: Exception) -> str:
+    """Return the first line of an error; one of Dagster's says what is wrong, not what to do."""
+    text = str(error).split("\n", 1)[0]
+    return text if isinstance(error, LoadsmithError) else f"{text.rstrip('. ')}. Change it."
 
 
 def _build_spec(
