@@ -157,7 +157,8 @@ def multi_asset_options_of(
                 "specs with a translator, or with map_asset_specs afterwards."
             )
         options.pop(taken, None)
-    specs = _with_group_and_deps(specs, options.pop("group_name", None), options.pop("deps", None))
+    more = [*(options.pop("deps", None) or ()), *_deps_of_ins(options.get("ins") or {})]
+    specs = _with_group_and_deps(specs, options.pop("group_name", None), more)
     if options.get("partitions_def") is None and definition.partitions is not None:
         options["partitions_def"] = build_partitions_def(
             definition.partitions, where=definition.place or f"load '{definition.name}'"
@@ -276,8 +277,16 @@ def _member(kind: Any, name: str | None, where: str) -> Any:
     return kind[name.upper()]
 
 
+def _deps_of_ins(ins: Mapping[str, dg.AssetIn]) -> list[dg.AssetKey]:
+    """Return the keys of inputs, which Dagster wants to be upstream of an asset of the op, too."""
+    return [
+        asset_in.key or dg.AssetKey([*(asset_in.key_prefix or ()), name])
+        for name, asset_in in ins.items()
+    ]
+
+
 def _with_group_and_deps(
-    specs: Sequence[dg.AssetSpec], group_name: str | None, deps: Iterable[Any] | None
+    specs: Sequence[dg.AssetSpec], group_name: str | None, deps: Sequence[Any]
 ) -> list[dg.AssetSpec]:
     """Give the specs a group where they have none, and more upstream assets."""
     found = list(specs)
@@ -287,6 +296,5 @@ def _with_group_and_deps(
             for spec in found
         ]
     if deps:
-        more = list(deps)
-        found = [spec.replace_attributes(deps=[*spec.deps, *more]) for spec in found]
+        found = [spec.replace_attributes(deps=[*spec.deps, *deps]) for spec in found]
     return found

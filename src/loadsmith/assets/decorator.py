@@ -20,7 +20,8 @@ from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.assets.runner import CurrentLoad, current_load
 from loadsmith.assets.specs import op_name
 from loadsmith.assets.translator import DagsterDltTranslator
-from loadsmith.model import AssetAttributes
+from loadsmith.errors import ConfigError
+from loadsmith.model import AssetAttributes, RunOptions
 
 
 def dlt_assets(
@@ -37,6 +38,7 @@ def dlt_assets(
     nested_tables: bool = False,
     schema_file_path: str | None = None,
     checks: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+    on_error: str = "fail",
     **multi_asset_options: Any,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Make assets of the resources of a dlt source; the function runs them.
@@ -57,20 +59,25 @@ def dlt_assets(
         op_tags: Tags of the op.
         pool: Concurrency pool of the op.
         nested_tables: Whether nested tables are assets of their own.
-        schema_file_path: An exported dlt schema: the nested tables that are known before a run.
+        schema_file_path: An exported dlt schema: the tables that are known before a run, nested
+            ones too. With it, a function that makes the source is called in the run only.
         checks: Checks to answer in the run: `primary_key`, `row_count`, `schema_change`,
             `schema_contract`; by name, or with settings.
+        on_error: `fail` with the first resource that fails, or `keep` what the others loaded.
         multi_asset_options: All else that Dagster's `multi_asset` takes.
 
     Raises:
         TranslationError: The translator gave something unusable.
         ConfigError: A check or an option is wrong.
     """
+    if on_error not in ("fail", "keep"):
+        raise ConfigError(f"on_error: take 'fail' or 'keep', not {on_error!r}.")
     definition = live_definition(
         dlt_source,
         dlt_pipeline,
         nested_tables=nested_tables,
         schema_file_path=schema_file_path,
+        options=RunOptions(on_error=on_error),
         attributes=AssetAttributes(
             checks=dict(checks) if isinstance(checks, Mapping) else {check: {} for check in checks}
         ),
@@ -99,7 +106,7 @@ def dlt_assets(
             config_is_ours=bool(ours),
             translator=dagster_dlt_translator,
         )
-        return dg.multi_asset(**options)(_inside(current, function))
+        return dg.multi_asset(**options)(inside_load(current, function))
 
     return decorate
 
@@ -121,7 +128,7 @@ def build_dlt_asset_specs(
     return build_live_specs(definition, dagster_dlt_translator)
 
 
-def _inside(current: CurrentLoad, function: Callable[..., Any]) -> Callable[..., Any]:
+def inside_load(current: CurrentLoad, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function, with its load known to `DagsterDltResource.run` while it runs.
 
     A generator is entered anew at each step, and Dagster runs others in between, so that the load

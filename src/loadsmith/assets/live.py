@@ -35,22 +35,23 @@ def build_live_specs(
 ) -> list[dg.AssetSpec]:
     """Build the specs of a load whose source and pipeline are functions or live objects.
 
-    The translator is asked with the live dlt resources.
+    The translator is asked with the live dlt resources. Where a function makes the source and a
+    file knows the tables, the function is not called: it may need a secret that only the run has.
 
     Raises:
         TranslationError: The translator gave something unusable.
     """
     assert callable(definition.pipeline)
-    source, resources = live_resources(definition.source)
-    names = pipeline_names(definition.pipeline)
-    snapshot = inspect_source(
-        source,
-        pipeline_name=names["pipeline_name"],
-        dataset_name=names["dataset_name"],
-        destination_name=names["destination_name"],
-    )
-    if definition.schema_file_path is not None or definition.snapshot_path is not None:
-        snapshot = _with_tables(snapshot, inspect_load(definition))
+    names: dict[str, Any] = dict(pipeline_names(definition.pipeline))
+    has_file = definition.schema_file_path is not None or definition.snapshot_path is not None
+    resources: dict[str, Any] = {}
+    if has_file and not isinstance(definition.source, Live):
+        snapshot = replace(inspect_load(definition), **names)
+    else:
+        source, resources = live_resources(definition.source)
+        snapshot = inspect_source(source, **names)
+        if has_file:
+            snapshot = _with_tables(snapshot, inspect_load(definition))
     pipeline = definition.pipeline.value if isinstance(definition.pipeline, Live) else None
     return build_specs(
         snapshot,

@@ -1,5 +1,6 @@
 """`DltPipeline`: a configurable resource that loads one dlt resource into one table."""
 
+import logging
 from typing import Any
 
 import dagster as dg
@@ -9,6 +10,9 @@ from loadsmith.assets.specs import op_name
 from loadsmith.engine.adhoc import run_resource
 from loadsmith.engine.notify import notify_schema_changes
 from loadsmith.model import LoadResult, RunRequest
+
+# For a load outside of a run, where there is no context with a log.
+_LOG = logging.getLogger("loadsmith")
 
 
 class DltPipeline(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -48,8 +52,8 @@ class DltPipeline(dg.ConfigurableResource):  # type: ignore[type-arg]
         request = RunRequest(
             run_id=context.run.run_id if context else "local",
             params={**kwargs, **({"table_name": table_name} if table_name else {})},
-            log=context.log.info if context else _quiet,
-            warn=context.log.warning if context else _quiet,
+            log=context.log.info if context else _LOG.info,
+            warn=context.log.warning if context else _LOG.warning,
         )
 
         def pipeline() -> Any:
@@ -89,7 +93,3 @@ def _context() -> Any:
         return dg.OpExecutionContext.get()
     except dg.DagsterInvariantViolationError:
         return None
-
-
-def _quiet(_line: str) -> None:
-    """Say nothing: nobody listens outside of a run."""

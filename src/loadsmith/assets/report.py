@@ -73,15 +73,16 @@ class Report:
 
     def contract_violation(self, error: ContractViolation) -> Iterator[LoadEvent]:
         """Yield the failed check of the asset whose contract was broken."""
+        known = {target.table for target in self.targets.values()}
         for key, name in sorted(self._selected_checks):
             target = self.targets.get(key)
             if name != "schema_contract" or target is None:
                 continue
-            is_meant = (
-                error.table == target.table
-                if error.table is not None and target.table is not None
-                else target.resource in error.resources or len(self.targets) == 1
-            )
+            if error.table in known and target.table is not None:
+                is_meant = error.table == target.table
+            else:
+                # A table that the contract does not let come into being is no asset's yet.
+                is_meant = target.resource in error.resources or len(self.targets) == 1
             if is_meant:
                 settings = settings_of(self.definition, target.resource, name)
                 yield contract_violation_result(key, error, settings)
@@ -122,24 +123,26 @@ class Report:
             if key not in selected:
                 metadata = self._metadata(index, target, tables, nested)
                 self._log(key, {**metadata, "loadsmith/came_along": True})
-        for name, table in index.tables.items():
-            if name in reported or table.resource in failed:
-                continue
-            self._log_undeclared(index, table)
-
-    def _log_undeclared(self, index: ResultIndex, table: TableResult) -> None:
-        key = self._key_of(index, table)
+        undeclared = {
+            table.name: self._key_of(index, table)
+            for table in index.tables.values()
+            if table.name not in reported and table.resource not in failed
+        }
+        if not undeclared:
+            return
         self.context.log.warning(
-            "load '%s': table '%s' of resource '%s' is loaded and no asset stands for it; it is "
-            "reported as '%s'. Update the schema file of the load to make it one.",
+            "load '%s': no asset stands for %s. Rows are loaded, and reported as %s. To make "
+            "assets of them, update the schema file of the load, or give it one "
+            "(schema_file_path); dlt writes it where export_schema_path of the pipeline says.",
             self.definition.name,
-            table.name,
-            table.resource,
-            key.to_user_string(),
+            ", ".join(f"table '{name}'" for name in undeclared),
+            ", ".join(f"'{key.to_user_string()}'" for key in undeclared.values()),
         )
-        target = AssetTarget(table.resource, table.name)
-        metadata = self._metadata(index, target, [table], [])
-        self._log(key, {**metadata, "loadsmith/undeclared": True})
+        for name, key in undeclared.items():
+            table = index.tables[name]
+            target = AssetTarget(table.resource, name)
+            metadata = self._metadata(index, target, [table], [])
+            self._log(key, {**metadata, "loadsmith/undeclared": True})
 
     def _key_of(self, index: ResultIndex, table: TableResult) -> dg.AssetKey:
         """Return the key that a table would have if it were known, from its nearest known one."""

@@ -110,6 +110,13 @@ def read_choices(context: Any, *, config_is_ours: bool) -> RunChoices:
     return RunChoices(params=params, limit=_limit(values.get("limit")), window=_window(values))
 
 
+def has_our_config(op: dg.OpDefinition) -> bool:
+    """Tell whether an op of a user's own takes `config: DltRunConfig`, or a subclass of it."""
+    field_of_op = op.config_schema.as_field() if op.config_schema else None
+    fields = getattr(field_of_op.config_type, "fields", None) if field_of_op else None
+    return fields is not None and set(DltRunConfig.model_fields) <= set(fields)
+
+
 def _tags_of(context: Any) -> Mapping[str, str]:
     tags: Mapping[str, str] = context.run.tags
     return tags

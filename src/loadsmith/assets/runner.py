@@ -15,7 +15,7 @@ from loadsmith.assets.live import build_live_specs, live_definition
 from loadsmith.assets.outcome import outcome_of
 from loadsmith.assets.partitions import read_partitions
 from loadsmith.assets.report import LoadEvent, Report
-from loadsmith.assets.run_config import read_choices
+from loadsmith.assets.run_config import has_our_config, read_choices
 from loadsmith.assets.specs import AssetTarget, targets_of
 from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.engine.live import live_resources, recipe_of
@@ -110,7 +110,8 @@ class DagsterDltResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                     f"{missing}= to run()."
                 )
             current = CurrentLoad(
-                definition=live_definition(dlt_source, dlt_pipeline, nested_tables=False)
+                definition=live_definition(dlt_source, dlt_pipeline, nested_tables=False),
+                config_is_ours=has_our_config(context.op_def),
             )
             dlt_source = dlt_pipeline = None
         return run_load_in_context(
@@ -188,8 +189,6 @@ class _Run:
             raise _failure(error) from error
 
     def _events(self) -> Iterator[LoadEvent]:
-        # dlt is imported by the run, so that definitions do without it.
-
         partitions = read_partitions(self.context)
         targets = self._targets()
         selected = self._of_source(targets, self._selected(targets))

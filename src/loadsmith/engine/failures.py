@@ -113,11 +113,13 @@ def _contract_violation(
     resources: Sequence[str],
     redactor: Redactor,
 ) -> ContractViolation:
-    column = violation.column_name
+    # A value of another type would go to a column beside it, of which nobody has heard yet.
+    beside, column = violation.column_name, (violation.column_name or "").split("__v_")[0] or None
     value = None
     item = violation.data_item
     if column and hasattr(item, "get"):
-        value = redactor.redact(repr(item.get(column))[:_VALUE_LENGTH])
+        found = item.get(beside, item.get(column))
+        value = redactor.redact(repr(found)[:_VALUE_LENGTH])
     what = f"column '{column}'" if column else f"table '{violation.table_name}'"
     shown = f", with the value {value}" if value is not None else ""
     message = (
