@@ -297,7 +297,7 @@ def test_a_wrong_setting_in_python_is_an_error_of_loadsmith(settings, said):
         DltLoadSpecModel(**settings)
 
 
-def test_nested_tables_can_stay_with_their_root(shop, tmp_path):
+def test_nested_tables_are_assets_where_that_is_asked_for(shop):
     import dlt
 
     pipeline = dlt.pipeline("made", destination="duckdb", dataset_name="made_data")
@@ -307,7 +307,7 @@ def test_nested_tables_can_stay_with_their_root(shop, tmp_path):
 
     text = "      schema_file_path: made.schema.yaml\n"
     shop.write("ingest/defs.yaml", HEAD + text)
-    assert "shop_data/orders__items" in shop.asset_keys()
-
-    shop.write("ingest/defs.yaml", HEAD + text + "      nested_tables: false\n")
     assert "shop_data/orders__items" not in shop.asset_keys()
+
+    shop.write("ingest/defs.yaml", HEAD + text + "      nested_tables: true\n")
+    assert "shop_data/orders__items" in shop.asset_keys()

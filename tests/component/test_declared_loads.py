@@ -325,6 +325,7 @@ def test_a_schema_file_tells_the_tables_without_a_source(project, tmp_path):
   loads:
     - source_module: no_such_module_at_all.source
       schema_file_path: made.schema.yaml
+      nested_tables: true
       destination: duckdb
       pipeline_params: {dataset_name: ds}
 """,
@@ -373,3 +374,62 @@ def test_a_resource_that_the_source_does_not_have_is_a_mistake_and_not_left_out(
     project.write("ingest/defs.yaml", HEAD + text)
 
     assert "no resource 'custmers'. Did you mean 'customers'?" in project.failure()
+
+
+def test_files_go_into_the_table_that_is_named(project):
+    folder = project.root / "data"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"id": 1, "tags": ["x", "y"]}\n{"id": 2}\n')
+    (folder / "b.csv").write_text("id\n1\n2\n3\n")
+    project.write(
+        "files/defs.yaml",
+        """
+        type: loadsmith.DltLoadCollectionComponent
+
+        attributes:
+          defaults:
+            destination: duckdb
+            destination_params: {database: files.duckdb}
+            pipeline_params: {dataset_name: lake}
+          loads:
+            - source_module: filesystem.readers
+              source_params: {bucket_url: data, file_glob: "*.jsonl"}
+              resources: [read_jsonl]
+              run_params: {table_name: events}
+            - source_module: filesystem.readers
+              source_params: {bucket_url: data, file_glob: "*.csv"}
+              resources: [read_csv]
+              run_params: {table_name: people}
+        """,
+    )
+
+    assert project.asset_keys() == {"lake/events", "lake/people"}
+    result = project.materialize()
+
+    rows = {
+        event.asset_key.to_user_string(): event.materialization.metadata["rows_loaded"].value
+        for event in result.get_asset_materialization_events()
+        if event.asset_key.to_user_string() in ("lake/events", "lake/people")
+    }
+    assert rows == {"lake/events": 2, "lake/people": 3}
+    assert project.rows("files.duckdb", "select count(*) from lake.people") == [(3,)]
+
+
+def test_a_dataset_that_is_called_like_its_duckdb_file_is_refused_in_words(project, api):
+    project.write(
+        "shop/defs.yaml",
+        f"""
+        type: loadsmith.DltLoadCollectionComponent
+
+        attributes:
+          loads:
+            - source_module: rest_api
+              source_params: {{client: {{base_url: "{api.url}"}}, resources: [items]}}
+              destination: duckdb
+              destination_params: {{database: Shop.duckdb}}
+              pipeline_params: {{dataset_name: shop}}
+        """,
+    )
+
+    with pytest.raises(dg.Failure, match=r"'Shop.duckdb' has the same name.*'shop_data'"):
+        project.materialize()

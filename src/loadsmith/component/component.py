@@ -1,7 +1,7 @@
 """DltLoadCollectionComponent: dlt loads that a `defs.yaml` describes, as Dagster's definitions."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,8 +16,9 @@ from loadsmith.assets.build import (
     split_load,
 )
 from loadsmith.assets.checks import build_freshness
+from loadsmith.assets.decorator import inside_load
 from loadsmith.assets.run_config import DltRunConfig
-from loadsmith.assets.runner import CurrentLoad, DagsterDltResource, current_load
+from loadsmith.assets.runner import CurrentLoad, DagsterDltResource
 from loadsmith.assets.specs import build_specs
 from loadsmith.assets.translator import DagsterDltTranslator, DltResourceTranslatorData
 from loadsmith.component.definitions import ComponentLoad, resolve_loads
@@ -153,6 +154,9 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         prefix = getattr(data.pipeline, "dataset_name", None)
         if data.definition is not None:
             prefix = self._key_prefixes.get(data.definition.name, prefix)
+            sent_to = data.definition.options.params.get("table_name")
+            if sent_to and data.snapshot is not None and data.snapshot.table_name == sent_to:
+                name = sent_to
         spec = DagsterDltTranslator().get_asset_spec(data)
         return spec.replace_attributes(key=dg.AssetKey([*([prefix] if prefix else []), name]))
 
@@ -280,9 +284,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
 
         @dg.multi_asset(**options)
         def run(context: dg.AssetExecutionContext, config: DltRunConfig) -> Iterable[Any]:
-            yield from _with_load(
-                current, lambda: self.execute(context, self.dlt_pipeline_resource)
-            )
+            yield from inside_load(current, self.execute)(context, self.dlt_pipeline_resource)
 
         return run
 
@@ -299,27 +301,6 @@ class ComponentTranslator(DagsterDltTranslator):
         spec = self._component.get_asset_spec(data)
         translation = self._load.spec.translation
         return translation(spec, data) if translation else spec
-
-
-def _with_load(current: CurrentLoad, start: Callable[[], Iterator[Any]]) -> Iterator[Any]:
-    """Yield the events of a run, with its load known to `DagsterDltResource.run` meanwhile.
-
-    Dagster runs other steps between the events, so that the load is set for each step alone.
-    """
-    with current_load(current):
-        events = iter(start())
-    try:
-        while True:
-            with current_load(current):
-                try:
-                    event = next(events)
-                except StopIteration:
-                    return
-            yield event
-    finally:
-        close = getattr(events, "close", None)
-        if close is not None:
-            close()
 
 
 def _refuse_shared_keys(

@@ -195,7 +195,7 @@ def _base(
         base_path=str(home.project_root),
         default_pipeline_name=name,
         snapshot_path=str(home.folder / snapshot) if snapshot else None,
-        nested_tables=settings.get("nested_tables", True),
+        nested_tables=settings.get("nested_tables", False),
         place=spec.place,
     )
 

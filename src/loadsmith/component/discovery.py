@@ -15,6 +15,7 @@ from loadsmith.engine.inspect import (
     inspect_load,
     inspect_source,
     read_snapshot,
+    sent_by_run,
     write_snapshot,
 )
 from loadsmith.engine.live import live_resources
@@ -80,7 +81,7 @@ def look_at(load: ComponentLoad, state: Mapping[str, LoadSnapshot]) -> Known | N
     if snapshot is None:
         return None
     _refuse_unknown_names(load, (resource.name for resource in snapshot.resources))
-    return Known(snapshot=replace(snapshot, **load.names))
+    return Known(snapshot=sent_by_run(replace(snapshot, **load.names), definition))
 
 
 def _look_at_python(load: ComponentLoad) -> Known:
@@ -98,7 +99,7 @@ def _look_at_python(load: ComponentLoad) -> Known:
                 for resource in snapshot.resources
             ),
         )
-    return Known(snapshot=snapshot, live=live)
+    return Known(snapshot=sent_by_run(snapshot, definition), live=live)
 
 
 def _whole(definition: LoadDefinition) -> LoadDefinition:

@@ -131,9 +131,15 @@ class DltLoadSpecModel(dg.Resolvable):
         tree = context.source_position_tree
         position = tree.lookup(context.path) if tree else None
         if position is not None:
-            file = Path(position.filename).name
+            file = _seen_from_defs(Path(position.filename), context)
             load.place = f"{file}:{position.start.line}:{position.start.col}"
         return load
+
+
+def _seen_from_defs(file: Path, context: dg.ResolutionContext) -> str:
+    """Return the path of a file from the defs folder: every component has a `defs.yaml`."""
+    label = Home.of(dg.ComponentLoadContext.from_resolution_context(context)).label
+    return f"{label}/{file.name}" if label not in ("", ".") else file.name
 
 
 def _referenced(context: dg.ResolutionContext, text: str | None, kind: str) -> Any:

@@ -59,7 +59,11 @@ class LoadSettings(LoadOptions, AssetSettings):
     """All options of a load, none of them needed: what `defaults` may hold."""
 
     nested_tables: bool = Field(
-        default=True, description="Whether a nested table is an asset of its own."
+        default=False,
+        description=(
+            "Whether a nested table that is known (`schema_file_path`) is an asset of its own; "
+            "else its columns are metadata of its root's asset."
+        ),
     )
 
 

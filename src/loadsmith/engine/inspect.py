@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,39 @@ def inspect_load(definition: LoadDefinition, *, may_ask_source: bool = True) -> 
             f" source{f', and there is no {looked}' if looked else ''}."
             " Run `loadsmith schema` once, or name the resources."
         )
-    return _selected(_ask(definition, names), definition.resources)
+    return sent_by_run(_selected(_ask(definition, names), definition.resources), definition)
+
+
+def sent_by_run(snapshot: LoadSnapshot, definition: LoadDefinition) -> LoadSnapshot:
+    """Return the snapshot with the table that `run_params.table_name` sends its resource to.
+
+    With several resources dlt sends all of them to that table, which is then none of any of them.
+    """
+    name = definition.options.params.get("table_name")
+    chosen = [found for found in snapshot.resources if definition.resources.matches(found.name)]
+    if not isinstance(name, str) or len(chosen) != 1:
+        return snapshot
+    (resource,) = chosen
+    roots = {table.name for table in resource.root_tables}
+    before = resource.table_name or resource.name
+    if name in roots or roots - {before}:
+        return snapshot
+    tables = tuple(_called(table, before, name) for table in resource.tables)
+    sent = replace(resource, table_name=name, tables=tables)
+    return replace(
+        snapshot,
+        resources=tuple(sent if found is resource else found for found in snapshot.resources),
+    )
+
+
+def _called(table: TableSnapshot, before: str, name: str) -> TableSnapshot:
+    if table.parent is None:
+        return replace(table, name=name)
+    return replace(
+        table,
+        name=f"{name}{table.name.removeprefix(before)}",
+        parent=f"{name}{table.parent.removeprefix(before)}",
+    )
 
 
 def inspect_source(

@@ -21,6 +21,7 @@ from loadsmith.engine.destinations import (
     destination_dataset,
     exact,
     make_destination,
+    refuse_ambiguous_dataset,
     traits,
 )
 from loadsmith.engine.live import make_pipeline
@@ -183,6 +184,7 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
             pipeline = _make_pipeline(parts, state_name, pipelines_dir)
             client = pipeline.destination_client()
             _serves_another_destination(working_dir, pipeline, client.config)
+        refuse_ambiguous_dataset(client)
         working_dir.chmod(0o700)
         workspace = Workspace(
             pipeline=pipeline,
