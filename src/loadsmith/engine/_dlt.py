@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common.configuration import known_sections, resolve_configuration
 from dlt.common.configuration.container import Container
 from dlt.common.destination.client import WithStateSync
 from dlt.common.exceptions import TerminalException
@@ -17,8 +19,10 @@ from dlt.extract.exceptions import (
     PipeException,
     ResourceExtractionError,
 )
+from dlt.extract.extractors import ArrowExtractor
 from dlt.extract.incremental.context import TimeIntervalContext
 from dlt.load.exceptions import LoadClientJobException
+from dlt.normalize.configuration import ItemsNormalizerConfiguration
 from dlt.pipeline.abort import prepare_abort_packages
 from dlt.pipeline.exceptions import PipelineStepFailed
 from dlt.pipeline.trace import save_trace
@@ -37,6 +41,7 @@ __all__ = [
     "TerminalException",
     "WithStateSync",
     "archive_package",
+    "can_be_undone",
     "can_merge",
     "discard_pending_packages",
     "is_appended",
@@ -44,6 +49,7 @@ __all__ = [
     "is_terminal",
     "list_extracted",
     "list_normalized",
+    "load_ids_in_arrow",
     "package_rows",
     "package_tables",
     "pipeline_of",
@@ -52,6 +58,8 @@ __all__ = [
     "settle_packages",
     "window_in_dlt",
 ]
+
+_LOAD_IDS_IN_ARROW: ContextVar[bool] = ContextVar("loadsmith_load_ids_in_arrow", default=False)
 
 _FOLLOWUP_FORMATS = frozenset({"sql", "reference"})
 
@@ -80,6 +88,40 @@ def window_in_dlt(window: Window | None) -> Iterator[None]:
     )
     with Container().injectable_context(context):
         yield
+
+
+@contextlib.contextmanager
+def load_ids_in_arrow(pipeline: Any) -> Iterator[None]:
+    """Give Arrow tables a `_dlt_load_id`, for the block, as rows have it: without, none is undone.
+
+    dlt's setting `normalize.parquet_normalizer.add_dlt_load_id` wins. A table that was made
+    without the column stays so, for it is not null and could not be added.
+    """
+    tables = [
+        table
+        for name in pipeline.schemas.list_schemas()
+        for table in pipeline.schemas[name].data_tables()
+        if not table.get("parent")
+    ]
+    if all("_dlt_load_id" in table["columns"] for table in tables):
+        token = _LOAD_IDS_IN_ARROW.set(True)
+        try:
+            yield
+        finally:
+            _LOAD_IDS_IN_ARROW.reset(token)
+    else:
+        yield
+
+
+def _arrow_configuration(_extractor: ArrowExtractor) -> ItemsNormalizerConfiguration:
+    return resolve_configuration(
+        ItemsNormalizerConfiguration(add_dlt_load_id=_LOAD_IDS_IN_ARROW.get()),
+        sections=(known_sections.NORMALIZE, "parquet_normalizer"),
+    )
+
+
+# dlt makes its extractors itself, and asks nobody which.
+ArrowExtractor._retrieve_normalize_config = _arrow_configuration  # type: ignore[assignment,method-assign]
 
 
 def pipeline_of(
@@ -277,6 +319,11 @@ def is_appended(pipeline: Any, schema: Any, table: str) -> bool:
             and root.get("x-merge-strategy") != "scd2"
         )
     return True
+
+
+def can_be_undone(schema: Any, table: str) -> bool:
+    """Tell whether rows of a table say which package they came with, or whose root row does."""
+    return "_dlt_load_id" in get_root_table(schema.tables, table)["columns"]
 
 
 def is_terminal(error: BaseException) -> bool:

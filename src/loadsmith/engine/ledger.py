@@ -222,6 +222,9 @@ class SqlLedger:
         removed = 0
         c_load_id, c_id, c_parent_id = self._columns("_dlt_load_id", "_dlt_id", "_dlt_parent_id")
         appended = [table for table in entry.tables if table.appended]
+        # dlt loads its state as a row of a package; some destinations refuse the same row twice.
+        state = self._sql.make_qualified_table_name(self._client.schema.state_table_name)
+        self._delete(f"DELETE FROM {state} WHERE {c_load_id} = %s", entry.load_id)
         for table in appended:
             name = self._sql.make_qualified_table_name(table.name)
             if table.parent is None:

@@ -215,6 +215,9 @@ class _Run:
 
     def _sync(self) -> None:
         _dlt.settle_packages(self.pipeline)
+        if self.workspace.is_blank():
+            self._has_ledger = self.workspace.traits.can_read
+            return
         with self.workspace.destination("sync"):
             if self.workspace.traits.can_read:
                 self._recover()
@@ -377,6 +380,7 @@ class _Run:
                         part, part.resources.selected, self.request.window, self.request.warn
                     ) as cursors,
                     _dlt.window_in_dlt(self.request.window),
+                    _dlt.load_ids_in_arrow(self.pipeline),
                 ):
                     self.pipeline.extract(part, **arguments)
                 self._window_cursors.extend(cursors)
@@ -494,7 +498,8 @@ class _Run:
             LedgerTable(
                 name=table,
                 parent=schema.tables[table].get("parent"),
-                appended=_dlt.is_appended(self.pipeline, schema, table),
+                appended=_dlt.is_appended(self.pipeline, schema, table)
+                and _dlt.can_be_undone(schema, table),
             )
             for resource in resources
             for table in owned[resource]
