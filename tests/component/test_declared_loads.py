@@ -431,5 +431,18 @@ def test_a_dataset_that_is_called_like_its_duckdb_file_is_refused_in_words(proje
         """,
     )
 
-    with pytest.raises(dg.Failure, match=r"'Shop.duckdb' has the same name.*'shop_data'"):
-        project.materialize()
+    said = project.failure()
+    assert "shop/defs.yaml:" in said
+    assert "dataset 'shop': the DuckDB file 'Shop.duckdb' has the same name" in said
+
+
+def test_a_dataset_in_python_that_is_called_like_its_duckdb_file_is_refused_in_the_run(shop):
+    file = shop.defs / "ingest" / "loads.py"
+    file.write_text(file.read_text().replace("shop_data", "shop"))
+    shop.write(
+        "ingest/defs.yaml",
+        HEAD + "  loads: [{source: .loads.shop_source, pipeline: .loads.shop_pipeline}]\n",
+    )
+
+    with pytest.raises(dg.Failure, match=r"'shop.duckdb' has the same name.*'shop_data'"):
+        shop.materialize()

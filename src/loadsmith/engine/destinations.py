@@ -141,30 +141,18 @@ def name_problem(reference: DestinationReference, dataset_name: str | None) -> s
     path = reference.params.get("database", reference.params.get("credentials"))
     if not isinstance(path, str) or "{{" in path or "://" in path or path in _IN_MEMORY:
         return None
-    return _duckdb_name_problem(path, dataset_name)
+    return _same_name_problem(path, dataset_name)
 
 
-def check_names(destination_type: str, local_path: str | None, dataset_name: str | None) -> None:
-    """Refuse a dataset that the destination cannot hold beside its own name.
-
-    Raises:
-        ResolveError: A DuckDB file has the name of the dataset.
-    """
-    if destination_type == "duckdb" and local_path is not None:
-        problem = _duckdb_name_problem(local_path, dataset_name)
-        if problem:
-            raise ResolveError(problem)
-
-
-def _duckdb_name_problem(path: str, dataset_name: str | None) -> str | None:
-    # DuckDB calls a database by its file's name up to the first dot, whatever the case.
+def _same_name_problem(path: str, dataset_name: str | None) -> str | None:
+    # DuckDB calls a database by its file's name up to the first dot, whatever its case.
     file = Path(path).name
-    if dataset_name is None or file.partition(".")[0].lower() != dataset_name.lower():
+    if dataset_name is None or file.partition(".")[0].casefold() != dataset_name.casefold():
         return None
     return (
-        f"the DuckDB file {file!r} and the dataset {dataset_name!r} have the same name, and DuckDB "
-        f"cannot tell which of the two '{dataset_name}.table' means. Rename one of them: another "
-        "`dataset_name`, or another file."
+        f"dataset {dataset_name!r}: the DuckDB file {file!r} has the same name, and DuckDB cannot"
+        f" tell one from the other. Call the dataset {f'{dataset_name}_data'!r}, or the file"
+        " something else."
     )
 
 
@@ -215,16 +203,9 @@ def refuse_ambiguous_dataset(client: "JobClientBase") -> None:
     config: Any = client.config
     path = _local_file("duckdb", config) if config.destination_type == "duckdb" else None
     dataset = getattr(client, "dataset_name", None) or getattr(config, "dataset_name", None)
-    if path is None or not dataset:
-        return
-    # DuckDB calls a database by its file's name up to the first dot, whatever its case.
-    file = Path(path).name
-    if file.partition(".")[0].casefold() == str(dataset).casefold():
-        raise ResolveError(
-            f"dataset {dataset!r}: the DuckDB file {file!r} has the same name, and DuckDB cannot"
-            f" tell one from the other. Call the dataset {f'{dataset}_data'!r}, or the file"
-            " something else."
-        )
+    problem = _same_name_problem(path, dataset) if path else None
+    if problem:
+        raise ResolveError(problem)
 
 
 def table_locations(
