@@ -93,6 +93,13 @@ class Workspace:
             with opened:
                 yield
 
+    def is_blank(self) -> bool:
+        """Tell whether neither the destination nor the directory can hold anything of the load."""
+        path = self.traits.local_path
+        if not self.traits.single_writer or path is None:
+            return False
+        return not Path(path).exists() and not self.pipeline.has_data
+
     def client(self) -> Any:
         """Return the client of the destination; dlt resolves its settings once for a schema."""
         name = self.pipeline.default_schema_name
