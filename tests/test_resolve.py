@@ -57,6 +57,19 @@ def test_paths_are_absolute_and_names_have_defaults():
     )
 
 
+@pytest.mark.parametrize(
+    ("file", "dataset"),
+    [("data/crm.duckdb", "crm"), ("CRM.v1.db", "crm"), ("github_api_dataset.db", None)],
+)
+def test_a_duckdb_file_has_not_the_name_of_its_dataset(file: str, dataset: str | None):
+    with pytest.raises(ConfigError, match=r"github.yaml:2:5: dataset .* has the same name"):
+        resolve(
+            destination_params={"database": file},
+            pipeline_params={"dataset_name": dataset} if dataset else {},
+        )
+    assert resolve(destination_params={"database": "{{env.FILE}}"})
+
+
 def test_bigquerys_dataset_is_the_dataset_of_the_load():
     definition = resolve(destination="bigquery", destination_params={"dataset": "mine"})
     assert definition.pipeline.dataset_name == "mine"

@@ -12,6 +12,7 @@ from loadsmith.config.files import Located, ProjectFiles
 from loadsmith.config.models import AssetSettings, DltAsset, LoadParams, ResourceSettings
 from loadsmith.config.profiles import ProfileChoice, choose_profile
 from loadsmith.config.templates import render
+from loadsmith.engine.destinations import name_problem
 from loadsmith.errors import ConfigError
 from loadsmith.model import (
     AssetAttributes,
@@ -85,7 +86,8 @@ def resolve_load(
         place: Where the load is written, for errors.
 
     Raises:
-        ConfigError: No profile fits, or there is no destination without one.
+        ConfigError: No profile fits, there is no destination without one, or the destination
+            cannot hold the dataset.
     """
     params, choice = _with_profile(
         params, os.environ if environment is None else environment, place
@@ -97,6 +99,24 @@ def resolve_load(
     for key in _DATASET_PARAMS:
         if isinstance(destination_params.get(key), str):
             destination_params[key] += choice.suffix
+    destination = DestinationReference(
+        name=params.destination,
+        params=destination_params,
+        base_path=base_path,
+        search_path=_absolute(project_dir, base_path),
+    )
+    pipeline = _pipeline(
+        params,
+        choice,
+        code_path=code_path,
+        base_path=base_path,
+        pipelines_dir=pipelines_dir,
+        default_pipeline_name=default_pipeline_name,
+        default_dataset_name=default_dataset_name,
+    )
+    clash = name_problem(destination, pipeline.dataset_name)
+    if clash:
+        raise _error(place, clash)
     return LoadDefinition(
         name=re.sub(r"\W+", "_", name, flags=re.ASCII),
         source=SourceReference(
@@ -105,21 +125,8 @@ def resolve_load(
             search_path=_absolute(project_dir, base_path),
             secrets_files=_secrets_files(params.source_module, code_path),
         ),
-        destination=DestinationReference(
-            name=params.destination,
-            params=destination_params,
-            base_path=base_path,
-            search_path=_absolute(project_dir, base_path),
-        ),
-        pipeline=_pipeline(
-            params,
-            choice,
-            code_path=code_path,
-            base_path=base_path,
-            pipelines_dir=pipelines_dir,
-            default_pipeline_name=default_pipeline_name,
-            default_dataset_name=default_dataset_name,
-        ),
+        destination=destination,
+        pipeline=pipeline,
         resources=ResourceSelection(
             include=tuple(params.resources if params.resources is not None else default_resources),
             exclude=tuple(params.exclude),

@@ -119,3 +119,10 @@ def test_what_is_known_before_a_run_is_checked_before_it():
         ),
         ((4,), "the section date has no format. Write '{{#date}}value|%Y-%m-%d{{/date}}'."),
     ]
+
+
+def test_a_run_without_a_partition_says_so():
+    with pytest.raises(ResolveError, match=r"'{{context.partition_key}}' has no value in this run"):
+        render("{{context.partition_key}}", {"context.run_id": "x"})
+    with pytest.raises(ResolveError, match="no partition that is a window of time"):
+        render("{{context.partition_window_end}}", {"context.partition_key": "red"})

@@ -23,6 +23,22 @@ _DATE_FORMATS = ("%Y-%m-%d-%H:%M", "%Y-%m", "%Y%m%d", "%Y-%m-%dT%H", "%Y")
 """What dates look like beside ISO text: the partition keys that Dagster writes by default."""
 
 
+_ONE_WINDOW = (
+    ": it is for no partition that is a window of time. Give the asset such partitions "
+    "(`partitions` in a workflow file), or leave the variable out."
+)
+
+_PARTITION_NAMES = {
+    "context.partition_key": (
+        ": it is for no partition, or for several at once. Give the asset partitions (`partitions` "
+        "in a workflow file) and run one of them, or leave the variable out."
+    ),
+    "context.partition_window_start": _ONE_WINDOW,
+    "context.partition_window_end": _ONE_WINDOW,
+}
+"""Variables that a run without partitions lacks, and what to say then."""
+
+
 @dataclass(frozen=True)
 class _Variable:
     name: str
@@ -247,6 +263,10 @@ def _look_up(name: str, variables: Mapping[str, Any]) -> Any:
     value: Any = variables
     for part in name.split("."):
         if not isinstance(value, Mapping) or part not in value:
+            if name in _PARTITION_NAMES:
+                raise ResolveError(
+                    f"'{{{{{name}}}}}' has no value in this run{_PARTITION_NAMES[name]}"
+                )
             first = name.partition(".")[0]
             close = [known for known in variables if str(known).startswith(f"{first}.")]
             hint = did_you_mean(name, close or variables)

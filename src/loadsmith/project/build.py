@@ -22,10 +22,17 @@ from loadsmith.project.loads import (
     ProjectLoads,
     ProjectTranslator,
     inspect_project,
+    tasks_of,
 )
 from loadsmith.project.make_resources import ProjectResources, make_resources
 from loadsmith.project.resources import resource_kinds
-from loadsmith.project.task_assets import TaskSurroundings, build_task, with_advice
+from loadsmith.project.task_assets import (
+    TaskSurroundings,
+    build_task,
+    build_task_freshness,
+    one_partition_problems,
+    with_advice,
+)
 from loadsmith.project.tasks import task_types
 from loadsmith.project.variables import Parents, run_variables, variable_name
 
@@ -97,14 +104,17 @@ class _Project:
             for asset in part.assets or ()
             if isinstance(asset, dg.AssetsDefinition)
         }
-        for asset in self.files.assets:
-            value = asset.value
-            if isinstance(value, TaskAsset):
-                task = Located(value, asset.document, asset.path)
+        tasks = list(tasks_of(self.files.assets))
+        for task in tasks:
+            if task.value.asset_key in loads.entry_of:
+                self.problems.append(_taken_by_a_table(task, loads))
+            else:
                 around = self._surroundings(task, loads, resources, partitions)
                 found, problems = build_task(task, around)
                 self.problems += problems
                 built += [dg.Definitions(assets=found)]
+        sensors = {sensor.name for part in built for sensor in part.sensors or ()}
+        built.append(build_task_freshness(tasks, taken=sensors))
         for job in self.files.jobs:
             definitions, problems = build_job(
                 job,
@@ -187,6 +197,8 @@ class _Project:
         if "context.partition_key" in names and definition.op.max_partitions_per_run is None:
             # A run of several partitions has a window and no key.
             definition = replace(definition, op=replace(definition.op, max_partitions_per_run=1))
+        for entry in load.entries.values():
+            self.problems += one_partition_problems(entry, names)
         parents = self._parents(
             dict.fromkeys(key for entry in load.entries.values() for key in entry.value.depends_on),
             loads,
@@ -268,6 +280,15 @@ class _Project:
             sensors=sensors,
             resources=resources.by_key,
         )
+
+
+def _taken_by_a_table(task: Located[TaskAsset], loads: ProjectLoads) -> Problem:
+    key = task.value.asset_key
+    message = (
+        f"'{key}' is a table of the load '{loads.entry_of[key].value.asset_key}'. Choose another "
+        "key for the task."
+    )
+    return task.problem(message, "asset_key")
 
 
 def _problem_of(error: Exception, load: ProjectLoad) -> Problem:

@@ -10,7 +10,7 @@ import dagster as dg
 from loadsmith.assets.specs import nested_key
 from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.config.files import Located, ProjectFiles
-from loadsmith.config.models import Asset, DltAsset
+from loadsmith.config.models import Asset, DltAsset, TaskAsset
 from loadsmith.engine.inspect import inspect_load
 from loadsmith.errors import ConfigError, Problem, ResolveError, SchemaFileNotFound
 from loadsmith.model import (
@@ -160,7 +160,8 @@ def inspect_project(files: ProjectFiles) -> tuple[ProjectLoads, list[Problem]]:
                 },
             )
         )
-    return _with_keys(loads), problems
+    found_loads, more = _with_keys(loads)
+    return found_loads, [*problems, *more]
 
 
 def _problems_of(
@@ -194,6 +195,14 @@ def dlt_assets_of(assets: Iterable[Located[Asset]]) -> Iterable[Located[DltAsset
             yield Located(value, asset.document, asset.path)
 
 
+def tasks_of(assets: Iterable[Located[Asset]]) -> Iterable[Located[TaskAsset]]:
+    """Yield those of the entries that are no loads."""
+    for asset in assets:
+        value = asset.value
+        if isinstance(value, TaskAsset):
+            yield Located(value, asset.document, asset.path)
+
+
 def _owners(
     members: Sequence[LoadDefinition], snapshot: LoadSnapshot
 ) -> Iterable[tuple[LoadDefinition, ResourceSnapshot]]:
@@ -207,20 +216,34 @@ def _owners(
         yield by_name[resource.name], resource
 
 
-def _with_keys(loads: Sequence[ProjectLoad]) -> ProjectLoads:
+def _with_keys(loads: Sequence[ProjectLoad]) -> tuple[ProjectLoads, list[Problem]]:
+    problems: list[Problem] = []
     entry_of: dict[str, Located[DltAsset]] = {}
     roots: dict[str, list[str]] = {}
     for load in loads:
         for resource in load.snapshot.resources:
             entry = load.entries[resource.name]
             for key, is_root in load.keys_of(resource):
-                entry_of[key.to_user_string()] = entry
+                name = key.to_user_string()
+                if name in entry_of:
+                    problems.append(_made_twice(name, entry, entry_of[name]))
+                    continue
+                entry_of[name] = entry
                 if is_root:
-                    roots.setdefault(entry.value.asset_key, []).append(key.to_user_string())
+                    roots.setdefault(entry.value.asset_key, []).append(name)
     aliases = {key: tuple(found) for key, found in roots.items() if key not in entry_of}
     if aliases:
         loads = [_with_real_deps(load, aliases) for load in loads]
-    return ProjectLoads(loads=tuple(loads), aliases=aliases, entry_of=entry_of)
+    found = ProjectLoads(loads=tuple(loads), aliases=aliases, entry_of=entry_of)
+    return found, problems
+
+
+def _made_twice(key: str, entry: Located[DltAsset], other: Located[DltAsset]) -> Problem:
+    message = (
+        f"the table '{key}' is made by '{other.value.asset_key}', too, see {other.place}. Give one "
+        "of them another prefix."
+    )
+    return entry.problem(message, "asset_key")
 
 
 def _with_real_deps(load: ProjectLoad, aliases: Mapping[str, tuple[str, ...]]) -> ProjectLoad:

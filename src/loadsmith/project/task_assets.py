@@ -1,6 +1,6 @@
 """A task of a workflow file in, its asset out: an op that fills in variables and runs the task."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,12 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel, ValidationError
 
+from loadsmith.assets._dagster import build_freshness_checks, build_freshness_sensor
 from loadsmith.assets.automation import build_automation_condition
 from loadsmith.assets.build import build_retry_policy
 from loadsmith.assets.partitions import build_backfill_policy, read_partitions
 from loadsmith.config.files import Located, ProjectFiles
-from loadsmith.config.models import DltAsset, TaskAsset
+from loadsmith.config.models import Asset, DltAsset, TaskAsset
 from loadsmith.config.templates import names_in, render
 from loadsmith.errors import ConfigError, LoadsmithError, Problem, ResolveError, did_you_mean
 from loadsmith.project.loads import code_reference
@@ -76,6 +77,7 @@ def build_task(
     if entry.checks:
         message = "checks look at the tables of dlt loads, which a task has none of. Remove them."
         problems.append(task.problem(message, "checks", at_key=True))
+    problems += one_partition_problems(task, names_in(entry.params))
     if problems:
         return [], problems
     try:
@@ -83,6 +85,46 @@ def build_task(
         return [_build_op(task, model, spec, around, required, given)], []
     except (ConfigError, dg.DagsterError) as error:
         return [], [task.problem(with_advice(error))]
+
+
+def one_partition_problems(entry: Located[Asset], names: Collection[str]) -> list[Problem]:
+    """Return the problem that an asset asks for its one partition, and takes several in a run."""
+    most = entry.value.max_partitions_per_run
+    if "context.partition_key" not in names or most in (None, 1):
+        return []
+    message = (
+        f"'{{{{context.partition_key}}}}' is one partition, and a run may have {most} of them "
+        "here. Take the start and the end of the window instead, or one partition per run."
+    )
+    return [entry.problem(message, "max_partitions_per_run")]
+
+
+def build_task_freshness(
+    tasks: Iterable[Located[TaskAsset]], *, taken: Collection[str]
+) -> dg.Definitions:
+    """Build the freshness checks of tasks, and the sensor that evaluates them when they are due.
+
+    Args:
+        tasks: The tasks.
+        taken: Names of sensors that there are already.
+    """
+    by_seconds: dict[float, list[dg.AssetKey]] = {}
+    for task in tasks:
+        seconds = task.value.freshness_lower_bound_delta_seconds
+        if seconds is not None:
+            key = dg.AssetKey.from_user_string(task.value.asset_key)
+            by_seconds.setdefault(seconds, []).append(key)
+    checks = [
+        check
+        for seconds, keys in by_seconds.items()
+        for check in build_freshness_checks(keys, seconds)
+    ]
+    if not checks:
+        return dg.Definitions()
+    name = "tasks_freshness"
+    while name in taken:
+        name = f"project_{name}"
+    return dg.Definitions(asset_checks=checks, sensors=[build_freshness_sensor(checks, name)])
 
 
 def with_advice(error: Exception) -> str:
@@ -179,7 +221,8 @@ def _context_for(
         dagster=context,
         asset_key=task.value.asset_key,
         project_folder=Path(around.files.base_path),
-        partition_key=partitions.key,
+        partition_key=partitions.keys[0] if len(partitions.keys) == 1 else None,
+        partition_keys=partitions.keys,
         window=(window.start, window.end) if window else None,
         resources=resources,
         render=lambda text: render(text, variables(names_in(text))),

@@ -39,8 +39,9 @@ class TaskContext:
         asset_key: The asset that the task makes, as in the workflow file.
         project_folder: The folder that relative paths in the files start from: the one that
             holds the configuration folder.
-        partition_key: The partition of this run, or None.
-        window: Start and end of the partition where it is a range of time, or None.
+        partition_key: The partition of this run; None where there is none or several.
+        partition_keys: All partitions of this run: several where `max_partitions_per_run` says so.
+        window: Start and end of the partitions where they are ranges of time, or None.
         resources: The resources of the project, set up for this run, by kind.
         render: Fills the `{{variables}}` of a text that was read in the run, such as an SQL file.
     """
@@ -49,6 +50,7 @@ class TaskContext:
     asset_key: str
     project_folder: Path
     partition_key: str | None = None
+    partition_keys: tuple[str, ...] = ()
     window: tuple[datetime, datetime] | None = None
     resources: Mapping[str, Any] = field(default_factory=dict)
     render: Callable[[str], Any] = lambda text: text

@@ -11,6 +11,7 @@ import dagster as dg
 from loadsmith.assets.partitions import read_partitions
 from loadsmith.config.templates import render
 from loadsmith.errors import ResolveError, did_you_mean
+from loadsmith.project.partition_links import parent_partitions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +107,8 @@ def plain_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 def _context_variables(context: dg.AssetExecutionContext) -> dict[str, Any]:
     partitions = read_partitions(context)
     found: dict[str, Any] = {"context.run_id": context.run.run_id, "utils.now": now()}
-    if partitions.key is not None:
-        found["context.partition_key"] = partitions.key
+    if len(partitions.keys) == 1:
+        found["context.partition_key"] = partitions.keys[0]
     if partitions.window is not None:
         found["context.partition_window_start"] = partitions.window.start.isoformat()
         found["context.partition_window_end"] = partitions.window.end.isoformat()
@@ -123,49 +124,41 @@ def _metadata_of(
     context: dg.AssetExecutionContext, key: dg.AssetKey, parents: Parents
 ) -> Mapping[str, Any]:
     keys = _partitions_of_parent(context, key, parents)
-    if keys:
+    event = None
+    if keys is None:
+        latest = context.instance.get_latest_materialization_event(key)
+        event = latest.asset_materialization if latest else None
+    elif keys:
         records = context.instance.fetch_materializations(
             dg.AssetRecordsFilter(asset_key=key, asset_partitions=list(keys)), limit=1
         ).records
         event = records[0].asset_materialization if records else None
-    else:
-        latest = context.instance.get_latest_materialization_event(key)
-        event = latest.asset_materialization if latest else None
     if event is None:
-        of = f" (partition {', '.join(keys)})" if keys else ""
         raise ResolveError(
-            f"the asset '{key.to_user_string()}'{of} was not materialized yet, and a variable "
-            "asks for its metadata. Materialize it first, or both in one run."
+            f"the asset '{key.to_user_string()}'{_partitions_shown(keys)} was not materialized "
+            "yet, and a variable asks for its metadata. Materialize it first, or both in one run."
         )
     return plain_metadata(event.metadata)
 
 
+def _partitions_shown(keys: Sequence[str] | None) -> str:
+    if keys is None:
+        return ""
+    if len(keys) < 2:
+        return f" (partition {keys[0]})" if keys else " (no partition of it belongs to this run)"
+    return f" (partitions {keys[0]} to {keys[-1]})"
+
+
 def _partitions_of_parent(
     context: dg.AssetExecutionContext, key: dg.AssetKey, parents: Parents
-) -> Sequence[str]:
-    """Return the parent's partitions that belong to this run, where both are partitioned."""
-    if key not in parents.partitions or not context.has_partition_key:
-        return ()
-    own = context.assets_def.partitions_def
-    if own is None:
-        return ()
-    if own == parents.partitions[key]:
-        return (context.partition_key,)
-    return _mapped_partitions(context, own, parents.partitions[key])
-
-
-def _mapped_partitions(
-    context: dg.AssetExecutionContext,
-    own: "dg.PartitionsDefinition[Any]",
-    parent: "dg.PartitionsDefinition[Any]",
-) -> Sequence[str]:
-    """Return the parent's partitions in the window of this run; none where they are no windows."""
-    if not isinstance(own, dg.TimeWindowPartitionsDefinition) or not isinstance(
-        parent, dg.TimeWindowPartitionsDefinition
-    ):
-        return ()
-    window = own.time_window_for_partition_key(context.partition_key)
-    return tuple(parent.get_partition_keys_in_time_window(window))
+) -> Sequence[str] | None:
+    """Return the parent's partitions that belong to this run; None where that means nothing."""
+    own, parent = context.assets_def.partitions_def, parents.partitions.get(key)
+    keys = read_partitions(context).keys
+    if own is None or parent is None or not keys:
+        return None
+    with dg.partition_loading_context(dynamic_partitions_store=context.instance):
+        return parent_partitions(own, keys, parent)
 
 
 def _plain(value: Any) -> Any:
