@@ -18,6 +18,7 @@ import pytest
         "how-to/secrets.md",
         "how-to/snowflake.md",
         "how-to/testing.md",
+        "explanation/nouns.md",
     ],
 )
 def test_a_page_works_from_top_to_bottom(walk, page):
