@@ -1,6 +1,6 @@
 """What dlt raises in, an error of ours that says where and what to do out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from loadsmith.engine import _dlt
@@ -48,8 +48,19 @@ def run_error(
     selected: Sequence[str],
     redactor: Redactor,
     stage: str | None = None,
+    pages: Mapping[str, tuple[int, int]] | None = None,
 ) -> LoadsmithError:
-    """Return the error that a reader can act on."""
+    """Return the error that a reader can act on.
+
+    Args:
+        error: What dlt raised.
+        load: Name of the load.
+        working_dir: Shown, for what was extracted is kept there.
+        selected: The resources of the load.
+        redactor: Takes the secrets out.
+        stage: Where it happened, if that is known.
+        pages: Pages and rows by table that were extracted before.
+    """
     chain = list(cause_chain(error))
     for cause in chain:
         if isinstance(cause, LoadsmithError):
@@ -66,6 +77,8 @@ def run_error(
     place = f"load '{load}', {step}"
     if resources:
         place += f", resource {_names(resources)}"
+    if step == "extract" and len(resources) == 1 and pages is not None:
+        place += f", {_progress(resources[0], pages)}"
     if table:
         place += f", table '{table}'"
     if violation is not None:
@@ -78,6 +91,14 @@ def run_error(
     return RunError(
         redactor.redact(message), stage=step, load=load, resources=resources, table=table
     )
+
+
+def _progress(resource: str, pages: Mapping[str, tuple[int, int]]) -> str:
+    """Say how far a resource came: its own table counts, or the only one that got rows."""
+    count, rows = pages.get(resource) or (next(iter(pages.values())) if len(pages) == 1 else (0, 0))
+    if not count:
+        return "before its first page was written"
+    return f"after {count} page{'s' if count > 1 else ''} ({rows:,} rows)"
 
 
 def _told(root: BaseException) -> str:

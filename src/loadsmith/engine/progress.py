@@ -18,6 +18,8 @@ class LogProgress(Collector):
         self._cancelled = cancelled
         self._counts: dict[str, int] = {}
         self._totals: dict[str, int] = {}
+        # Pages and rows by table of the last extract; they outlive it, for the error.
+        self.pages: dict[str, tuple[int, int]] = {}
         self._reported = time.monotonic()
         self.step = ""
 
@@ -35,6 +37,9 @@ class LogProgress(Collector):
             raise InterruptedError("the run was cancelled")
         key = f"{name} {label}" if label else name
         self._counts[key] = self._counts.get(key, 0) + inc
+        if self.step.startswith("extract") and name != "Resources":
+            pages, rows = self.pages.get(name, (0, 0))
+            self.pages[name] = (pages + 1, rows + inc)
         if total is not None:
             self._totals[key] = total
         if inc_total:
@@ -54,6 +59,8 @@ class LogProgress(Collector):
     def _start(self, step: str) -> None:
         self.step = step.lower()
         self._counts, self._totals = {}, {}
+        if self.step.startswith("extract"):
+            self.pages = {}
 
     def _stop(self) -> None:
         self._counts, self._totals = {}, {}

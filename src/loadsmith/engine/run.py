@@ -94,6 +94,7 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
                 selected=run.selected if run else (),
                 redactor=redactor,
                 stage=None if run else "sync",
+                pages=getattr(run.pipeline.collector, "pages", None) if run else None,
             )
             # Dagster stores the whole chain of causes, so one that holds a secret is cut off.
             raise told from (error if redactor.is_clean(error) else None)
@@ -151,6 +152,7 @@ class _Run:
         self._failures: list[ResourceFailure] = []
         self._window_cursors: list[CursorResult] = []
         self._has_ledger = False
+        self._may_have_staged = False
         self._first_run = False
         if getattr(self.pipeline.collector, "step", None) is None:
             self.pipeline.collector = LogProgress(request.log, request.cancelled)
@@ -183,7 +185,8 @@ class _Run:
         with self.workspace.destination("acknowledgement"), open_ledger(self.workspace) as ledger:
             if ledger is not None:
                 self._report_to(ledger)
-                ledger.clear_staging()
+                if self._may_have_staged:
+                    ledger.clear_staging()
 
     def _report_to(self, ledger: Ledger) -> None:
         # A package of resources that this run was not about waits for the run that is: that one
@@ -274,6 +277,7 @@ class _Run:
         )
         if entry.root_run_id == (self.request.root_run_id or self.request.run_id):
             self._kept_resources.update(entry.resources)
+        self._may_have_staged = True
         self._entries.append(entry)
         self._recovered.append(entry.load_id)
         self._finished_resources.update(entry.resources)
@@ -423,6 +427,7 @@ class _Run:
             working_dir=None,
             selected=tuple(part.resources.selected),
             redactor=self.redactor,
+            pages=getattr(self.pipeline.collector, "pages", None),
         )
         for name in part.resources.selected:
             self._failures.append(
@@ -494,6 +499,10 @@ class _Run:
         owned = collect.tables_by_resource(schema)
         owner = {table: resource for resource, tables in owned.items() for table in tables}
         resources = tuple(sorted({owner[name] for name in names if name in owner}))
+        # What is only appended goes straight to its table.
+        self._may_have_staged |= any(
+            schema.tables[name].get("write_disposition", "append") != "append" for name in names
+        )
         tables = tuple(
             LedgerTable(
                 name=table,
@@ -540,7 +549,9 @@ class _Run:
             ended_at=datetime.now(timezone.utc),
             first_run=self._first_run,
             tables=(
-                collect.table_results(self.pipeline, schema, resources, self._rows, declared)
+                collect.table_results(
+                    self.pipeline, schema, resources, self._rows, declared, self._client_of(schema)
+                )
                 if schema is not None
                 else ()
             ),
@@ -559,6 +570,10 @@ class _Run:
             working_dir=self.pipeline.working_dir,
             jobs=tuple(job for info in self._load_infos for job in collect.job_records(info)),
         )
+
+    def _client_of(self, schema: Any) -> Any:
+        is_default = schema.name == self.pipeline.default_schema_name
+        return self.workspace.client() if is_default else None
 
     def _declared(self) -> frozenset[str] | None:
         if self.definition.schema_file_path is None:
