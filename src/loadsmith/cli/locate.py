@@ -8,6 +8,7 @@ from loadsmith.errors import ConfigError
 CONFIG_FOLDER = "odp_config"
 CONFIG_VARIABLE = "ODP_CONFIG_PATH"
 
+_DG_MARKS = {"dg.toml": "", "pyproject.toml": "[tool.dg"}
 _MARKS = ("workflows", "dagster_config.yaml", "dagster_config.yml", "dagster_config.json")
 
 
@@ -37,3 +38,20 @@ def find_config_folder(path: str | None) -> str:
             "`loadsmith init NAME`."
         )
     raise ConfigError(f"{given}: there is no such folder. {advice}")
+
+
+def find_dg_project(path: str | None) -> Path | None:
+    """Return the root of the `dg` project that a folder is in, or None.
+
+    None, too, where the folder holds the files of the YAML door.
+    """
+    folder = Path(path or ".").absolute()
+    if any((base / mark).exists() for base in (folder, folder / CONFIG_FOLDER) for mark in _MARKS):
+        return None
+    if path is None and os.environ.get(CONFIG_VARIABLE):
+        return None
+    for root in (folder, *folder.parents):
+        for name, text in _DG_MARKS.items():
+            if (root / name).is_file() and text in (root / name).read_text("utf-8"):
+                return root
+    return None

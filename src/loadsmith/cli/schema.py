@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from loadsmith.cli.locate import find_config_folder
+from loadsmith.cli.locate import find_config_folder, find_dg_project
 from loadsmith.cli.output import EXIT_PROBLEM, ProjectCommand, make_console, show_json, show_table
 from loadsmith.cli.sampling import sample_schema
 from loadsmith.config.files import read_project
@@ -27,6 +27,9 @@ away. Tables and columns that only the file has are kept, for a few rows do not 
 --prune drops them. ASSET_KEY may be a pattern; PATH is the folder of the project's files.
 
 With --check nothing is written, and the exit code is 1 where the file would change.
+
+In a project of Dagster's dg, --all asks the sources of the components for their tables, as
+`dg utils refresh-defs-state` does.
 
 \b
 Examples:
@@ -87,6 +90,12 @@ def schema_command(
         asset_key, path = None, asset_key
     if all_assets == bool(asset_key):
         raise click.UsageError("name one ASSET_KEY (or a pattern), or give --all.")
+    root = find_dg_project(path)
+    if root is not None:
+        if not all_assets:
+            raise click.UsageError("the components of a dg project are asked together: give --all.")
+        _refresh_components(ctx, root, check)
+        return
     files = read_project(find_config_folder(path))
     loads = choose_loads(files, asset_key or "*")
     found: dict[str, FileChanges] = {}
@@ -114,6 +123,13 @@ def schema_command(
         for entry in found.values():
             _show(entry, check)
     if check and not all(entry.is_empty for entry in found.values()):
+        ctx.exit(EXIT_PROBLEM)
+
+
+def _refresh_components(ctx: click.Context, root: Path, check: bool) -> None:
+    from loadsmith.component.whole_project import refresh_project
+
+    if refresh_project(root, check=check) and check:
         ctx.exit(EXIT_PROBLEM)
 
 

@@ -224,6 +224,19 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         await asyncio.to_thread(refresh, self._resolved_loads(), None)
         return "files"
 
+    @property
+    def asked_loads(self) -> Sequence[str]:
+        """Names of the loads whose tables only their source knows."""
+        return [load.definition.name for load in self._resolved_loads() if asks_source(load)]
+
+    def has_news(self) -> bool:
+        """Ask the sources of the loads with a `snapshot_path`, and tell whether it is outdated.
+
+        Shows what changed, and writes nothing.
+        """
+        loads = [load for load in self._resolved_loads() if load.definition.snapshot_path]
+        return refresh(loads, None, write=False)
+
     def write_state_to_path(self, state_path: Path) -> None:
         """Ask the sources and write what they say."""
         refresh(self._resolved_loads(), state_path)

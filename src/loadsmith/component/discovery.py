@@ -148,18 +148,23 @@ def warn_of_unknown_tables(loads: Iterable[ComponentLoad]) -> None:
         )
 
 
-def refresh(loads: Iterable[ComponentLoad], state_path: Path | None) -> None:
+def refresh(loads: Iterable[ComponentLoad], state_path: Path | None, *, write: bool = True) -> bool:
     """Ask the sources that have to be asked, keep what they say, and show what changed.
 
     Args:
         loads: All loads of a component.
         state_path: File for the loads that have no `snapshot_path`; None where all have one.
+        write: Whether to keep what they say.
+
+    Returns:
+        Whether anything changed.
 
     Raises:
         LoadsmithError: A source could not be asked. What was known of it stays.
     """
     state = read_state(state_path)
     names = []
+    changed = False
     for load in loads:
         if not asks_source(load):
             continue
@@ -167,16 +172,18 @@ def refresh(loads: Iterable[ComponentLoad], state_path: Path | None) -> None:
         path = Path(definition.snapshot_path) if definition.snapshot_path else None
         before = read_snapshot(str(path)) if path and path.is_file() else state.get(definition.name)
         after = _ask(load)
+        changed |= before is None or _tables(before) != _tables(after)
         for line in describe_changes(before, after):
             click.echo(f"{definition.name}: {line}")
-        if path:
+        if path and write:
             write_snapshot(after, str(path))
-        else:
+        elif path is None:
             state[definition.name] = after
             names.append(definition.name)
-    if state_path is not None:
+    if state_path is not None and write:
         found = {name: state[name].to_dict() for name in names}
         _write(state_path, {"version": _VERSION, "loads": found})
+    return changed
 
 
 def read_state(path: Path | None) -> dict[str, LoadSnapshot]:
