@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install test check lint types imports pytest format demo ui docs bench clean
+.PHONY: install test check lint types imports pytest format demo ui docs bench clean browser screenshots test-lowest
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -14,7 +14,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 install: $(INSTALLED)
 
-test: check pytest
+test: check browser pytest
 
 check: lint types imports
 
@@ -32,11 +32,30 @@ types: $(INSTALLED)
 imports: $(INSTALLED)
 	$(BIN)/lint-imports
 
+# Chromium for the tests that look at Dagster's page.
+browser:
+	@tests/browser/install.sh
+
+# The pictures of Dagster's page in docs/images.
+screenshots: $(INSTALLED) browser
+	@$(BIN)/python docs/screenshots.py
+
+# A fast part of the tests with the oldest dlt and Dagster that pyproject.toml allows.
+LOWEST := .venv-lowest
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest -q -p no:cacheprovider tests/assets tests/test_factory.py tests/destinations/test_tried_sources.py
+
+$(LOWEST)/.installed: pyproject.toml constraints.txt constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e . --group lowest
+	touch $@
+
 pytest: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 clean:
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # The demo keeps Dagster's runs in .demo and the data in examples/demo/data; git ignores both.
 DEMO := examples/demo

@@ -235,14 +235,20 @@ def _missing_message(variables: Sequence[str], files: Sequence[str]) -> str:
         )
     present = [path for path in files if Path(path).is_file()]
     looked = ", ".join(
-        f"{path} (which does not have it)" if path in present else f"{path} (which does not exist)"
+        f"{_shown(path)} ({'which does not have it' if path in present else 'which does not exist'})"
         for path in files
     )
-    target = present[-1] if present else files[0]
+    target = _shown(present[-1] if present else files[0])
     return (
         f"Environment variable {variable!r} not found{also}. Looked at: the environment, {looked}."
         f" Set it, or put into {target}:\n{_toml_lines(variables)}"
     )
+
+
+def _shown(path: str) -> str:
+    """Return a path as one would write it in the folder where the run began."""
+    folder = Path.cwd()
+    return str(Path(path).relative_to(folder)) if Path(path).is_relative_to(folder) else path
 
 
 def _toml_lines(variables: Sequence[str]) -> str:

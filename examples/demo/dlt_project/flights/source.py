@@ -27,7 +27,12 @@ def airlines() -> Iterator[pa.Table]:
     primary_key="faa",
     columns={
         "faa": {"description": "FAA code of the airport"},
+        "name": {"description": "Name of the airport"},
+        "lat": {"description": "Degrees north of the equator"},
+        "lon": {"description": "Degrees east of Greenwich"},
         "alt": {"description": "Altitude in feet"},
+        "tz": {"description": "Hours ahead of UTC in winter"},
+        "dst": {"description": "Daylight saving time: A as in the USA, N none, U unknown"},
         "tzone": {"description": "Time zone as in the IANA database"},
     },
 )
