@@ -61,6 +61,7 @@ def table_results(
     resources: Iterable[str],
     rows: Mapping[str, int | None],
     declared: frozenset[str] | None,
+    client: Any = None,
 ) -> tuple[TableResult, ...]:
     """Describe every table of `resources`, the ones without rows too.
 
@@ -70,10 +71,11 @@ def table_results(
         resources: Names of the resources that the run was about.
         rows: Rows by table; a table that is not in it got none.
         declared: Tables that were known before, or None where nothing was.
+        client: The client of the destination for `schema`, where the caller has one.
     """
     owned = tables_by_resource(schema)
     names = [(resource, table) for resource in resources for table in owned.get(resource, ())]
-    locations = table_locations(pipeline, schema, [table for _, table in names])
+    locations = table_locations(pipeline, schema, [table for _, table in names], client)
     results = []
     for resource, name in names:
         table = schema.tables[name]

@@ -209,13 +209,19 @@ def refuse_ambiguous_dataset(client: "JobClientBase") -> None:
 
 
 def table_locations(
-    pipeline: "Pipeline", schema: "Schema", table_names: Iterable[str]
+    pipeline: "Pipeline",
+    schema: "Schema",
+    table_names: Iterable[str],
+    client: "JobClientBase | None" = None,
 ) -> dict[str, TableLocation]:
     """Return where the tables of a pipeline are, by name; no connection is opened."""
     from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 
-    known = schema.name in pipeline.schemas
-    client = pipeline.destination_client(schema.name) if known else pipeline.destination_client()
+    if client is None:
+        known = schema.name in pipeline.schemas
+        client = (
+            pipeline.destination_client(schema.name) if known else pipeline.destination_client()
+        )
     if isinstance(client, FilesystemClient):
         return {name: _file_location(client, name) for name in table_names}
     return {name: _sql_location(client, name) for name in table_names}

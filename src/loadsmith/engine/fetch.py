@@ -9,6 +9,11 @@ from loadsmith.engine.destinations import traits
 from loadsmith.engine.locks import destination_lock
 
 
+#: Tables that one query counts. DuckDB's planner takes 0.01 s for 100 of them and 0.2 s for 800,
+#: but 3 s for 3,000.
+TABLES_PER_QUERY = 500
+
+
 @dataclass(frozen=True, kw_only=True)
 class KeyCounts:
     """Rows of a table whose primary key occurs more than once, or has a null in it."""
@@ -23,14 +28,32 @@ def fetch_row_counts(tables: Iterable[str], warn: Callable[[str], None]) -> dict
 
     Call it inside `run_load`, whose pipeline it asks.
     """
+    names = list(dict.fromkeys(tables))
     counts: dict[str, int] = {}
-    for table, row in _fetch(
-        tables,
-        lambda client, name: f"SELECT COUNT(*) FROM {_qualified(client, name)}",  # noqa: S608
-        warn,
-    ):
-        counts[table] = int(row[0])
+    for start in range(0, len(names), TABLES_PER_QUERY):
+        counts.update(_count_rows(names[start : start + TABLES_PER_QUERY], warn))
     return counts
+
+
+def _count_rows(tables: Sequence[str], warn: Callable[[str], None]) -> dict[str, int]:
+    """Count all tables in one query; one by one where a table of them cannot be read."""
+    try:
+        with _client() as client:
+            statement = " UNION ALL ".join(
+                f"SELECT {number} AS position, COUNT(*) AS counted FROM {_qualified(client, name)}"  # noqa: S608
+                for number, name in enumerate(tables)
+            )
+            with client.execute_query(statement) as cursor:
+                return {tables[int(row[0])]: int(row[1]) for row in cursor.fetchall()}
+    except Exception:  # noqa: BLE001 - what is wrong is said of each table by itself
+        return {
+            table: int(row[0])
+            for table, row in _fetch(
+                tables,
+                lambda client, name: f"SELECT COUNT(*) FROM {_qualified(client, name)}",  # noqa: S608
+                warn,
+            )
+        }
 
 
 def fetch_key_counts(
