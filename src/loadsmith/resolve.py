@@ -13,7 +13,7 @@ from loadsmith.config.models import AssetSettings, DltAsset, LoadParams, Resourc
 from loadsmith.config.profiles import ProfileChoice, choose_profile
 from loadsmith.config.templates import render
 from loadsmith.engine.destinations import name_problem
-from loadsmith.errors import ConfigError
+from loadsmith.errors import ConfigError, ResolveError
 from loadsmith.model import (
     AssetAttributes,
     DestinationReference,
@@ -217,6 +217,15 @@ def render_definition(definition: LoadDefinition, variables: Mapping[str, Any]) 
     Raises:
         ResolveError: A variable is unknown in this run.
     """
+    try:
+        return _rendered(definition, variables)
+    except ResolveError as error:
+        if not definition.place:
+            raise
+        raise ResolveError(f"{definition.place}: {error}") from error
+
+
+def _rendered(definition: LoadDefinition, variables: Mapping[str, Any]) -> LoadDefinition:
     source, pipeline, destination = definition.source, definition.pipeline, definition.destination
     if isinstance(source, SourceReference):
         source = replace(source, params=render(source.params, variables))

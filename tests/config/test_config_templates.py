@@ -84,7 +84,7 @@ def test_values_are_never_in_the_message():
     with pytest.raises(ResolveError) as caught:
         render("{{env.TOKE}}", {"env.TOKEN": "very-secret"})
     assert "very-secret" not in str(caught.value)
-    assert "'env.TOKEN'" in str(caught.value)
+    assert "Did you mean 'TOKEN'?" in str(caught.value)
 
 
 def test_the_names_in_a_tree_are_found():

@@ -111,3 +111,53 @@ def test_a_parents_partition_that_is_missing_is_named(make_project: Make) -> Non
     failed = run_days(project, "2024-02-10", "2024-02-12")
     [failure] = [event for event in failed.all_events if event.is_step_failure]
     assert "'month' (partition 2024-02-01) was not" in failure.event_specific_data.error.to_string()
+
+
+def test_a_table_that_never_had_a_row_is_told_from_a_wrong_name(make_project: Make) -> None:
+    project = make_project(
+        w="""
+        assets:
+          - asset_key: shop/orders
+            task_type: dlt
+            params: {LOAD, source_params: {rows: 0}}
+          - asset_key: q
+            task_type: duckdb_query
+            depends_on: [shop/orders]
+            params: {query: "select * from {{shop_orders.destination_table_id}}"}
+        """
+    )
+    project.build()
+    failed = project.run(fails=True)
+    [failure] = [event for event in failed.all_events if event.is_step_failure]
+    text = failure.event_specific_data.error.to_string()
+    assert "workflows/w.yaml:5:5: 'shop/orders' is no table in its destination yet" in text
+
+
+def test_a_load_whose_variable_has_no_value_names_its_lines(
+    make_project: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_SUCH_NAME", raising=False)
+    project = make_project(
+        w="""
+        assets:
+          - asset_key: shop/orders
+            task_type: dlt
+            params: {LOAD, source_params: {since: "{{env.NO_SUCH_NAME}}"}}
+          - asset_key: shop/people
+            task_type: dlt
+            depends_on: [later]
+            params: {LOAD, source_params: {since: "{{later.row_count}}"}}
+          - asset_key: later
+            task_type: duckdb_query
+            params: {query: select 1}
+        """
+    )
+    project.build()
+    failed = project.run("shop/orders", "shop/humans", fails=True)
+    texts = [
+        event.event_specific_data.error.to_string()
+        for event in failed.all_events
+        if event.is_step_failure
+    ]
+    assert any("w.yaml:2:5: the environment variable 'NO_SUCH_NAME'" in text for text in texts)
+    assert any("w.yaml:5:5: the asset 'later' was not materialized yet" in text for text in texts)

@@ -5,9 +5,10 @@ sections only `{{#date}}value|format{{/date}}` is there. pystache parses; its re
 used because it turns every value into text.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
@@ -257,6 +258,12 @@ def _as_text(value: Any) -> str:
     return value.isoformat() if isinstance(value, (date, datetime)) else str(value)
 
 
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """Return only near names: a list of the environment would tell too much."""
+    close = get_close_matches(name, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
 def _look_up(name: str, variables: Mapping[str, Any]) -> Any:
     if name in variables:
         return variables[name]
@@ -267,8 +274,14 @@ def _look_up(name: str, variables: Mapping[str, Any]) -> Any:
                 raise ResolveError(
                     f"'{{{{{name}}}}}' has no value in this run{_PARTITION_NAMES[name]}"
                 )
-            first = name.partition(".")[0]
-            close = [known for known in variables if str(known).startswith(f"{first}.")]
+            first, _, rest = name.partition(".")
+            if first == "env":
+                known = [str(other)[4:] for other in variables if str(other).startswith("env.")]
+                raise ResolveError(
+                    f"the environment variable {rest!r}, which '{{{{{name}}}}}' asks for, is not "
+                    f"set. Set it where the run is started.{_nearest(rest, known)}"
+                )
+            close = [other for other in variables if str(other).startswith(f"{first}.")]
             hint = did_you_mean(name, close or variables)
             raise ResolveError(f"there is no variable '{{{{{name}}}}}' in this run.{hint}")
         value = value[part]

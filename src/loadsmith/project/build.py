@@ -206,7 +206,11 @@ class _Project:
         )
 
         def variables_for(context: dg.AssetExecutionContext) -> Mapping[str, Any]:
-            return run_variables(context, names, resources=resources.params, parents=parents)
+            try:
+                return run_variables(context, names, resources=resources.params, parents=parents)
+            except LoadsmithError as error:
+                text = f"{definition.place}: {error}"
+                raise dg.Failure(description=text, allow_retries=False) from error
 
         return build_load_definitions(
             [definition],
