@@ -171,8 +171,15 @@ def missing_secret(exc: BaseException, files: Sequence[str] | None = None) -> Se
     for found in causes_of(exc):
         names = _missing_variables(found)
         if names:
+            if not looked_at:
+                names = [_as_dlt_reads_it(name, found) for name in names]
             return SecretNotFound(_missing_message(names, looked_at))
     return None
+
+
+def _as_dlt_reads_it(name: str, exc: BaseException) -> str:
+    """Return the variable that dlt looked for: short names go with files of secrets alone."""
+    return f"SOURCES__{name}" if f" SOURCES__{name})" in str(exc) else name
 
 
 def _missing_variables(exc: BaseException) -> list[str]:
@@ -235,7 +242,7 @@ def _missing_message(variables: Sequence[str], files: Sequence[str]) -> str:
         )
     present = [path for path in files if Path(path).is_file()]
     looked = ", ".join(
-        f"{_shown(path)} ({'which does not have it' if path in present else 'which does not exist'})"
+        f"{_shown(path)} (which does not {'have it' if path in present else 'exist'})"
         for path in files
     )
     target = _shown(present[-1] if present else files[0])
