@@ -306,7 +306,16 @@ def in_child(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["killing_preload"])
     process = context.Process(target=_child, args=(output, function, *args))
-    process.start()
+    # The server imports before it is told the path of its parent, and is silent when it cannot.
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), before)))
+    try:
+        process.start()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
     return process
 
 
