@@ -1,0 +1,268 @@
+"""Kill loads at random moments, run them again, and compare the destination with a good run.
+
+    python -m bench.kills --destination duckdb --trials 30
+    python -m bench.kills --destination postgres --processes 32 --lose-directory
+
+Each trial loads an append, a merge and a replace resource, all with nested rows, into a dataset of
+its own, in one or more processes of which each loads a partition. The processes are killed with
+SIGKILL at random moments and started again until each has ended well.
+"""
+
+import argparse
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import dlt
+import duckdb
+
+from loadsmith.assets.decorator import dlt_assets
+from loadsmith.assets.runner import DagsterDltResource
+
+POSTGRES = os.environ.get("BENCH_POSTGRES", "postgresql://postgres:x@127.0.0.1:5432/postgres")
+
+#: Longest time that a trial may take, in seconds.
+PATIENCE = 900
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One dataset, and the size of what each process loads into it."""
+
+    folder: Path
+    destination: str
+    dataset: str
+    rows: int
+    processes: int
+
+    def make_destination(self) -> Any:
+        """Make the dlt destination."""
+        if self.destination == "duckdb":
+            return dlt.destinations.duckdb(str(self.folder / "kills.duckdb"))
+        if self.destination == "postgres":
+            return dlt.destinations.postgres(POSTGRES)
+        return dlt.destinations.filesystem((self.folder / "files").as_uri())
+
+    def count(self, table: str, key: str) -> tuple[int, int]:
+        """Return the rows and the distinct keys of a table."""
+        name = f'"{self.dataset}"."{table}"'
+        query = f"SELECT count(*), count(DISTINCT {key}) FROM {name}"
+        if self.destination == "postgres":
+            import psycopg2
+
+            connection = psycopg2.connect(POSTGRES)
+            cursor = connection.cursor()
+            cursor.execute(query)
+            found = cursor.fetchone()
+            connection.close()
+            return found
+        if self.destination == "duckdb":
+            with duckdb.connect(str(self.folder / "kills.duckdb")) as connection:
+                return connection.execute(query).fetchone()
+        files = self.folder / "files" / self.dataset / table / "*.parquet"
+        return duckdb.sql(query.replace(name, f"read_parquet('{files}')")).fetchone()
+
+    def clean(self) -> None:
+        """Remove the dataset and the folder."""
+        if self.destination == "postgres":
+            import psycopg2
+
+            connection = psycopg2.connect(POSTGRES)
+            connection.autocommit = True
+            cursor = connection.cursor()
+            cursor.execute(
+                "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE %s",
+                (self.dataset + "%",),
+            )
+            for (name,) in cursor.fetchall():
+                cursor.execute(f'DROP SCHEMA "{name}" CASCADE')
+            connection.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def load(trial: Trial, number: int) -> None:
+    """Load one partition as a run of Dagster; the life of a process."""
+    output = os.open(trial.folder / f"log{number}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    first = number * trial.rows
+
+    @dlt.source(name="shop")
+    def shop():
+        def pages():
+            for start in range(first, first + trial.rows, 500):
+                end = min(start + 500, first + trial.rows)
+                yield [{"id": n, "items": [{"k": 1}, {"k": 2}]} for n in range(start, end)]
+
+        merged = dlt.resource(pages, name="merged", write_disposition="merge", primary_key="id")
+        resources = [dlt.resource(pages, name="appended", write_disposition="append"), merged]
+        if trial.processes == 1:
+            # Partitions that replace one table would replace one another's rows.
+            resources.append(dlt.resource(pages, name="replaced", write_disposition="replace"))
+        return resources
+
+    keys = dg.StaticPartitionsDefinition([str(n) for n in range(trial.processes)])
+
+    @dlt_assets(
+        dlt_source=shop,
+        dlt_pipeline=lambda: dlt.pipeline(
+            "kills",
+            destination=trial.make_destination(),
+            dataset_name=trial.dataset,
+            pipelines_dir=str(trial.folder / "pipelines"),
+        ),
+        name="load",
+        partitions_def=keys if trial.processes > 1 else None,
+    )
+    def load_shop(context: dg.AssetExecutionContext, loads: DagsterDltResource):
+        yield from loads.run(context=context)
+
+    with dg.DagsterInstance.local_temp(str(home_of(trial, number))) as instance:
+        result = dg.materialize(
+            [load_shop],
+            resources={"loads": DagsterDltResource()},
+            partition_key=str(number) if trial.processes > 1 else None,
+            instance=instance,
+            raise_on_error=False,
+        )
+    os._exit(0 if result.success else 1)
+
+
+def home_of(trial: Trial, number: int) -> Path:
+    """Return the folder of Dagster's runs of one process."""
+    home = trial.folder / f"home{number}"
+    home.mkdir(exist_ok=True)
+    return home
+
+
+def has_ended_well(trial: Trial, number: int) -> bool:
+    """Tell whether Dagster knows that the step of the last run has succeeded."""
+    with dg.DagsterInstance.local_temp(str(home_of(trial, number))) as instance:
+        runs = instance.get_runs(limit=1)
+        return bool(runs) and bool(
+            instance.all_logs(runs[0].run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
+        )
+
+
+def run_trial(
+    trial: Trial, chance: random.Random, *, kills: int, longest: float, loses_directory: bool
+) -> tuple[int, int, str]:
+    """Run one trial; return its kills, its failed runs, and what is wrong at the end."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bench.kills"])
+    left = dict.fromkeys(range(trial.processes), kills)
+    running: dict[int, tuple[Any, float]] = {}
+    done: set[int] = set()
+    killed = failed = 0
+    end = time.monotonic() + PATIENCE
+    while len(done) < trial.processes:
+        if time.monotonic() > end:
+            for process, _ in running.values():
+                process.kill()
+            return killed, failed, "it does not end"
+        for number in set(range(trial.processes)) - done - set(running):
+            process = context.Process(target=load, args=(trial, number))
+            process.start()
+            moment = chance.uniform(0, longest) if left[number] else PATIENCE
+            running[number] = (process, time.monotonic() + moment)
+        for number, (process, moment) in list(running.items()):
+            if process.is_alive() and time.monotonic() < moment:
+                continue
+            if process.is_alive():
+                os.kill(process.pid, signal.SIGKILL)
+                left[number] -= 1
+                killed += 1
+            process.join()
+            del running[number]
+            if has_ended_well(trial, number):
+                done.add(number)
+            elif process.exitcode != -signal.SIGKILL:
+                failed += 1
+            if loses_directory and trial.processes == 1:
+                shutil.rmtree(trial.folder / "pipelines", ignore_errors=True)
+        time.sleep(0.01)
+    return killed, failed, problems_of(trial)
+
+
+def problems_of(trial: Trial) -> str:
+    """Say what is not as one good run of each process would have left it."""
+    total = trial.rows * trial.processes
+    expected = {"appended": total, "appended__items": 2 * total}
+    # Files cannot be merged into: dlt appends to them.
+    expected.update({"merged": total, "merged__items": 2 * total})
+    if trial.processes == 1:
+        expected.update({"replaced": total, "replaced__items": 2 * total})
+    wrong = []
+    for table, rows in expected.items():
+        try:
+            found = trial.count(table, "_dlt_id" if table.endswith("__items") else "id")
+        except Exception as error:  # noqa: BLE001 - a destination that is broken is a finding
+            return f"{table}: {type(error).__name__}: {str(error)[:200]}"
+        if tuple(found) != (rows, rows):
+            wrong.append(f"{table} has {found[0]} rows, {found[1]} distinct, not {rows}")
+    return "; ".join(wrong)
+
+
+def main() -> int:
+    """Run the trials and print what they found."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--destination", default="duckdb", choices=["duckdb", "postgres", "filesystem"]
+    )
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--processes", type=int, default=1, help="partitions at the same time")
+    parser.add_argument("--kills", type=int, default=3, help="at most so many of each process")
+    parser.add_argument("--rows", type=int, default=2000, help="of each resource and process")
+    parser.add_argument("--longest", type=float, default=4.0, help="seconds until a kill, at most")
+    parser.add_argument(
+        "--lose-directory", action="store_true", help="remove the working directory after each kill"
+    )
+    parser.add_argument("--seed", type=int, default=None)
+    chosen = parser.parse_args()
+    seed = chosen.seed if chosen.seed is not None else int(time.time())
+    chance = random.Random(seed)
+    print(f"seed {seed}, duckdb {duckdb.__version__}, dlt {dlt.__version__}", flush=True)
+    os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+    sums: Counter[str] = Counter()
+    for trial_number in range(chosen.trials):
+        folder = Path(tempfile.mkdtemp(prefix="kills-"))
+        os.environ["DLT_DATA_DIR"] = str(folder / "dlt")
+        trial = Trial(
+            folder,
+            chosen.destination,
+            f"kills_{seed}_{trial_number}",
+            chosen.rows,
+            chosen.processes,
+        )
+        killed, failed, wrong = run_trial(
+            trial,
+            chance,
+            kills=chosen.kills,
+            longest=chosen.longest,
+            loses_directory=chosen.lose_directory,
+        )
+        sums.update(kills=killed, failed=failed, wrong=bool(wrong))
+        print(f"trial {trial_number}: {killed} kills, {wrong or 'each row once'}", flush=True)
+        if wrong:
+            print(f"  kept for a look: {folder}")
+        else:
+            trial.clean()
+    print(
+        f"{sums['kills']} kills in {chosen.trials} trials: {sums['wrong']} wrong, "
+        f"{sums['failed']} runs failed by themselves"
+    )
+    return 1 if sums["wrong"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
