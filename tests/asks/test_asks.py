@@ -220,6 +220,17 @@ def test_ask_10_a_secret_is_needed_in_the_run_only_and_is_nowhere_to_be_seen(
     assert "s3cr3t-of-the-shop" not in kept
 
 
+def test_ask_10_a_function_that_asks_for_a_secret_is_defined_without_it(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assets = shop.assets(sources.secretive)
+    assert {key.to_user_string() for key in assets.keys} == {"dlt_secretive_lengths"}
+    assert "'SOURCES__SECRETIVE__API_TOKEN' not found" in shop.run(assets, fails=True).failure
+    monkeypatch.setenv("SOURCES__SECRETIVE__API_TOKEN", "four")
+    shop.run(assets)
+    assert shop.rows("SELECT length FROM ds.lengths") == [(4,)]
+
+
 def test_ask_11_an_op_of_ones_own_takes_our_run_configuration(shop: Any) -> None:
     @dg.op
     def load(context: dg.OpExecutionContext, dlt: DagsterDltResource, config: DltRunConfig) -> None:

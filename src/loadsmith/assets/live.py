@@ -48,7 +48,7 @@ def build_live_specs(
     if has_file and not isinstance(definition.source, Live):
         snapshot = replace(inspect_load(definition), **names)
     else:
-        source, resources = live_resources(definition.source)
+        source, resources = live_resources(definition.source, needs_secrets=False)
         snapshot = inspect_source(source, **names)
         if has_file:
             snapshot = _with_tables(snapshot, inspect_load(definition))

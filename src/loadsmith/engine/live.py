@@ -4,7 +4,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,9 @@ _TRIES = 6
 
 # The environment belongs to all threads, so one at a time may change it.
 _MAKING = threading.RLock()
+
+# What a secret is while definitions are made. It says so itself, should a source ever send it.
+_PLACEHOLDER = "known-in-the-run"
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,68 @@ def recipe_of(value: Any) -> Callable[[], Any]:
     return Live(value) if isinstance(value, live) or not callable(value) else value
 
 
-def live_resources(source: Any) -> tuple[Any, dict[str, Any]]:
-    """Return the live source that a recipe makes, and its resources by name."""
+def live_resources(source: Any, *, needs_secrets: bool = True) -> tuple[Any, dict[str, Any]]:
+    """Return the live source that a recipe makes, and its resources by name.
+
+    Args:
+        source: The recipe.
+        needs_secrets: False for a look at the resources, for which nobody needs to know a secret:
+            what a function asks dlt for and does not get is a placeholder then.
+
+    Raises:
+        SecretNotFound: A secret is missing.
+    """
     # Files are defined without dlt, and they share the modules that import this one.
     from loadsmith.engine.sources import make_source
 
-    made = make_source(source)
+    if needs_secrets or isinstance(source, Live):
+        made = make_source(source)
+    else:
+        made = _make_without_secrets(lambda: make_source(source))
     return made, dict(made.resources)
+
+
+def _make_without_secrets(make: Callable[[], Any]) -> Any:
+    """Make a source; each secret that is not there gets a placeholder, for this call alone."""
+    from dlt.common.configuration.exceptions import ConfigFieldMissingException
+
+    from loadsmith.engine.redaction import is_secret_name
+    from loadsmith.engine.secrets import missing_secret
+
+    set_here: list[str] = []
+    try:
+        while True:
+            try:
+                return make()
+            except ConfigFieldMissingException as error:
+                names = _variables_of(error.traces)
+                known = not names or set(names) & set(set_here)
+                if known or not all(map(is_secret_name, names)):
+                    raise missing_secret(error, ()) or error from error
+                for name in names:
+                    os.environ[name] = _PLACEHOLDER
+                    set_here.append(name)
+    finally:
+        for name in set_here:
+            os.environ.pop(name, None)
+
+
+def _variables_of(traces: Mapping[str, Any]) -> list[str]:
+    """Return, for each field that dlt did not find, the first variable that it looked for.
+
+    None at all where credentials of several fields are missing: what takes those connects.
+    """
+    names = []
+    for found in traces.values():
+        keys = [
+            str(trace.key)
+            for trace in found
+            if getattr(trace, "provider", None) == "Environment Variables"
+        ]
+        if not keys:
+            return []
+        names.append(keys[0])
+    return names
 
 
 def pipeline_names(recipe: Callable[[], Any]) -> dict[str, str | None]:
