@@ -6,6 +6,8 @@ the project; with `title="in another terminal"` it stays there until the page en
 with; `...` stands for anything, and so does the number of spaces.
 """
 
+import contextlib
+import os
 import re
 import shlex
 import signal
@@ -13,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,11 +34,9 @@ SHELL = ("sh", "bash", "console")
 ELSEWHERE = "in another terminal"
 #: Pages write this port; the test takes one that is free.
 PORT = "8642"
-#: The address on the page, and the one of the server that tests use.
-POSTGRES = (
-    "postgresql://loader:password@db.example.com:5432/warehouse",
-    "postgresql://postgres:x@127.0.0.1:5432/postgres",
-)
+#: The address on the page, and the server of the tests; a page gets a database of its own there.
+POSTGRES = "postgresql://loader:password@db.example.com:5432/warehouse"
+SERVER = "postgresql://postgres:x@127.0.0.1:5432/"
 
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
@@ -66,6 +67,7 @@ class Walk:
     folder: Path
     monkeypatch: pytest.MonkeyPatch
     port: str
+    postgres: str = POSTGRES
     output: str = ""
     code: int = 0
     background: list[subprocess.Popen[str]] = field(default_factory=list)
@@ -80,7 +82,7 @@ class Walk:
                 raise AssertionError(f"{self.page.name}:{block.line}: {error}") from None
 
     def _do(self, block: Block, following: Block | None) -> None:
-        text = block.text.replace(PORT, self.port).replace(*POSTGRES)
+        text = block.text.replace(PORT, self.port).replace(POSTGRES, self.postgres)
         if block.language in FILES and block.title:
             path = self.folder / block.title
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -167,21 +169,46 @@ def walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
     monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    walks: list[Walk] = []
+    with contextlib.ExitStack() as stack:
 
-    def begin(page: str) -> Walk:
-        folder = tmp_path / "project"
-        folder.mkdir()
-        found = Walk(DOCS / page, folder, monkeypatch, _free_port())
-        walks.append(found)
-        found.run()
-        return found
+        def begin(page: str) -> Walk:
+            folder = tmp_path / "project"
+            folder.mkdir()
+            found = Walk(DOCS / page, folder, monkeypatch, _free_port())
+            stack.callback(_end, found.background)
+            if POSTGRES in found.page.read_text(encoding="utf-8"):
+                found.postgres = stack.enter_context(_postgres_database())
+            found.run()
+            return found
 
-    yield begin
-    for ended in walks:
-        for process in ended.background:
-            process.send_signal(signal.SIGTERM)
-            process.wait(10)
+        yield begin
+
+
+def _end(processes: list[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+
+@contextlib.contextmanager
+def _postgres_database() -> Iterator[str]:
+    """Make a database of its own; without a server the test is skipped, or fails if it must not."""
+    import psycopg2
+
+    try:
+        connection = psycopg2.connect(f"{SERVER}postgres", connect_timeout=3)
+    except psycopg2.OperationalError:
+        if os.environ.get("LOADSMITH_REQUIRE_SERVICES"):
+            raise
+        pytest.skip("needs PostgreSQL on 127.0.0.1:5432")
+    connection.autocommit = True
+    name = f"docs_{uuid.uuid4().hex[:10]}"
+    try:
+        connection.cursor().execute(f"CREATE DATABASE {name}")
+        yield f"{SERVER}{name}"
+    finally:
+        connection.cursor().execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        connection.close()
 
 
 def _lines(text: str) -> list[str]:

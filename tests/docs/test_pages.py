@@ -8,6 +8,7 @@ import pytest
     [
         "tutorial.md",
         "how-to/bigquery.md",
+        "how-to/editor.md",
         "how-to/files.md",
         "how-to/freshness.md",
         "how-to/from-dagster-odp.md",

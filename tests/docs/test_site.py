@@ -56,6 +56,13 @@ def test_names_in_prose_exist(page):
     assert [name for name in sorted(names) if not exists(name)] == []
 
 
+@pytest.mark.parametrize("page", PROSE, ids=ids)
+def test_paths_in_prose_exist(page):
+    text = re.sub(BLOCK, "", page.read_text(encoding="utf-8"))
+    paths = set(re.findall(r"`((?:tests|bench|examples|docs|src)/[\w./-]+)`", text))
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_every_block_of_code_is_a_file_of_a_project(page):
     blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
