@@ -11,6 +11,7 @@ from dlt.common.configuration import known_sections, resolve_configuration
 from dlt.common.configuration.container import Container
 from dlt.common.destination.client import WithStateSync
 from dlt.common.exceptions import TerminalException
+from dlt.common.schema import Schema
 from dlt.common.schema.exceptions import DataValidationError
 from dlt.common.schema.utils import get_root_table
 from dlt.common.storages.load_package import PackageStorage, ParsedLoadJobFileName
@@ -44,6 +45,7 @@ __all__ = [
     "can_be_undone",
     "can_merge",
     "discard_pending_packages",
+    "exports_schemas",
     "is_appended",
     "is_schema_race",
     "is_terminal",
@@ -54,6 +56,7 @@ __all__ = [
     "package_tables",
     "pipeline_of",
     "redact_trace",
+    "replace_schema",
     "rewind_package",
     "settle_packages",
     "window_in_dlt",
@@ -217,6 +220,17 @@ def settle_packages(pipeline: Any) -> None:
         if stored is None or stored.version < schema.version:
             with pipeline.managed_state():
                 pipeline._inject_schema(schema)
+
+
+def exports_schemas(pipeline: Any) -> bool:
+    """Tell whether the pipeline writes its schemas to a folder of the user's."""
+    return bool(pipeline._schema_storage_config.export_schema_path)
+
+
+def replace_schema(pipeline: Any, stored: Any) -> None:
+    """Put a schema, as dlt stores it, in the place of the one of that name."""
+    with pipeline.managed_state():
+        pipeline._inject_schema(Schema.from_dict(stored))
 
 
 def archive_package(pipeline: Any, load_id: str) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 from loadsmith.engine.destinations import traits
 from loadsmith.engine.locks import destination_lock
 
-
 #: Tables that one query counts. DuckDB's planner takes 0.01 s for 100 of them and 0.2 s for 800,
 #: but 3 s for 3,000.
 TABLES_PER_QUERY = 500

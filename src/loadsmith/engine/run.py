@@ -31,6 +31,7 @@ from loadsmith.model import (
     LoadDefinition,
     LoadResult,
     ResourceFailure,
+    ResourceSelection,
     RunRequest,
     SourceReference,
     StageResult,
@@ -167,7 +168,7 @@ class _Run:
             # dlt's sync empties a working directory whose dataset is not there yet, what was
             # extracted included, so it has to wait until that is loaded.
             with self._stage("sync"), self.workspace.destination("sync"):
-                restore_state(self.pipeline, shared=self.workspace.shared)
+                self._restore_state()
         source = self._make_source()
         cursors = collect.cursors_in(self.pipeline.state, source.name)
         with self._stage("extract"):
@@ -225,7 +226,15 @@ class _Run:
             if self.workspace.traits.can_read:
                 self._recover()
             if not self.pipeline.has_pending_data:
-                restore_state(self.pipeline, shared=self.workspace.shared)
+                self._restore_state()
+
+    def _restore_state(self) -> None:
+        resources = self.definition.resources
+        restore_state(
+            self.pipeline,
+            shared=self.workspace.shared,
+            owns=None if resources == ResourceSelection() else resources.matches,
+        )
 
     def _recover(self) -> None:
         """Undo what a dead run left unfinished; take over what it had finished."""
