@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -161,8 +162,8 @@ class Api:
         self.url = f"http://127.0.0.1:{self.server.server_port}/"
 
 
-@pytest.fixture
-def api() -> Iterator[Api]:
+@contextmanager
+def serve_api() -> Iterator[Api]:
     made = Api(token="s3cr3t-of-the-api")
     thread = threading.Thread(target=made.server.serve_forever, daemon=True)
     thread.start()
@@ -172,12 +173,24 @@ def api() -> Iterator[Api]:
     thread.join()
 
 
-POSTGRES = "postgresql://postgres:x@127.0.0.1:5432/postgres"
+@pytest.fixture(scope="module")
+def api_of_module() -> Iterator[Api]:
+    with serve_api() as made:
+        yield made
 
 
 @pytest.fixture
-def database() -> Iterator[str]:
-    """A schema of one's own in a real PostgreSQL, with two tables."""
+def api() -> Iterator[Api]:
+    with serve_api() as made:
+        yield made
+
+
+POSTGRES = "postgresql://postgres:x@127.0.0.1:5432/postgres"
+
+
+@contextmanager
+def make_schema() -> Iterator[str]:
+    """Make a schema of one's own in a real PostgreSQL, with two tables."""
     import psycopg2
 
     try:
@@ -198,3 +211,20 @@ def database() -> Iterator[str]:
     with connection.cursor() as cursor:
         cursor.execute(f"drop schema {schema} cascade")
     connection.close()
+
+
+@pytest.fixture(scope="module")
+def schema_of_module() -> Iterator[str | None]:
+    """The schema of a module whose other tests need no PostgreSQL, or None."""
+    with ExitStack() as opened:
+        try:
+            schema = opened.enter_context(make_schema())
+        except pytest.skip.Exception:
+            schema = None
+        yield schema
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    with make_schema() as schema:
+        yield schema

@@ -70,49 +70,45 @@ class Walk:
             return connection.execute(query).fetchall()
 
 
-@pytest.fixture
-def walk(tmp_path: Path) -> Walk:
-    return Walk(tmp_path)
+TYPE = "loadsmith.DltLoadCollectionComponent"
+POSTGRES = "postgresql://postgres:x@127.0.0.1:5432/postgres"
+IN_PROCESS = '{"execution": {"config": {"in_process": {}}}}'
+WRONG = f"""\
+type: {TYPE}
+
+attributes:
+  loads:
+    - source_module: rest_api
+      destinaton: duckdb
+"""
 
 
-def test_a_newcomer_scaffolds_checks_and_materializes(walk):
-    walk.dg("scaffold", "defs", "loadsmith.DltLoadCollectionComponent", "dlt_ingest")
-    assert (
-        (walk.defs / "dlt_ingest" / "defs.yaml")
-        .read_text()
-        .startswith("type: loadsmith.DltLoadCollectionComponent\n")
-    )
-
-    assert "All definitions loaded successfully" in walk.dg("check", "defs")
+@pytest.fixture(scope="module")
+def greetings(tmp_path_factory):
+    """The walk with nothing but what `dg scaffold` writes, and what dg says meanwhile."""
+    walk = Walk(tmp_path_factory.mktemp("walk"))
+    walk.dg("scaffold", "defs", TYPE, "dlt_ingest")
+    walk.said = walk.dg("check", "defs")
     walk.dg("launch", "--assets", "*")
-
-    query = "select text from dlt_ingest_data.greetings order by id"
-    assert walk.rows("dlt_ingest.duckdb", query)[0] == ("hello, world!",)
+    return walk
 
 
-def test_the_component_is_listed_and_mistakes_are_shown_with_their_line(walk):
-    assert "DltLoadCollectionComponent" in walk.dg("list", "components", "--json")
-
-    folder = walk.defs / "dlt_ingest"
-    folder.mkdir()
-    (folder / "defs.yaml").write_text(
-        "type: loadsmith.DltLoadCollectionComponent\n\n"
-        "attributes:\n"
-        "  loads:\n"
-        "    - source_module: rest_api\n"
-        "      destinaton: duckdb\n"
-    )
-    said = walk.dg("check", "yaml", fails=True)
-    assert "defs.yaml:6" in said
-    assert "'destinaton' was unexpected" in said
+@pytest.fixture(scope="module")
+def declared(tmp_path_factory, api_of_module, schema_of_module):
+    """The walk of the loads without Python: a REST API, and PostgreSQL where there is one."""
+    walk = Walk(tmp_path_factory.mktemp("declared"))
+    _declare_rest_api(walk, api_of_module)
+    if schema_of_module is not None:
+        _declare_database(walk, schema_of_module)
+        walk.said = walk.dg("utils", "refresh-defs-state")
+    # In one process: three loads do not import dlt three times.
+    walk.launched = walk.dg("launch", "--assets", "*", "--config-json", IN_PROCESS)
+    return walk
 
 
-def test_a_declared_rest_api_is_loaded_without_python(walk, api):
-    walk.dg(
-        *("scaffold", "defs", "loadsmith.DltLoadCollectionComponent", "dlt_ingest"),
-        *("--source", "rest_api", "--destination", "duckdb"),
-    )
-    file = walk.defs / "dlt_ingest" / "defs.yaml"
+def _declare_rest_api(walk, api):
+    walk.dg("scaffold", "defs", TYPE, "tracker", "--source", "rest_api", "--destination", "duckdb")
+    file = walk.defs / "tracker" / "defs.yaml"
     file.write_text(
         file.read_text().replace(
             "base_url: https://pokeapi.co/api/v2/",
@@ -121,34 +117,54 @@ def test_a_declared_rest_api_is_loaded_without_python(walk, api):
             "          paginator: single_page",
         )
     )
-    (walk.root / ".env").write_text(f"API_TOKEN={api.token}\n")
+    (walk.root / ".env").write_text(
+        f"API_TOKEN={api.token}\nSOURCES__SQL_DATABASE__CREDENTIALS={POSTGRES}\n"
+    )
 
-    said = walk.dg("launch", "--assets", "dlt_ingest_data/berry")
 
-    assert api.token not in said
-    assert walk.rows("dlt_ingest.duckdb", "select count(*) from dlt_ingest_data.berry") == [(2,)]
+def _declare_database(walk, schema):
+    walk.dg("scaffold", "defs", TYPE, "warehouse", "--source", "sql_database")
+    file = walk.defs / "warehouse" / "defs.yaml"
+    file.write_text(
+        file.read_text().replace(
+            'resources: ["*"]',
+            f'source_params: {{schema: {schema}}}\n      resources: ["*"]',
+        )
+    )
+
+
+def test_a_newcomer_scaffolds_checks_and_materializes(greetings):
+    written = (greetings.defs / "dlt_ingest" / "defs.yaml").read_text()
+    assert written.startswith("type: loadsmith.DltLoadCollectionComponent\n")
+    assert "All definitions loaded successfully" in greetings.said
+
+    query = "select text from dlt_ingest_data.greetings order by id"
+    assert greetings.rows("dlt_ingest.duckdb", query)[0] == ("hello, world!",)
+
+
+def test_the_component_is_listed_and_mistakes_are_shown_with_their_line(greetings):
+    assert "DltLoadCollectionComponent" in greetings.dg("list", "components", "--json")
+
+    folder = greetings.defs / "wrong"
+    folder.mkdir()
+    (folder / "defs.yaml").write_text(WRONG)
+    # Named, for dg looks at one file only of those with the same component.
+    said = greetings.dg("check", "yaml", "src/shop/defs/wrong", fails=True)
+    assert "defs.yaml:6" in said
+    assert "'destinaton' was unexpected" in said
+
+
+def test_a_declared_rest_api_is_loaded_without_python(declared, api_of_module):
+    assert api_of_module.token not in declared.launched
+    assert declared.rows("tracker.duckdb", "select count(*) from tracker_data.berry") == [(2,)]
 
 
 @pytest.mark.postgres
-def test_a_database_is_asked_once_and_loaded(walk, database):
-    folder = walk.defs / "dlt_ingest"
-    walk.dg(
-        *("scaffold", "defs", "loadsmith.DltLoadCollectionComponent", "dlt_ingest"),
-        *("--source", "sql_database"),
-    )
-    file = folder / "defs.yaml"
-    file.write_text(
-        file.read_text().replace(
-            'resources: ["*"]', f'source_params: {{schema: {database}}}\n      resources: ["*"]'
-        )
-    )
-    url = "postgresql://postgres:x@127.0.0.1:5432/postgres"
-    secret = {"SOURCES__SQL_DATABASE__CREDENTIALS": url}
+def test_a_database_is_asked_once_and_loaded(declared, schema_of_module):
+    if schema_of_module is None:
+        pytest.skip("no PostgreSQL")
+    assert "2 table(s): orders, orders_archive" in declared.said
+    assert (declared.defs / "warehouse" / "tables.json").exists()
 
-    said = walk.dg("utils", "refresh-defs-state", **secret)
-    assert "2 table(s): orders, orders_archive" in said
-    assert (folder / "tables.json").exists()
-    walk.dg("launch", "--assets", "*", **secret)
-
-    query = "select count(*) from dlt_ingest_data.orders"
-    assert walk.rows("dlt_ingest.duckdb", query) == [(2,)]
+    query = "select count(*) from warehouse_data.orders"
+    assert declared.rows("warehouse.duckdb", query) == [(2,)]
