@@ -47,8 +47,13 @@ def test_all_doors_give_the_same_specs(make_built: Any, doors: Any) -> None:
         }
     assert found["decorator"]["orders"][0] == "Orders of the shop."
     assert found["decorator"]["orders"][2] == {"dlt", "duckdb"}
+    settings = slice(1, 5)
+    assert [spec[settings] for spec in found["files"].values()] == [
+        spec[settings] for spec in found["decorator"].values()
+    ]
     for door, specs in found.items():
-        for table, spec in specs.items():
+        # Files are defined without dlt, and know neither docstrings nor tables that nobody saw.
+        for table, spec in specs.items() if door != "files" else ():
             assert (door, table, *spec) == (door, table, *found["decorator"][table])
 
 
@@ -69,6 +74,9 @@ def test_all_doors_tell_the_same_of_a_run(make_built: Any, doors: Any) -> None:
         for number, events in enumerate(runs):
             for table, event in events.items():
                 expected = found["decorator"][number][table]
+                if (door, table) == ("files", "nothing"):
+                    # A table that files do not name, and that never got a row, has no name yet.
+                    expected = {name: expected[name] for name in event}
                 assert (door, number, table, event) == (door, number, table, expected)
             assert list(events) == list(found["decorator"][number])
 
