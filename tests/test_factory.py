@@ -109,6 +109,22 @@ def test_a_destination_can_be_named() -> None:
     assert Path("crm_pipeline.duckdb").exists()
 
 
+def test_dependencies_may_be_keys_of_dagsters_own() -> None:
+    deps = ["elsewhere/users", dg.AssetKey(["elsewhere", "people"])]
+    definitions = DagsterDltFactory.build_definitions(
+        [resource("crm.users", meta={"dagster": {"deps": deps}})]
+    )
+    parents = (
+        definitions.resolve_asset_graph().get(dg.AssetKey(["crm", "raw", "users"])).parent_keys
+    )
+    assert {key.to_user_string() for key in parents} >= {"elsewhere/users", "elsewhere/people"}
+
+
+def test_a_misspelled_destination_is_said_before_a_run() -> None:
+    with pytest.raises(ConfigError, match="dlt has none of that name. Did you mean 'duckdb'"):
+        DagsterDltFactory.build_definitions([resource("crm.users")], destination="dukdb")
+
+
 def test_settings_in_meta_become_dagsters_own() -> None:
     definitions = DagsterDltFactory.build_definitions(
         [

@@ -12,6 +12,7 @@ from loadsmith.assets.build import build_load_definitions
 from loadsmith.assets.specs import op_name
 from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.config.settings import ResourceSettings
+from loadsmith.engine.destinations import destination_problems
 from loadsmith.engine.inspect import inspect_source
 from loadsmith.engine.live import recipe_of
 from loadsmith.errors import ConfigError, did_you_mean
@@ -252,6 +253,13 @@ class _DestinationOf:
     dataset_name: str
     pipelines_dir: str | None
 
+    def __post_init__(self) -> None:
+        problems: list[str] = []
+        if isinstance(self.destination, str):
+            problems = destination_problems(DestinationReference(name=self.destination))
+        if problems:
+            raise ConfigError(" ".join(problems))
+
     @property
     def name(self) -> str | None:
         if isinstance(self.destination, str):
@@ -487,8 +495,13 @@ def _read_settings(name: str, given: Any) -> ResourceSettings:
         return ResourceSettings()
     if not isinstance(given, Mapping):
         raise ConfigError(f"{place}: this takes a mapping, not {given!r}. Write one.")
+    values = dict(given)
+    if isinstance(values.get("deps"), (list, tuple)):
+        values["deps"] = [
+            dep.to_user_string() if isinstance(dep, dg.AssetKey) else dep for dep in values["deps"]
+        ]
     try:
-        return ResourceSettings.model_validate(dict(given), strict=False)
+        return ResourceSettings.model_validate(values, strict=False)
     except ValidationError as error:
         raise ConfigError(
             "\n".join(_mistake(place, detail) for detail in error.errors(include_url=False))

@@ -446,3 +446,23 @@ def test_a_dataset_in_python_that_is_called_like_its_duckdb_file_is_refused_in_t
 
     with pytest.raises(dg.Failure, match=r"'shop.duckdb' has the same name.*'shop_data'"):
         shop.materialize()
+
+
+@pytest.mark.parametrize(
+    ("destination", "said"),
+    [
+        ("destination: dukdb", "'dukdb': dlt has none of that name. Did you mean 'duckdb'"),
+        (
+            "destination: duckdb, destination_params: {databas: x}",
+            "it takes no parameter 'databas'. Did you mean 'database'",
+        ),
+    ],
+)
+def test_a_misspelled_destination_is_said_before_a_run(shop, destination, said):
+    shop.write(
+        "ingest/defs.yaml", f"{HEAD}  loads: [{{source: .loads.shop_source, {destination}}}]\n"
+    )
+
+    found = shop.failure()
+    assert said in found
+    assert "ingest/defs.yaml:4:" in found

@@ -28,6 +28,7 @@ from loadsmith.component.discovery import (
     look_at,
     read_state,
     refresh,
+    refuse_wrong_destination,
     warn_of_unknown_tables,
 )
 from loadsmith.component.load_spec import DltLoadSpecModel, Home
@@ -189,6 +190,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         unknown: list[ComponentLoad] = []
         for load in self._resolved_loads():
             known = look_at(load, state)
+            refuse_wrong_destination(load, known)
             if known is None:
                 unknown.append(load)
                 continue

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from loadsmith.component.definitions import ComponentLoad
+from loadsmith.engine.destinations import check_destination, destination_problems
 from loadsmith.engine.inspect import (
     inspect_load,
     inspect_source,
@@ -63,6 +64,24 @@ class Known:
 
     snapshot: LoadSnapshot
     live: Mapping[str, Any] = field(default_factory=dict)
+
+
+def refuse_wrong_destination(load: ComponentLoad, known: Known | None) -> None:
+    """Refuse a destination that dlt does not have, or does not take these parameters.
+
+    The parameters are only compared where dlt was needed anyway, for it is slow to import.
+
+    Raises:
+        ResolveError: It is misspelled, or a parameter of it is.
+    """
+    reference = load.definition.destination
+    if reference is None:
+        return
+    problems = destination_problems(reference)
+    if not problems and known is not None and known.snapshot.origin == "live":
+        problems = check_destination(reference)
+    if problems:
+        raise ResolveError(f"{load.spec.described}: {' '.join(problems)}")
 
 
 def look_at(load: ComponentLoad, state: Mapping[str, LoadSnapshot]) -> Known | None:
