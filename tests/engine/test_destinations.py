@@ -5,12 +5,11 @@ import os
 import dlt
 import pytest
 
+from loadsmith.engine.destination_params import destination_problems, known_destinations
 from loadsmith.engine.destinations import (
     check_destination,
     destination_dataset,
-    destination_problems,
     exact,
-    known_destinations,
     make_destination,
     table_locations,
     traits,

@@ -40,7 +40,7 @@ def find_open_table(client: Any, name: str) -> OpenTable | None:
 def delete_rows_of_load(client: Any, table: OpenTable, load_id: str) -> int:
     """Delete the rows of a root table that a package brought; return how many those were."""
     (c_load_id,) = _columns(client, "_dlt_load_id")
-    removed = table.column(c_load_id)[c_load_id].to_pylist().count(load_id)
+    removed: int = table.column(c_load_id)[c_load_id].to_pylist().count(load_id)
     if removed:
         table.delete(c_load_id, [load_id])
     return removed
@@ -72,7 +72,8 @@ def _chunks(values: Iterable[str]) -> Iterator[list[str]]:
 
 class _DeltaTable:
     def __init__(self, client: Any, name: str) -> None:
-        from dlt.common.libs.deltalake import DeltaTable, deltalake_storage_options
+        from deltalake import DeltaTable
+        from dlt.common.libs.deltalake import deltalake_storage_options
 
         options = deltalake_storage_options(
             client.config.credentials, client.config.deltalake_storage_options
@@ -108,4 +109,4 @@ class _IcebergTable:
         from pyiceberg.expressions import In
 
         for chunk in _chunks(values):
-            self._table.delete(In(column, chunk))
+            self._table.delete(In(term=column, literals=set(chunk)))
