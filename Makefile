@@ -54,8 +54,13 @@ $(LOWEST)/.installed: pyproject.toml constraints.txt constraints-lowest.txt
 pytest: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# The site in `site/`, its reference pages written anew from the code.
+docs: $(INSTALLED)
+	$(BIN)/python docs/generate_reference.py
+	$(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) $(LOWEST) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) site .demo .bench examples/*/data .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # The demo keeps Dagster's runs in .demo and the data in examples/demo/data; git ignores both.
 DEMO := examples/demo
