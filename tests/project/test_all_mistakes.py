@@ -167,3 +167,22 @@ def test_a_task_can_have_a_freshness_check(make_project: Make) -> None:
     [check] = definitions.resolve_asset_graph().asset_check_keys
     assert check.asset_key == dg.AssetKey("q")
     assert definitions.resolve_sensor_def("tasks_freshness")
+
+
+def test_a_mistake_that_the_run_finds_names_the_lines_of_the_load(make_project: Make) -> None:
+    project = make_project(
+        w="""
+        assets:
+          - asset_key: a/orders
+            task_type: dlt
+            params: {LOAD, source_params: {sinc: 2}}
+        """
+    )
+    project.build()
+    failed = project.run(fails=True)
+    [failure] = [event for event in failed.all_events if event.is_step_failure]
+    text = failure.event_specific_data.user_failure_data.description
+    assert text == (
+        "workflows/w.yaml:2:5: source 'shop.source': it takes no argument 'sinc'. "
+        "Did you mean 'since'?"
+    )

@@ -21,9 +21,12 @@ from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.engine.live import live_resources, recipe_of
 from loadsmith.engine.notify import notify_schema_changes
 from loadsmith.errors import (
+    ConfigError,
     ContractViolation,
     LoadsmithError,
+    ResolveError,
     RunError,
+    SecretNotFound,
     SelectionError,
     did_you_mean,
 )
@@ -184,9 +187,9 @@ class _Run:
             yield from self._events()
         except ContractViolation as error:
             yield from self.report.contract_violation(error)
-            raise _failure(error) from error
+            raise _failure(error, self.definition.place) from error
         except LoadsmithError as error:
-            raise _failure(error) from error
+            raise _failure(error, self.definition.place) from error
 
     def _events(self) -> Iterator[LoadEvent]:
         partitions = read_partitions(self.context)
@@ -354,8 +357,15 @@ def _upstream_first(
     return list(ordered)
 
 
-def _failure(error: LoadsmithError) -> dg.Failure:
-    """Return what Dagster shows of an error, which is tried again where that may help."""
+def _failure(error: LoadsmithError, place: str | None = None) -> dg.Failure:
+    """Return what Dagster shows of an error, which is tried again where that may help.
+
+    A mistake in a file begins with the place where the load is written.
+    """
+    text = str(error)
+    is_mistake = isinstance(error, (ConfigError, ResolveError))
+    if place and is_mistake and not isinstance(error, SecretNotFound) and place not in text:
+        text = f"{place}: {text}"
     metadata: dict[str, Any] = {"load": "", "stage": "", "table": ""}
     if isinstance(error, RunError):
         metadata = {"load": error.load, "stage": error.stage, "table": error.table or ""}
@@ -363,7 +373,7 @@ def _failure(error: LoadsmithError) -> dg.Failure:
             metadata["resources"] = list(error.resources)
     may_help = isinstance(error, RunError) and not isinstance(error, ContractViolation)
     return dg.Failure(
-        description=str(error),
+        description=text,
         metadata={name: value for name, value in metadata.items() if value},
         allow_retries=may_help,
     )
