@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ POLL_SECONDS = 0.05
 
 #: Seconds between two lines of log about the same wait.
 REPORT_SECONDS = 10.0
+
+_PREPARING = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -104,12 +107,18 @@ def destination_lock(
         yield foreign if foreign and foreign.seconds > wait.seconds else wait
 
 
-@functools.cache
 def prepare_for_lock(path: str) -> None:
     """Do what is slow the first time before others have to wait for it.
 
-    DuckDB imports pandas and PyArrow with the first query of a process.
+    DuckDB imports pandas and PyArrow with the first query of a process. Threads that do so at the
+    same time may see half of PyArrow, so that the first one does it for all.
     """
+    with _PREPARING:
+        _prepare(path)
+
+
+@functools.cache
+def _prepare(path: str) -> None:
     if _is_duckdb(Path(path)) or path.endswith((".duckdb", ".db")):
         import duckdb
 

@@ -20,7 +20,7 @@ from loadsmith.engine.ledger import Ledger, LedgerEntry, LedgerTable, in_flight,
 from loadsmith.engine.progress import LogProgress
 from loadsmith.engine.redaction import Redactor, is_secret_name, redacted_logs
 from loadsmith.engine.secrets import missing_secret, secrets_in_environment
-from loadsmith.engine.settings import normalize_workers
+from loadsmith.engine.settings import normalize_workers, old_objects_set_aside
 from loadsmith.engine.sources import make_source
 from loadsmith.engine.state import restore_state
 from loadsmith.engine.windows import bound_to_window, incremental_of
@@ -79,7 +79,8 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
         try:
             with redacted_logs(redactor), open_workspace(definition, request) as workspace:
                 run = _Run(definition, request, workspace, redactor)
-                result = run.execute()
+                with old_objects_set_aside():
+                    result = run.execute()
                 reporting = True
                 yield result
                 run.acknowledge()
@@ -449,7 +450,7 @@ class _Run:
     def _normalize(self) -> None:
         if _dlt.list_extracted(self.pipeline):
             with arrow_normalizer(self.definition.options.normalizer == "arrow"):
-                self.pipeline.normalize(workers=normalize_workers(self.pipeline))
+                self.pipeline.normalize(workers=normalize_workers(self.pipeline, self.definition))
 
     def _load(self) -> None:
         load_ids = _dlt.list_normalized(self.pipeline)

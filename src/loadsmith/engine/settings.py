@@ -1,6 +1,9 @@
 """The choices that the engine makes for speed; dlt's own settings go before each of them."""
 
+import contextlib
+import gc
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,14 +53,35 @@ def configured_file_format(destination_name: str) -> str | None:
     return None
 
 
-def normalize_workers(pipeline: Any) -> int:
+def normalize_workers(pipeline: Any, definition: LoadDefinition) -> int:
     """Return how many processes normalize: one, or one for each core where the load is large.
 
-    `NORMALIZE__WORKERS` and dlt's `config.toml` win; dlt applies them over this number.
+    `normalizer: arrow` works in this process alone. `NORMALIZE__WORKERS` and dlt's `config.toml`
+    win; dlt applies them over this number.
     """
+    if definition.options.normalizer == "arrow":
+        return 1
     extracted = Path(pipeline.working_dir, "normalize", "extracted")
     size = sum(path.stat().st_size for path in extracted.rglob("*.typed-jsonl*"))
     return (os.cpu_count() or 1) if size >= PARALLEL_NORMALIZE_BYTES else 1
+
+
+@contextlib.contextmanager
+def old_objects_set_aside() -> Iterator[None]:
+    """Let the garbage collector look at the objects of the block alone.
+
+    The modules of dlt, Dagster and PyArrow are some 500,000 objects, which each full collection
+    would walk through while a load makes millions. A process that has set objects aside
+    itself is left as it is.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def effective_settings(definition: LoadDefinition) -> list[Setting]:

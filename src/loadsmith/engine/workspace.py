@@ -98,6 +98,7 @@ class Workspace:
         path = self.traits.local_path
         if not self.traits.single_writer or path is None:
             return False
+        prepare_for_lock(path)
         return not Path(path).exists() and not self.pipeline.has_data
 
     def client(self) -> Any:
