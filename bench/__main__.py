@@ -53,10 +53,12 @@ def _options() -> argparse.Namespace:
 def _run_case(name: str, options: argparse.Namespace) -> Samples:
     case = load_case(name)
     found: Samples = defaultdict(lambda: defaultdict(list))
-    for _ in range(options.samples):
+    for number in range(options.samples):
         # Interleaved, so that a machine that slows down slows all variants down.
         for variant in case.variants:
             if variant.is_peer and options.without_peer:
+                continue
+            if variant.most_samples is not None and number >= variant.most_samples:
                 continue
             if options.size and variant.size is not None and variant.size not in options.size:
                 continue

@@ -34,10 +34,16 @@ POSTGRES = os.environ.get("BENCH_POSTGRES", "postgresql://postgres:x@127.0.0.1:5
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to do the work of a case; `size` is the number that the case varies."""
+    """One way to do the work of a case.
+
+    Attributes:
+        size: The number that the case varies.
+        most_samples: Samples at most, where one takes minutes.
+    """
 
     tool: str
     size: int | None = None
+    most_samples: int | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:

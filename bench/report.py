@@ -29,7 +29,7 @@ def write_report(docs: Path, samples: Mapping[str, Samples], count: int) -> None
     after = rest.partition(END)[2]
     lines_of_page = [
         (
-            f"Medians of {count}, {os.cpu_count()} cores, Python {platform.python_version()}; "
+            f"Medians of {count} where the table does not say otherwise, {os.cpu_count()} cores, Python {platform.python_version()}; "
             "the samples took turns, each in a process of its own."
         ),
         "",
@@ -46,14 +46,15 @@ def _case_lines(name: str, samples: Samples) -> list[str]:
     lines_of_case = [
         f"### {case.title}",
         "",
-        f"| | {_unit(measure)} | from - to |",
-        "|---|---|---|",
+        f"| | {_unit(measure)} | from - to | samples |",
+        "|---|---|---|---|",
     ]
     for variant in case.variants:
         values = samples.get(variant.name, {}).get(measure)
         if values:
             lines_of_case.append(
-                f"| {variant.name} | {median(values):.2f} | {min(values):.2f} - {max(values):.2f} |"
+                f"| {variant.name} | {median(values):.2f}"
+                f" | {min(values):.2f} - {max(values):.2f} | {len(values)} |"
             )
     verdicts = [verdict for promise in case.promises if (verdict := _verdict(promise, samples))]
     return [*lines_of_case, "", *verdicts]

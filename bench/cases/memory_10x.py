@@ -18,7 +18,11 @@ def run(variant: Variant, folder: Path) -> Measures:
 
 CASE = Case(
     title="Peak memory with ten times the rows",
-    variants=[Variant(tool, size) for tool in (LOADSMITH, LOADSMITH_ARROW) for size in RECORDS],
+    variants=[
+        Variant(tool, size, most_samples=3)
+        for tool in (LOADSMITH, LOADSMITH_ARROW)
+        for size in RECORDS
+    ],
     run=run,
     promises=[
         Promise(
