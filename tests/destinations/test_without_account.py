@@ -71,7 +71,7 @@ def test_definitions_need_neither_account_nor_package(make_project, destination)
         if spec.key.to_user_string() == "shop/orders"
     )
     assert spec.metadata["destination_name"] == destination
-    assert spec.metadata["dagster/table_name"].endswith("raw_shop.orders")
+    assert spec.metadata["dataset_name"] == "raw_shop"
     assert {"dlt", destination} <= spec.kinds
 
 
