@@ -121,7 +121,7 @@ def test_dependencies_may_be_keys_of_dagsters_own() -> None:
 
 
 def test_a_misspelled_destination_is_said_before_a_run() -> None:
-    with pytest.raises(ConfigError, match="dlt has none of that name. Did you mean 'duckdb'"):
+    with pytest.raises(ConfigError, match=r"dlt has none of that name. Did you mean 'duckdb'"):
         DagsterDltFactory.build_definitions([resource("crm.users")], destination="dukdb")
 
 
