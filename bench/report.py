@@ -29,7 +29,8 @@ def write_report(docs: Path, samples: Mapping[str, Samples], count: int) -> None
     after = rest.partition(END)[2]
     lines_of_page = [
         (
-            f"Medians of {count} where the table does not say otherwise, {os.cpu_count()} cores, Python {platform.python_version()}; "
+            f"Medians of {count} where the table does not say otherwise, {os.cpu_count()} cores, "
+            f"Python {platform.python_version()}; "
             "the samples took turns, each in a process of its own."
         ),
         "",

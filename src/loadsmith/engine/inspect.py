@@ -177,7 +177,8 @@ def _of_schema_file(
 ) -> LoadSnapshot:
     found = [name for name in file.resources if selection.matches(name)]
     # A resource that is named and not in the file is loaded all the same: its tables are new.
-    found += [name for name in selection.include if selection.is_plain and name not in found]
+    if selection.is_plain:
+        found = list(dict.fromkeys((*found, *selection.include)))
     return LoadSnapshot(
         source_name=file.schema_name,
         resources=tuple(_of_tables(name, file) for name in found),

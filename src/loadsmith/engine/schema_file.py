@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,19 @@ class SchemaFile:
 
     def tables_of(self, resource: str) -> tuple[TableSnapshot, ...]:
         """Return the tables of a resource, its root tables and all below them."""
-        return tuple(table for table in self.tables if table.resource == resource)
+        return tuple(self._by_resource.get(resource, ()))
 
     @property
     def resources(self) -> tuple[str, ...]:
         """Names of the resources that have tables, in the order of the file."""
-        return tuple(dict.fromkeys(table.resource for table in self.tables))
+        return tuple(self._by_resource)
+
+    @cached_property
+    def _by_resource(self) -> dict[str, list[TableSnapshot]]:
+        found: dict[str, list[TableSnapshot]] = {}
+        for table in self.tables:
+            found.setdefault(table.resource, []).append(table)
+        return found
 
 
 def read_schema_file(path: str, *, written_as: str | None = None, remedy: str = "") -> SchemaFile:

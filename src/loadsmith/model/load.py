@@ -3,7 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any
+
+#: What makes a shell pattern of a name.
+_SPECIAL = frozenset("*?[")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,16 +76,25 @@ class ResourceSelection:
 
     def matches(self, name: str) -> bool:
         """Tell whether the resource `name` is loaded."""
-        return any(fnmatchcase(name, pattern) for pattern in self.include) and not any(
-            fnmatchcase(name, pattern) for pattern in self.exclude
+        is_included = name in self._plain or any(
+            fnmatchcase(name, pattern) for pattern in self._patterns
         )
+        return is_included and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
 
     @property
     def is_plain(self) -> bool:
         """Tell whether all names are written out, so that nobody needs to ask the source."""
-        return not self.exclude and not any(
-            char in pattern for pattern in self.include for char in "*?["
-        )
+        return not self.exclude and not self._patterns
+
+    # Thousands of names may be written out, and each of them be asked for.
+
+    @cached_property
+    def _plain(self) -> frozenset[str]:
+        return frozenset(self.include).difference(self._patterns)
+
+    @cached_property
+    def _patterns(self) -> tuple[str, ...]:
+        return tuple(pattern for pattern in self.include if not _SPECIAL.isdisjoint(pattern))
 
 
 @dataclass(frozen=True, kw_only=True)
