@@ -333,6 +333,8 @@ def open_s3(folder: Path) -> Iterator[Warehouse]:
     import pyarrow.parquet
     from moto.server import ThreadedMotoServer
 
+    # Servers of one process share what they hold.
+    bucket = f"lake-{uuid.uuid4().hex[:10]}"
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
@@ -340,30 +342,30 @@ def open_s3(folder: Path) -> Iterator[Warehouse]:
     where = {"endpoint_url": f"http://{host}:{port}", "region_name": "us-east-1"}
     try:
         client = boto3.client("s3", **keys, **where)
-        client.create_bucket(Bucket="lake")
+        client.create_bucket(Bucket=bucket)
 
         def rows(table: str) -> list[dict[str, Any]]:
-            listed = client.list_objects_v2(Bucket="lake", Prefix=f"raw/shop_data/{table}/")
+            listed = client.list_objects_v2(Bucket=bucket, Prefix=f"raw/shop_data/{table}/")
             found = []
             for entry in listed.get("Contents", ()):
                 if not entry["Key"].endswith(".parquet"):
                     continue
                 file = folder / "downloaded.parquet"
-                client.download_file("lake", entry["Key"], str(file))
+                client.download_file(bucket, entry["Key"], str(file))
                 found.extend(pyarrow.parquet.read_table(file).to_pylist())
             return found
 
         def forget_commits() -> None:
-            listed = client.list_objects_v2(Bucket="lake", Prefix="raw/shop_data/_dlt_loads/")
+            listed = client.list_objects_v2(Bucket=bucket, Prefix="raw/shop_data/_dlt_loads/")
             for entry in listed["Contents"]:
                 if entry["Key"].endswith(".jsonl"):
-                    client.delete_object(Bucket="lake", Key=entry["Key"])
+                    client.delete_object(Bucket=bucket, Key=entry["Key"])
 
         yield Warehouse(
             name="filesystem",
-            params={"bucket_url": "s3://lake/raw", "credentials": {**keys, **where}},
+            params={"bucket_url": f"s3://{bucket}/raw", "credentials": {**keys, **where}},
             rows=rows,
-            location=lambda table: {"destination_file_uri": f"s3://lake/raw/shop_data/{table}"},
+            location=lambda table: {"destination_file_uri": f"s3://{bucket}/raw/shop_data/{table}"},
             forget_commits=forget_commits,
             merges=False,
         )
