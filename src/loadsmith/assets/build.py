@@ -21,8 +21,8 @@ from loadsmith.model import LoadDefinition, LoadSnapshot, OpSettings, ResourceSe
 VariablesFor: TypeAlias = Callable[[dg.AssetExecutionContext], Mapping[str, Any]]
 
 # Dagster's own time grows with the square of the outputs of one op: 1.6 s for 50, 2.6 s for 200,
-# 12 s for 800. For 300 resources, parts of 50, 100 and 200 cost the same processor time within what a
-# machine varies by, and smaller parts can run side by side.
+# 12 s for 800. For 300 resources, parts of 50, 100 and 200 cost the same processor time within what
+# a machine varies by, and smaller parts can run side by side.
 OUTPUTS_PER_OP = 100
 
 
