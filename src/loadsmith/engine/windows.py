@@ -26,6 +26,8 @@ _FIRST_MILLISECONDS = 100_000_000_000
 class _Bound:
     """A bound of a window that compares with values of any type by the time that they mean."""
 
+    __slots__ = ()
+
     @property
     def moment(self) -> datetime:
         """The time of the bound."""
@@ -55,6 +57,8 @@ class _Bound:
 
 class WindowText(_Bound, str):
     """A bound as ISO text, for a cursor of text."""
+
+    __slots__ = ("_moment",)
 
     _moment: datetime
 
