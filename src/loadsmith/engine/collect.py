@@ -159,6 +159,14 @@ def column_types(schema: Any) -> dict[str, dict[str, str]]:
     }
 
 
+def known_types(pipeline: Any) -> dict[str, dict[str, str]]:
+    """Return the types of the columns of all tables that the pipeline knows."""
+    types: dict[str, dict[str, str]] = {}
+    for name in pipeline.schemas.list_schemas():
+        types.update(column_types(pipeline.schemas[name]))
+    return types
+
+
 def cursor_results(
     state: Mapping[str, Any],
     source_name: str,

@@ -6,6 +6,7 @@ from typing import Any
 from loadsmith.engine import _dlt
 from loadsmith.engine.redaction import Redactor
 from loadsmith.errors import ContractViolation, LoadsmithError, RunError
+from loadsmith.model import ResourceFailure
 
 _STAGES = {"run": "load", "sync": "sync", "extract": "extract", "normalize": "normalize"}
 
@@ -156,4 +157,14 @@ def _contract_violation(
         table=violation.table_name,
         column=column,
         value=value,
+    )
+
+
+def run_error_of_all(failures: Sequence[ResourceFailure], load: str) -> LoadsmithError:
+    """Return the error of a load in which every resource failed."""
+    return RunError(
+        "\n".join(failure.message for failure in failures),
+        stage=failures[0].stage,
+        load=load,
+        resources=[failure.resource for failure in failures],
     )

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import threading
 import traceback
@@ -9,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
+
+from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 
 _SECRET_NAME = re.compile(
     r"(?i)(^|[_\-])(password|passwd|pwd|secret|token|api_?key|access_?key|private_?key|credentials?"
@@ -140,6 +143,24 @@ def redacted_logs(redactor: Redactor) -> Iterator[None]:
 
 
 _used = Redactor()
+
+
+def redactor_of(
+    definition: LoadDefinition, request: RunRequest, variables: Mapping[str, str]
+) -> Redactor:
+    """Return a redactor that knows every secret that this run may see."""
+    redactor = Redactor()
+    redactor.add_variables(variables)
+    for name, value in os.environ.items():
+        if "://" in value or "CREDENTIALS" in name or is_secret_name(name):
+            redactor.add_setting(name.rpartition("__")[2], value)
+    if isinstance(definition.source, SourceReference):
+        redactor.add_params(definition.source.params)
+    if definition.destination is not None:
+        redactor.add_params(definition.destination.params)
+    redactor.add_params(definition.options.params)
+    redactor.add_params(request.params)
+    return redactor
 
 
 def is_secret_name(name: str) -> bool:

@@ -5,7 +5,6 @@ there. The order in which things are written down is what keeps each row once; s
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,17 +14,19 @@ from typing import Any
 from loadsmith.engine import _dlt, collect
 from loadsmith.engine.arrow import arrow_normalizer
 from loadsmith.engine.attempts import moment_of_package, this_process, was_left_by_attempt
-from loadsmith.engine.failures import run_error
-from loadsmith.engine.ledger import Ledger, LedgerEntry, LedgerTable, in_flight, open_ledger
+from loadsmith.engine.failures import run_error, run_error_of_all
+from loadsmith.engine.ledger import Ledger, LedgerEntry, in_flight, open_ledger
+from loadsmith.engine.packages import load_beside_others, package_entry, undo_now
 from loadsmith.engine.progress import LogProgress
-from loadsmith.engine.redaction import Redactor, is_secret_name, redacted_logs
+from loadsmith.engine.redaction import Redactor, redacted_logs, redactor_of
+from loadsmith.engine.schema_file import declared_tables
 from loadsmith.engine.secrets import missing_secret, secrets_in_environment
 from loadsmith.engine.settings import normalize_workers, old_objects_set_aside
-from loadsmith.engine.sources import make_source
+from loadsmith.engine.sources import select_resources
 from loadsmith.engine.state import restore_state
 from loadsmith.engine.windows import bound_to_window, incremental_of
 from loadsmith.engine.workspace import Workspace, open_workspace
-from loadsmith.errors import LoadsmithError, ResolveError, did_you_mean
+from loadsmith.errors import LoadsmithError
 from loadsmith.model import (
     CursorResult,
     LoadDefinition,
@@ -52,9 +53,6 @@ _EXTRACT_ARGUMENTS = frozenset(
         "loader_file_format",
     }
 )
-
-#: Times that a load is tried again when two loads change the schema at the same moment.
-_SCHEMA_RACES = 5
 
 
 @contextlib.contextmanager
@@ -105,24 +103,6 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
                 _dlt.redact_trace(run.pipeline, redactor.redact_value)
 
 
-def redactor_of(
-    definition: LoadDefinition, request: RunRequest, variables: Mapping[str, str]
-) -> Redactor:
-    """Return a redactor that knows every secret that this run may see."""
-    redactor = Redactor()
-    redactor.add_variables(variables)
-    for name, value in os.environ.items():
-        if "://" in value or "CREDENTIALS" in name or is_secret_name(name):
-            redactor.add_setting(name.rpartition("__")[2], value)
-    if isinstance(definition.source, SourceReference):
-        redactor.add_params(definition.source.params)
-    if definition.destination is not None:
-        redactor.add_params(definition.destination.params)
-    redactor.add_params(definition.options.params)
-    redactor.add_params(request.params)
-    return redactor
-
-
 class _Run:
     """One run in its workspace, stage by stage."""
 
@@ -164,13 +144,13 @@ class _Run:
         with self._stage("sync"):
             self._sync()
         self._first_run = self.pipeline.first_run
-        before = self._known_types()
+        before = collect.known_types(self.pipeline)
         if self._finish_pending():
             # dlt's sync empties a working directory whose dataset is not there yet, what was
             # extracted included, so it has to wait until that is loaded.
             with self._stage("sync"), self.workspace.destination("sync"):
                 self._restore_state()
-        source = self._make_source()
+        source, self.selected = select_resources(self.definition, self.request)
         cursors = collect.cursors_in(self.pipeline.state, source.name)
         with self._stage("extract"):
             self._extract(source)
@@ -343,37 +323,6 @@ class _Run:
 
     # -- extract ----------------------------------------------------------------------------
 
-    def _make_source(self) -> Any:
-        override = self.request.source
-        recipe = self.definition.source
-        if override is not None:
-            recipe = (
-                override
-                if callable(override) and not hasattr(override, "resources")
-                else (lambda: override)
-            )
-        source = make_source(recipe)
-        known = list(source.resources)
-        if self.request.resources is None:
-            self.selected = tuple(
-                name
-                for name in source.resources.selected
-                if self.definition.resources.matches(name)
-            )
-            if not self.selected:
-                raise ResolveError(
-                    f"{self.definition.place or self.definition.name}: no resource of the source"
-                    f" '{source.name}' matches {', '.join(self.definition.resources.include)}."
-                    f" There is: {', '.join(known)}."
-                )
-        for name in self.selected:
-            if name not in known:
-                raise ResolveError(
-                    f"{self.definition.place or self.definition.name}: the source"
-                    f" '{source.name}' has no resource '{name}'.{did_you_mean(name, known)}"
-                )
-        return source.with_resources(*self.selected)
-
     def _extract(self, source: Any) -> None:
         arguments = {k: v for k, v in self.params.items() if k in _EXTRACT_ARGUMENTS}
         wanted = [name for name in self.selected if not self._is_finished(source, name)]
@@ -456,7 +405,11 @@ class _Run:
         load_ids = _dlt.list_normalized(self.pipeline)
         if not load_ids:
             return
-        entries = [self._entry(load_id) for load_id in load_ids]
+        entries = []
+        for load_id in load_ids:
+            entry, may_stage = package_entry(self.workspace, load_id, self._identity())
+            entries.append(entry)
+            self._may_have_staged |= may_stage
         with self.workspace.destination("load"):
             if self._has_ledger:
                 with open_ledger(self.workspace) as ledger:
@@ -467,70 +420,11 @@ class _Run:
                 self._count(entry.rows)
             try:
                 with in_flight(self.workspace.client()):
-                    self._load_infos.append(self._load_with_others())
+                    self._load_infos.append(load_beside_others(self.pipeline, self.request.log))
             except BaseException:
-                self._undo_now(entries)
+                if self._has_ledger:
+                    undo_now(self.workspace, entries, self.request.log)
                 raise
-
-    def _undo_now(self, entries: Sequence[LedgerEntry]) -> None:
-        """Remove at once what a load that failed or was cancelled has appended.
-
-        What is not reported is not left in the destination for longer than needed. Where that
-        cannot be done, because the destination is down or busy, the next run does it.
-        """
-        if not self._has_ledger:
-            return
-        try:
-            with open_ledger(self.workspace) as ledger:
-                for entry in entries:
-                    if ledger is None or ledger.is_committed(entry.load_id):
-                        continue
-                    if ledger.undo(entry, wait=False) is not None:
-                        ledger.strike([entry])
-        except Exception as error:  # noqa: BLE001 - the error of the load is the one to show
-            self.request.log(
-                f"what was loaded so far is removed by the next run ({type(error).__name__})"
-            )
-
-    def _load_with_others(self) -> Any:
-        """Load; where another load changes the same tables at the same moment, try again."""
-        for attempt in range(_SCHEMA_RACES):
-            try:
-                return self.pipeline.load()
-            except _dlt.PipelineStepFailed as error:
-                if attempt == _SCHEMA_RACES - 1 or not _dlt.is_schema_race(error):
-                    raise
-                self.request.log("another load changed the schema at the same time; trying again")
-                time.sleep(0.2 * (attempt + 1))
-        raise AssertionError("unreachable")
-
-    def _entry(self, load_id: str) -> LedgerEntry:
-        schema, names = _dlt.package_tables(self.pipeline, load_id)
-        owned = collect.tables_by_resource(schema)
-        owner = {table: resource for resource, tables in owned.items() for table in tables}
-        resources = tuple(sorted({owner[name] for name in names if name in owner}))
-        # What is only appended goes straight to its table.
-        self._may_have_staged |= any(
-            schema.tables[name].get("write_disposition", "append") != "append" for name in names
-        )
-        tables = tuple(
-            LedgerTable(
-                name=table,
-                parent=schema.tables[table].get("parent"),
-                appended=_dlt.is_appended(self.pipeline, schema, table)
-                and _dlt.can_be_undone(schema, table),
-            )
-            for resource in resources
-            for table in owned[resource]
-        )
-        return LedgerEntry(
-            load_id=load_id,
-            scope=self.workspace.scope,
-            resources=resources,
-            tables=tables,
-            rows=_dlt.package_rows(self.pipeline, load_id, names),
-            **self._identity(),
-        )
 
     # -- result -----------------------------------------------------------------------------
 
@@ -542,7 +436,7 @@ class _Run:
     ) -> LoadResult:
         schema_name = source.schema.name
         schema = self.pipeline.schemas.get(schema_name)
-        declared = self._declared()
+        declared = declared_tables(self.definition.schema_file_path)
         resources = list(dict.fromkeys((*self.selected, *sorted(self._finished_resources))))
         changes = []
         for info in self._load_infos:
@@ -585,23 +479,6 @@ class _Run:
         is_default = schema.name == self.pipeline.default_schema_name
         return self.workspace.client() if is_default else None
 
-    def _declared(self) -> frozenset[str] | None:
-        if self.definition.schema_file_path is None:
-            return None
-        from loadsmith.engine.schema_file import read_schema_file
-
-        try:
-            tables = read_schema_file(self.definition.schema_file_path).tables
-        except LoadsmithError:
-            return None
-        return frozenset(table.name for table in tables)
-
-    def _known_types(self) -> dict[str, dict[str, str]]:
-        types: dict[str, dict[str, str]] = {}
-        for name in self.pipeline.schemas.list_schemas():
-            types.update(collect.column_types(self.pipeline.schemas[name]))
-        return types
-
     def _count(self, rows: Mapping[str, int | None]) -> None:
         for table, count in rows.items():
             known = self._rows.get(table, 0)
@@ -615,15 +492,3 @@ class _Run:
         yield
         seconds = time.monotonic() - started
         self._stages.append(StageResult(name=name, seconds=round(seconds, 3)))
-
-
-def run_error_of_all(failures: Sequence[ResourceFailure], load: str) -> LoadsmithError:
-    """Return the error of a load in which every resource failed."""
-    from loadsmith.errors import RunError
-
-    return RunError(
-        "\n".join(failure.message for failure in failures),
-        stage=failures[0].stage,
-        load=load,
-        resources=[failure.resource for failure in failures],
-    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from loadsmith.errors import ResolveError, SchemaFileNotFound
+from loadsmith.errors import LoadsmithError, ResolveError, SchemaFileNotFound
 from loadsmith.model import ColumnSnapshot, SchemaChange, TableSnapshot
 
 if TYPE_CHECKING:
@@ -319,3 +319,13 @@ def _type_text(column: ColumnSnapshot) -> str | None:
         return column.data_type
     scale = f", {column.scale}" if column.scale is not None else ""
     return f"{column.data_type}({column.precision}{scale})"
+
+
+def declared_tables(path: str | None) -> frozenset[str] | None:
+    """Return the tables that a schema file names, or None where there is none to ask."""
+    if path is None:
+        return None
+    try:
+        return frozenset(table.name for table in read_schema_file(path).tables)
+    except LoadsmithError:
+        return None

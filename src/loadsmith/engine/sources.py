@@ -16,7 +16,7 @@ from loadsmith.engine._sources_import import import_module, iter_module_names, n
 from loadsmith.engine._sources_live import is_resource_function, is_source_function
 from loadsmith.engine.secrets import missing_secret
 from loadsmith.errors import ResolveError, did_you_mean
-from loadsmith.model import SourceReference
+from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 
 # Its decimals have 96 bits; where a value has more digits, its whole process panics.
 _CONNECTORX_DIGITS = 28
@@ -44,6 +44,44 @@ def make_source(source: SourceReference | Callable[[], Any] | Any) -> DltSource:
             made = _as_source(_call(factory, source, exact), name, source.module)
         return made
     return _as_source(source, None, None)
+
+
+def select_resources(
+    definition: LoadDefinition, request: RunRequest
+) -> tuple[DltSource, tuple[str, ...]]:
+    """Make the source of a run, and say which of its resources the run loads.
+
+    Raises:
+        ResolveError: The source has no such resource, or none that the definition takes.
+    """
+    override = request.source
+    recipe = definition.source
+    if override is not None:
+        recipe = (
+            override
+            if callable(override) and not hasattr(override, "resources")
+            else (lambda: override)
+        )
+    source = make_source(recipe)
+    known = list(source.resources)
+    selected = request.resources or ()
+    if request.resources is None:
+        selected = tuple(
+            name for name in source.resources.selected if definition.resources.matches(name)
+        )
+        if not selected:
+            raise ResolveError(
+                f"{definition.place or definition.name}: no resource of the source"
+                f" '{source.name}' matches {', '.join(definition.resources.include)}."
+                f" There is: {', '.join(known)}."
+            )
+    for name in selected:
+        if name not in known:
+            raise ResolveError(
+                f"{definition.place or definition.name}: the source"
+                f" '{source.name}' has no resource '{name}'.{did_you_mean(name, known)}"
+            )
+    return source.with_resources(*selected), selected
 
 
 def find_source(reference: SourceReference) -> tuple[Any, str]:
