@@ -177,5 +177,5 @@ def test_a_reference_is_asked_when_nothing_else_is_known():
 
 
 def test_a_source_that_needs_a_secret_to_be_asked_says_which(monkeypatch):
-    with pytest.raises(SecretNotFound, match="'SECRETIVE__API_TOKEN' not found"):
+    with pytest.raises(SecretNotFound, match="SECRETIVE__API_TOKEN' not found"):
         inspect_load(define(SourceReference(module="loadsmith.testing.sources.secretive")))

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import dagster as dg
 import dlt
@@ -144,6 +145,8 @@ def test_a_re_execution_from_failure_loads_the_failed_ones_alone(
 ):
     shop = make_shop("duckdb")
     monkeypatch.setenv("SHOP", f"{tmp_path}|{shop.dataset}|{disposition}")
+    # Dagster's step processes import the module anew, from the working directory.
+    monkeypatch.chdir(Path(killing.__file__).parent)
     job = dg.reconstructable(killing.make_keeping_job)
     home = tmp_path / "home"
     home.mkdir()
