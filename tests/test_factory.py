@@ -254,6 +254,32 @@ def test_options_of_dagsters_multi_asset_pass_through() -> None:
     assert assets.op.retry_policy == dg.RetryPolicy(max_retries=3)
 
 
+def test_what_the_others_loaded_is_kept_where_asked(destination: Any) -> None:
+    def broken() -> Iterator[Any]:
+        raise ValueError("no answer")
+        yield
+
+    definitions = DagsterDltFactory.build_definitions(
+        [
+            resource("crm.users"),
+            ConfigurableDltResource.config(dlt.resource(broken, name="crm.orders")),
+        ],
+        destination,
+        on_error="keep",
+    )
+    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        raise_on_error=False
+    )
+    loaded = [event.asset_key for event in result.get_asset_materialization_events()]
+    assert not result.success
+    assert loaded == [dg.AssetKey(["crm", "raw", "users"])]
+
+
+def test_an_unknown_on_error_is_refused() -> None:
+    with pytest.raises(ConfigError, match="take 'fail' or 'keep', not 'skip'"):
+        DagsterDltFactory.build_definitions([resource("crm.users")], on_error="skip")
+
+
 def test_a_long_list_is_split_into_several_ops() -> None:
     definitions = DagsterDltFactory.build_definitions(
         [resource(f"crm.t{number}") for number in range(130)]

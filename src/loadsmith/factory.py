@@ -120,6 +120,7 @@ class DagsterDltFactory:
         nested_tables: bool = False,
         run_params: Mapping[str, Any] | None = None,
         pipelines_dir: str | None = None,
+        on_error: str = "fail",
         **multi_asset_options: Any,
     ) -> dg.Definitions:
         """Build the assets, checks and sensors of a list of resources.
@@ -138,6 +139,7 @@ class DagsterDltFactory:
             nested_tables: Whether nested tables that the resources declare are assets, too.
             run_params: Arguments of dlt's `pipeline.run`, such as `loader_file_format`.
             pipelines_dir: Folder of dlt's working directories; dlt's own where None.
+            on_error: `fail` with the first resource that fails, or `keep` what the others loaded.
             multi_asset_options: All that Dagster's `multi_asset` takes (`partitions_def`, `pool`,
                 `retry_policy`, ...), for every op.
 
@@ -145,6 +147,8 @@ class DagsterDltFactory:
             ConfigError: A name is not `<schema>.<table>` or is there twice, or a setting is wrong.
             TranslationError: The translator gave something unusable.
         """
+        if on_error not in ("fail", "keep"):
+            raise ConfigError(f"on_error: take 'fail' or 'keep', not {on_error!r}.")
         schemas: dict[str, dict[str, ConfigurableDltResource]] = {}
         for given in resources:
             found = (
@@ -160,7 +164,12 @@ class DagsterDltFactory:
             members[found.resource.name] = found
         loads = [
             _SchemaLoad.make(
-                schema, members, destination, nested_tables, dict(run_params or {}), pipelines_dir
+                schema,
+                members,
+                destination,
+                nested_tables,
+                RunOptions(params=dict(run_params or {}), on_error=on_error),
+                pipelines_dir,
             )
             for schema, members in schemas.items()
         ]
@@ -333,7 +342,7 @@ class _SchemaLoad(_Load):
         members: Mapping[str, ConfigurableDltResource],
         destination: Any,
         nested_tables: bool,
-        run_params: Mapping[str, Any],
+        options: RunOptions,
         pipelines_dir: str | None,
     ) -> "_SchemaLoad":
         source = _make_source(schema, [member.resource for member in members.values()])
@@ -341,7 +350,7 @@ class _SchemaLoad(_Load):
         definition = LoadDefinition(
             name=op_name(schema),
             source=recipe_of(source),
-            options=RunOptions(params=run_params),
+            options=options,
             resource_attributes={name: member.attributes for name, member in members.items()},
             nested_tables=nested_tables,
             **target.settings(),

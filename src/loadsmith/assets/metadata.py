@@ -22,6 +22,9 @@ RESOURCE_KEY = "loadsmith/resource"
 TABLE_KEY = "loadsmith/table"
 LOAD_KEY = "loadsmith/load"
 
+#: Lines of the last schema change that later runs repeat: a new table can have a thousand columns.
+REPEATED_CHANGES = 50
+
 
 # What dlt adds to tables, for those who meet it in Dagster's page first.
 _DLT_COLUMNS = {
@@ -103,6 +106,7 @@ def materialization_metadata(
     nested: Sequence[TableResult] = (),
     partitions: str | None = None,
     partition_count: int = 0,
+    last_schema_change: str | None = None,
 ) -> dict[str, Any]:
     """Return what a run did to an asset.
 
@@ -115,6 +119,8 @@ def materialization_metadata(
         partitions: The partitions of the run as text.
         partition_count: How many those are. Rows of several partitions are marked as their total,
             as Dagster shows the same metadata at each.
+        last_schema_change: The last change that an earlier run made, as Markdown; it is shown
+            unless this run made one.
     """
     # Dagster's page keeps this order: what people look for comes first, the jobs last.
     found: dict[str, Any] = dict(_rows(tables, partitions, partition_count))
@@ -134,7 +140,13 @@ def materialization_metadata(
         change for table in (*tables, *nested) for change in index.changes_of.get(table.name, ())
     ]
     if changes:
-        found["schema_changes"] = dg.MetadataValue.md(schema_changes_markdown(changes))
+        markdown = schema_changes_markdown(changes)
+        found["schema_changes"] = dg.MetadataValue.md(markdown)
+        last_schema_change = schema_change_of_a_load(
+            markdown, index.base.get("load_id"), index.base["finished_at"]
+        )
+    if last_schema_change:
+        found["last_schema_change"] = dg.MetadataValue.md(last_schema_change)
     cursors = [_cursor(cursor, index.result) for cursor in index.cursors_of.get(resource, ())]
     if cursors:
         found["cursor"] = cursors[0] if len(cursors) == 1 else cursors
@@ -182,6 +194,33 @@ def schema_changes_markdown(changes: Iterable[SchemaChange]) -> str:
         for change in changes
     )
     return "\n".join(lines)
+
+
+def schema_change_of_a_load(changes: str, load_id: Any, finished_at: Any) -> str:
+    """Return the Markdown table of schema changes with the load that made them, and cut short."""
+    lines = changes.splitlines()
+    shown = REPEATED_CHANGES + 2  # The head of the table are two lines.
+    text = "\n".join(
+        [f"Load {load_id or 'unknown'}, {finished_at or 'time unknown'}", "", *lines[:shown]]
+    )
+    left = len(lines) - shown
+    return text if left <= 0 else f"{text}\n\nand {left} more, in `schema_changes` of that load"
+
+
+def read_last_schema_change(metadata: Mapping[str, Any]) -> str | None:
+    """Return the last schema change that an earlier materialization tells of, as Markdown."""
+    values = {
+        name: metadata[name].value
+        for name in ("last_schema_change", "schema_changes", "load_id", "finished_at")
+        if name in metadata
+    }
+    if "last_schema_change" in values:
+        return str(values["last_schema_change"])
+    if "schema_changes" not in values:
+        return None
+    return schema_change_of_a_load(
+        str(values["schema_changes"]), values.get("load_id"), values.get("finished_at")
+    )
 
 
 def _load_metadata(result: LoadResult) -> dict[str, Any]:

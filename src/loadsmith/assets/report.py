@@ -16,7 +16,11 @@ from loadsmith.assets.checks import (
     schema_change_result,
     settings_of,
 )
-from loadsmith.assets.metadata import ResultIndex, materialization_metadata
+from loadsmith.assets.metadata import (
+    ResultIndex,
+    materialization_metadata,
+    read_last_schema_change,
+)
 from loadsmith.assets.partitions import RunPartitions
 from loadsmith.assets.specs import AssetTarget, nested_key, root_table_key
 from loadsmith.engine.fetch import fetch_key_counts, fetch_row_counts
@@ -47,6 +51,7 @@ class Report:
     fetches_row_counts: bool = False
     _key_by_table: dict[str, dict[str | None, dg.AssetKey]] = field(default_factory=dict)
     _totals: dict[str, int] = field(default_factory=dict)
+    _last_changes: dict[dg.AssetKey, str] = field(default_factory=dict)
 
     def events(self, result: LoadResult) -> Iterator[LoadEvent]:
         """Yield the events of the selected assets, and log those of the others."""
@@ -54,6 +59,7 @@ class Report:
         for key, target in self.targets.items():
             self._key_by_table.setdefault(target.resource, {})[target.table] = key
         self._fetch_totals(index)
+        self._fetch_last_changes(index)
         failed = {failure.resource for failure in result.failures}
         self._log_others(index, failed)
         for key in self.selected:
@@ -61,7 +67,7 @@ class Report:
             if target.resource in failed:
                 continue
             tables, nested = self._tables_of(index, target)
-            metadata = self._metadata(index, target, tables, nested)
+            metadata = self._metadata(key, index, target, tables, nested)
             if not self.context.has_assets_def:
                 yield self._materialization(key, metadata)
                 continue
@@ -121,7 +127,7 @@ class Report:
             tables, nested = self._tables_of(index, target)
             reported.update(table.name for table in (*tables, *nested))
             if key not in selected:
-                metadata = self._metadata(index, target, tables, nested)
+                metadata = self._metadata(key, index, target, tables, nested)
                 self._log(key, {**metadata, "loadsmith/came_along": True})
         undeclared = {
             table.name: self._key_of(index, table)
@@ -141,7 +147,7 @@ class Report:
         for name, key in undeclared.items():
             table = index.tables[name]
             target = AssetTarget(table.resource, name)
-            metadata = self._metadata(index, target, [table], [])
+            metadata = self._metadata(key, index, target, [table], [])
             self._log(key, {**metadata, "loadsmith/undeclared": True})
 
     def _key_of(self, index: ResultIndex, table: TableResult) -> dg.AssetKey:
@@ -174,6 +180,7 @@ class Report:
 
     def _metadata(
         self,
+        key: dg.AssetKey,
         index: ResultIndex,
         target: AssetTarget,
         tables: Sequence[TableResult],
@@ -186,6 +193,7 @@ class Report:
             nested=nested,
             partitions=self.partitions.label or None,
             partition_count=len(self.partitions.keys),
+            last_schema_change=self._last_changes.get(key),
         )
 
     def _fetch_totals(self, index: ResultIndex) -> None:
@@ -196,6 +204,28 @@ class Report:
                 tables, _ = self._tables_of(index, self.targets[key])
                 names.update(dict.fromkeys(table.name for table in tables if table.columns))
         self._totals = fetch_row_counts(names, self.context.log.warning)
+
+    def _fetch_last_changes(self, index: ResultIndex) -> None:
+        """Ask Dagster, once for all assets, which schema change earlier runs told of last."""
+        selected = set(self.selected)
+        keys = [
+            key
+            for key, target in self.targets.items()
+            if key in selected or target.resource in index.tables_of
+        ]
+        try:
+            events = self.context.instance.get_latest_materialization_events(keys)
+            for key, event in events.items():
+                if event is not None and event.asset_materialization is not None:
+                    change = read_last_schema_change(event.asset_materialization.metadata)
+                    if change:
+                        self._last_changes[key] = change
+        except Exception as error:  # noqa: BLE001 - looking never fails a load
+            self.context.log.warning(
+                "load '%s': Dagster could not be asked for the last schema changes: %s",
+                self.definition.name,
+                type(error).__name__,
+            )
 
     @cached_property
     def _selected_checks(self) -> frozenset[tuple[dg.AssetKey, str]]:
