@@ -83,8 +83,12 @@ class YamlReader:
 
     def _explain(self, error: yaml.MarkedYAMLError) -> Problem:
         mark = error.problem_mark or error.context_mark
+        # What stands behind the end of the last line is in a line of its own, maybe an empty one.
+        lines = f"{self._text} ".splitlines()
+        if mark and mark.line >= len(lines):
+            # libyaml counts a line too many where the last one has no end.
+            mark = error.context_mark or mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        lines = self._text.splitlines()
         written = lines[line - 1] if line <= len(lines) else ""
         context = error.context_mark or error.problem_mark
         before = lines[context.line] if context and context.line < len(lines) else ""
