@@ -22,6 +22,10 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Any:
     def go(folder: Path) -> None:
         monkeypatch.chdir(folder)
         monkeypatch.syspath_prepend(str(folder))
+        own = {path.stem for path in folder.iterdir()}
+        for name in [name for name in sys.modules if name.partition(".")[0] in own]:
+            # Another page, or another test, has a module of that name.
+            monkeypatch.delitem(sys.modules, name)
 
     yield go
     for name in set(sys.modules) - before:

@@ -7,7 +7,8 @@ package that never got into dlt's `_dlt_loads` are removed, and a package that d
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +20,7 @@ from dlt.destinations.fs_client import FSClientBase
 from dlt.destinations.sql_client import SqlClientBase, WithSqlClient
 
 from loadsmith.engine._open_tables import delete_orphans, delete_rows_of_load, find_open_table
+from loadsmith.model import Wait
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
@@ -139,14 +141,15 @@ def open_ledger(workspace: "Workspace") -> Iterator[Ledger | None]:
         yield None
         return
     with workspace.open_client() as opened:
-        yield ledger(opened)
+        yield ledger(opened, workspace)
 
 
 class SqlLedger:
     """The ledger as a table beside dlt's own."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, workspace: "Workspace") -> None:
         self._client = client
+        self._workspace = workspace
         self._sql: SqlClientBase[Any] = client.sql_client
         self._table = self._sql.make_qualified_table_name(LEDGER_TABLE)
 
@@ -207,7 +210,16 @@ class SqlLedger:
 
     def undo(self, entry: LedgerEntry, *, wait: bool = True) -> int | None:
         """See `Ledger`. Nested rows go with the root row that they hang from."""
-        with _alone_in_dataset(self._sql, self._client.config, wait=wait) as is_alone:
+        config = self._client.config
+        log = self._workspace.request.log
+        started = time.monotonic()
+        holder = _tell_wait(self._sql, config, log) if wait else None
+        with _alone_in_dataset(self._sql, config, wait=wait) as is_alone:
+            if holder is not None:
+                seconds = time.monotonic() - started
+                what = f"the dataset {self._sql.dataset_name}"
+                log(f"got {what} after {seconds:.1f} s; it was held by {holder}")
+                self._workspace.waits.append(Wait(what, round(seconds, 3), holder))
             return self._undo(entry) if is_alone else None
 
     def clear_staging(self) -> None:
@@ -287,7 +299,8 @@ class SqlLedger:
 class FileLedger:
     """The ledger as small files beside dlt's own."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, workspace: "Workspace") -> None:
+        del workspace
         self._client = client
         self._folder = client.pathlib.join(client.dataset_path, LEDGER_TABLE)
 
@@ -421,6 +434,25 @@ def _is_free(sql: Any, config: Any) -> bool:
         return False
     sql.execute_sql("SELECT pg_advisory_unlock(hashtext(%s))", key)
     return True
+
+
+def _tell_wait(sql: Any, config: Any, log: Callable[[str], None]) -> str | None:
+    """Log and return whom the lock of the dataset is waited for; None where it is free."""
+    if _is_free(sql, config):
+        return None
+    holders = sql.execute_sql(
+        "SELECT DISTINCT a.pid, a.application_name FROM pg_locks l"
+        " JOIN pg_stat_activity a ON a.pid = l.pid"
+        " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
+        # A key of 64 bits is kept as two halves; the lower one is the hash.
+        " AND l.objid::bigint = (hashtext(%s)::bigint & 4294967295)"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        _lock_key(sql),
+    )
+    named = [f"session {pid} ({name or 'no name'})" for pid, name in holders]
+    holder = ", ".join(named) or "somebody"
+    log(f"waiting for the dataset {sql.dataset_name}, held by {holder}")
+    return holder
 
 
 @contextlib.contextmanager

@@ -11,6 +11,8 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
+from dlt.common.runtime.collector import NullCollector
+
 from loadsmith.engine import _dlt, collect
 from loadsmith.engine.arrow import arrow_normalizer
 from loadsmith.engine.attempts import moment_of_package, this_process, was_left_by_attempt
@@ -136,7 +138,7 @@ class _Run:
         self._has_ledger = False
         self._may_have_staged = False
         self._first_run = False
-        if getattr(self.pipeline.collector, "step", None) is None:
+        if isinstance(self.pipeline.collector, NullCollector):
             self.pipeline.collector = LogProgress(request.log, request.cancelled)
 
     def execute(self) -> LoadResult:

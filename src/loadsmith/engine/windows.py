@@ -160,10 +160,12 @@ def bound_to_window(
     """
     found: list[CursorResult] = []
     with ExitStack() as stack:
-        for name in _with_parents(source, resources) if window is not None else ():
-            assert window is not None
+        for name in _with_parents(source, resources):
             resource = source.resources[name]
+            # Without a window, too: what a run leaves in a cursor would bound the next window.
             _keep(resource, stack)
+            if window is None:
+                continue
             incremental = incremental_of(resource)
             if incremental is None:
                 if not resource.is_transformer:
