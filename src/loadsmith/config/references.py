@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from loadsmith.config.dlt_names import destination_problem
 from loadsmith.config.models import Asset, DltAsset, ResourceEntry
-from loadsmith.config.nodes import Document, Node
+from loadsmith.config.nodes import Document, Node, shorten
 from loadsmith.config.project_files import Located, ProjectFiles
 from loadsmith.config.templates import Scope, template_problems
 from loadsmith.errors import Problem, did_you_mean
@@ -41,7 +41,9 @@ class AssetReference:
         """Return the problem that there is no such asset, with the nearest keys."""
         hint = did_you_mean(self.key, known)
         advice = f" {self.advice}" if self.advice else ""
-        return self.located.problem(f"there is no asset '{self.key}'.{hint}{advice}", *self.path)
+        return self.located.problem(
+            f"there is no asset {shorten(self.key)}.{hint}{advice}", *self.path
+        )
 
 
 def project_problems(
@@ -139,12 +141,14 @@ def _unknown_kinds(
     for asset in files.assets:
         name = asset.value.task_type
         if name not in task_types and "." not in name:
-            message = f"there is no task '{name}'.{did_you_mean(name, task_types)}"
+            message = f"there is no task {shorten(name)}.{did_you_mean(name, task_types)}"
             yield asset.problem(message, "task_type")
     for entry in files.resources:
         name = entry.value.resource_kind
         if name not in resource_kinds and "." not in name:
-            message = f"there is no resource kind '{name}'.{did_you_mean(name, resource_kinds)}"
+            message = (
+                f"there is no resource kind {shorten(name)}.{did_you_mean(name, resource_kinds)}"
+            )
             yield entry.problem(message, "resource_kind")
 
 

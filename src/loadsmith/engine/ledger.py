@@ -219,7 +219,9 @@ class SqlLedger:
                 seconds = time.monotonic() - started
                 what = f"the dataset {self._sql.dataset_name}"
                 log(f"got {what} after {seconds:.1f} s; it was held by {holder}")
-                self._workspace.waits.append(Wait(what, round(seconds, 3), holder))
+                self._workspace.waits.append(
+                    Wait(lock=what, seconds=round(seconds, 3), holder=holder)
+                )
             return self._undo(entry) if is_alone else None
 
     def clear_staging(self) -> None:
