@@ -365,6 +365,9 @@ class Built:
         ):
             # Names of the load itself, which some doors are given and others make.
             found.pop(name, None)
+        if "last_schema_change" in found:
+            # Its first line says by which load and when.
+            found["last_schema_change"] = found["last_schema_change"].partition("\n\n")[2]
         if isinstance(found.get("cursor"), dict):
             found["cursor"] = {**found["cursor"], "load_id": None}
         if "loadsmith/resource" in found:
