@@ -8,7 +8,9 @@ import killing
 import psycopg2
 import pytest
 
-from loadsmith.engine.ledger import LedgerEntry, SqlLedger, _lock_key
+from loadsmith.engine.dataset_lock import lock_key
+from loadsmith.engine.ledger_entry import LedgerEntry
+from loadsmith.engine.ledger_sql import SqlLedger
 from loadsmith.model import Wait
 
 
@@ -25,7 +27,7 @@ def test_the_session_that_holds_the_dataset_is_named_in_the_log(make_shop):
     workspace = SimpleNamespace(request=SimpleNamespace(log=lines.append), waits=waits)
     entry = LedgerEntry(load_id="1", scope="waits", run_id="run")
     with pipeline.destination_client() as client, other.cursor() as cursor:
-        key = _lock_key(client.sql_client)
+        key = lock_key(client.sql_client)
         cursor.execute("SELECT pg_advisory_lock_shared(hashtext(%s))", (key,))
         threading.Timer(0.5, other.close).start()
         ledger = SqlLedger(client, workspace)

@@ -3,7 +3,7 @@
 import os
 import socket
 
-from loadsmith.engine.ledger import LedgerEntry
+from loadsmith.engine.ledger_entry import LedgerEntry
 from loadsmith.model import RunRequest
 
 

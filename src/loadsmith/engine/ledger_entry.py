@@ -1,0 +1,77 @@
+"""What the ledger says of a package: whose it is, its tables and rows, and how far it came."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+LEDGER_TABLE = "_dlt_loadsmith_loads"
+
+
+@dataclass(frozen=True)
+class LedgerTable:
+    """A table of a load, and whether rows of a dead load have to be removed from it."""
+
+    name: str
+    parent: str | None
+    appended: bool
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One package of one load.
+
+    Attributes:
+        rows: Rows by table that the package holds, for the report after a death.
+        root_run_id: The run that `run_id` is a re-execution of, or the same.
+        attempt: How often Dagster had retried the step.
+        process: Host and number of the process that loaded it.
+        reported: Whether Dagster was told. The last such entry of a load is kept: a retry of the
+            run that wrote it goes on from there, and older packages elsewhere are obsolete.
+    """
+
+    load_id: str
+    scope: str
+    run_id: str
+    resources: tuple[str, ...] = ()
+    tables: tuple[LedgerTable, ...] = ()
+    rows: Mapping[str, int | None] = field(default_factory=dict)
+    root_run_id: str = ""
+    attempt: int = 0
+    process: str = ""
+    reported: bool = False
+    committed: bool = False
+
+    def to_text(self) -> str:
+        """Return the entry as JSON, without what the ledger keeps in columns."""
+        value = asdict(self)
+        for name in ("load_id", "scope", "committed"):
+            del value[name]
+        return json.dumps(value)
+
+    @staticmethod
+    def from_text(text: str, *, load_id: str, scope: str, committed: bool) -> "LedgerEntry":
+        """Read what `to_text` wrote."""
+        value = json.loads(text)
+        return LedgerEntry(
+            load_id=load_id,
+            scope=scope,
+            committed=committed,
+            run_id=value["run_id"],
+            resources=tuple(value["resources"]),
+            tables=tuple(LedgerTable(**table) for table in value["tables"]),
+            rows=value["rows"],
+            root_run_id=value["root_run_id"],
+            attempt=value["attempt"],
+            process=value["process"],
+            reported=value["reported"],
+        )
+
+    def merged_with(self, others: "Sequence[LedgerEntry]") -> "LedgerEntry":
+        """Return this entry with the resources and rows of others, as the report of a run."""
+        rows: dict[str, int | None] = {}
+        for entry in (*others, self):
+            for table, count in entry.rows.items():
+                known = rows.get(table, 0)
+                rows[table] = None if known is None or count is None else known + count
+        resources = {name for entry in (*others, self) for name in entry.resources}
+        return replace(self, resources=tuple(sorted(resources)), rows=rows, reported=True)
