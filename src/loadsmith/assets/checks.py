@@ -30,6 +30,21 @@ class KeyProblems:
     nulls: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeyState:
+    """The primary keys of the root tables of an asset.
+
+    Attributes:
+        problems: What was found in the tables with a key.
+        keyless: Tables that hold columns and no primary key.
+        unread: Tables whose key the destination did not tell.
+    """
+
+    problems: tuple[KeyProblems, ...] = ()
+    keyless: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+
+
 def build_check_specs(
     definition: LoadDefinition, specs: Iterable[dg.AssetSpec]
 ) -> list[dg.AssetCheckSpec]:
@@ -158,31 +173,42 @@ def row_count_result(
 
 
 def primary_key_result(
-    key: dg.AssetKey,
-    problems: KeyProblems | None,
-    settings: Mapping[str, Any],
-    *,
-    must_have_one: bool,
+    key: dg.AssetKey, state: KeyState, settings: Mapping[str, Any]
 ) -> dg.AssetCheckResult:
-    """Fail when the primary key holds duplicates or nulls in the destination.
+    """Fail when the primary key of a table holds duplicates or nulls in the destination.
 
-    Args:
-        key: The asset.
-        problems: What was found, or None where the table has no primary key.
-        settings: Settings of the check.
-        must_have_one: Whether a table without a primary key fails. It does where the check is asked
-            of its resource, and not where it is asked of a whole load.
+    A table without a primary key does not pass, as there is nothing to look at, and that is never
+    more than a warning. It is the same whether the check is asked of a resource or of a load.
     """
-    if problems is None:
-        nothing = "The table has no primary key, or it could not be read."
-        return _result("primary_key", key, not must_have_one, settings, {}, description=nothing)
-    metadata = {
-        "columns": list(problems.columns),
-        "duplicates": problems.duplicates,
-        "nulls": problems.nulls,
-    }
-    passed = problems.duplicates == 0 and problems.nulls == 0
-    return _result("primary_key", key, passed, settings, metadata)
+    if state.unread:
+        text = f"The key of {_tables(state.unread)} could not be read."
+        return _result("primary_key", key, False, settings, {}, description=text)
+    metadata: dict[str, Any] = {}
+    if state.problems:
+        metadata = {
+            "columns": list(dict.fromkeys(name for one in state.problems for name in one.columns)),
+            "duplicates": sum(one.duplicates for one in state.problems),
+            "nulls": sum(one.nulls for one in state.problems),
+        }
+        if metadata["duplicates"] or metadata["nulls"]:
+            return _result("primary_key", key, False, settings, metadata)
+    if state.keyless:
+        text = (
+            f"{_tables(state.keyless)} has no primary key. Give its resource one, or ask for the "
+            "check where there is one."
+        )
+        warning = {**settings, "severity": "WARN"}
+        return _result("primary_key", key, False, warning, metadata, description=text)
+    text = (
+        None
+        if state.problems
+        else "There is nothing to look at: a nested table, or one without rows."
+    )
+    return _result("primary_key", key, True, settings, metadata, description=text)
+
+
+def _tables(names: Sequence[str]) -> str:
+    return ", ".join(f"table '{name}'" for name in names)
 
 
 def _result(

@@ -9,6 +9,7 @@ import dagster as dg
 
 from loadsmith.assets.checks import (
     KeyProblems,
+    KeyState,
     contract_passed_result,
     contract_violation_result,
     primary_key_result,
@@ -74,7 +75,7 @@ class Report:
             yield dg.MaterializeResult(
                 asset_key=key,
                 metadata=metadata,
-                check_results=list(self._check_results(key, target, index, [*tables, *nested])),
+                check_results=list(self._check_results(key, target, index, tables, nested)),
             )
 
     def contract_violation(self, error: ContractViolation) -> Iterator[LoadEvent]:
@@ -239,10 +240,11 @@ class Report:
         key: dg.AssetKey,
         target: AssetTarget,
         index: ResultIndex,
-        tables: Sequence[TableResult],
+        own: Sequence[TableResult],
+        nested: Sequence[TableResult],
     ) -> Iterator[dg.AssetCheckResult]:
         asked = self._selected_checks
-        own = [table for table in tables if table.name == target.table] or tables[:1]
+        tables = [*own, *nested]
         for name in ("schema_change", "schema_contract", "row_count", "primary_key"):
             if (key, name) not in asked:
                 continue
@@ -254,26 +256,28 @@ class Report:
             elif name == "row_count":
                 totals = [table.rows_total if table.columns else 0 for table in own]
                 known = [total for total in totals if total is not None]
-                yield row_count_result(key, sum(known) if known else None, settings)
+                rows = sum(known) if len(known) == len(totals) else None
+                yield row_count_result(key, rows, settings)
             else:
-                problems = self._key_problems(own)
-                yield primary_key_result(
-                    key, problems, settings, must_have_one=self._is_asked_of(target, name)
-                )
+                yield primary_key_result(key, self._key_state(own), settings)
 
-    def _is_asked_of(self, target: AssetTarget, check: str) -> bool:
-        """Tell whether a check is asked of the resource itself, and not of the load as a whole."""
-        own = self.definition.resource_attributes.get(target.resource)
-        return own is not None and check in own.checks
-
-    def _key_problems(self, tables: Sequence[TableResult]) -> KeyProblems | None:
+    def _key_state(self, tables: Sequence[TableResult]) -> KeyState:
+        """Ask for the keys of root tables; the rows of a nested one are known by dlt's own ids."""
+        problems, keyless, unread = [], [], []
         for table in tables:
+            if table.parent is not None or not table.columns:
+                continue
             columns = [column.name for column in table.columns if column.primary_key]
             if not columns:
+                keyless.append(table.name)
                 continue
             counts = fetch_key_counts(table.name, columns, self.context.log.warning)
-            if counts is not None:
-                return KeyProblems(
+            if counts is None:
+                unread.append(table.name)
+                continue
+            problems.append(
+                KeyProblems(
                     columns=counts.columns, duplicates=counts.duplicates, nulls=counts.nulls
                 )
-        return None
+            )
+        return KeyState(problems=tuple(problems), keyless=tuple(keyless), unread=tuple(unread))
