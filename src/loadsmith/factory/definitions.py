@@ -1,0 +1,196 @@
+"""`DagsterDltFactory`: lists of dlt resources in, Dagster's definitions out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from loadsmith.assets.build import build_load_definitions
+from loadsmith.assets.specs import op_name
+from loadsmith.assets.translator import DagsterDltTranslator
+from loadsmith.errors import ConfigError
+from loadsmith.factory.loads import (
+    CollectionLoad,
+    DestinationOf,
+    FactoryLoad,
+    SchemaLoad,
+    pipeline_name_of,
+)
+from loadsmith.factory.resource import ConfigurableDltResource
+from loadsmith.model import RunOptions
+
+if TYPE_CHECKING:
+    from dlt.extract import DltResource, DltSource
+
+
+class DagsterDltFactory:
+    """Turns lists of dlt resources into Dagster definitions."""
+
+    @staticmethod
+    def build_definitions(
+        resources: Sequence["ConfigurableDltResource | DltResource"],
+        destination: Any = "duckdb",
+        translator: DagsterDltTranslator | None = None,
+        *,
+        nested_tables: bool = False,
+        run_params: Mapping[str, Any] | None = None,
+        pipelines_dir: str | None = None,
+        on_error: str = "fail",
+        **multi_asset_options: Any,
+    ) -> dg.Definitions:
+        """Build the assets, checks and sensors of a list of resources.
+
+        A resource named `<schema>.<table>` becomes the asset `<schema>/raw/<table>` of the group
+        `<schema>`, downstream of the external asset `<schema>/src/<table>`. The resources of one
+        schema are loaded together, into the dataset `<schema>` by the pipeline
+        `<schema>_pipeline`; long lists are split into several ops.
+
+        Args:
+            resources: What `ConfigurableDltResource.config` gave; a bare dlt resource has no
+                settings.
+            destination: dlt's name of the destination, or a dlt destination.
+            translator: Says how a resource becomes an asset; what it does not override is as
+                described above.
+            nested_tables: Whether nested tables that the resources declare are assets, too.
+            run_params: Arguments of dlt's `pipeline.run`, such as `loader_file_format`.
+            pipelines_dir: Folder of dlt's working directories; dlt's own where None.
+            on_error: `fail` with the first resource that fails, or `keep` what the others loaded.
+            multi_asset_options: All that Dagster's `multi_asset` takes (`partitions_def`, `pool`,
+                `retry_policy`, ...), for every op.
+
+        Raises:
+            ConfigError: A name is not `<schema>.<table>` or is there twice, or a setting is wrong.
+            TranslationError: The translator gave something unusable.
+        """
+        if on_error not in ("fail", "keep"):
+            raise ConfigError(f"on_error: take 'fail' or 'keep', not {on_error!r}.")
+        schemas: dict[str, dict[str, ConfigurableDltResource]] = {}
+        for given in resources:
+            found = (
+                given
+                if isinstance(given, ConfigurableDltResource)
+                else ConfigurableDltResource.config(given)
+            )
+            members = schemas.setdefault(found.schema, {})
+            if found.resource.name in members:
+                raise ConfigError(
+                    f"resource '{found.resource.name}': the list has it twice. Remove one of them."
+                )
+            members[found.resource.name] = found
+        loads = [
+            SchemaLoad.make(
+                schema,
+                members,
+                destination,
+                nested_tables,
+                RunOptions(params=dict(run_params or {}), on_error=on_error),
+                pipelines_dir,
+            )
+            for schema, members in schemas.items()
+        ]
+        return _build(loads, translator, multi_asset_options)
+
+    @staticmethod
+    def build_collection_definitions(
+        collections: Mapping[str, Sequence[str]],
+        make_source: "Callable[[str], DltSource]",
+        destination: Any = "duckdb",
+        translator: DagsterDltTranslator | None = None,
+        *,
+        dataset_name: str | None = None,
+        run_params: Mapping[str, Any] | None = None,
+        pipelines_dir: str | None = None,
+        **multi_asset_options: Any,
+    ) -> dg.Definitions:
+        """Build an asset for each collection of each database, and a job for each database.
+
+        The collection `comments` of the database `sample_mflix` becomes the asset
+        `raw_sample_mflix/comments` of the group `sample_mflix`, and the job `sample_mflix_assets`
+        materializes the group. The source is not asked before the run: the names are enough.
+
+        Args:
+            collections: The collections (or tables) to load, by database.
+            make_source: Makes the dlt source of a database from its name; it is called in the run.
+            destination: dlt's name of the destination, or a dlt destination.
+            translator: Says how a resource becomes an asset, where it overrides something.
+            dataset_name: Dataset of all databases; one named like the database where None.
+            run_params: Arguments of dlt's `pipeline.run`; `write_disposition` is `replace` unless
+                it is among them.
+            pipelines_dir: Folder of dlt's working directories; dlt's own where None.
+            multi_asset_options: All that Dagster's `multi_asset` takes, for every op.
+
+        Raises:
+            ConfigError: A database has no collections.
+            TranslationError: The translator gave something unusable.
+        """
+        params = {"write_disposition": "replace", **(run_params or {})}
+        loads = []
+        for database, names in collections.items():
+            if not names or isinstance(names, str):
+                raise ConfigError(
+                    f"database '{database}': it has no list of collections. Name them, as in "
+                    f"{{'{database}': ['comments']}}."
+                )
+            loads.append(
+                CollectionLoad.make(
+                    database,
+                    tuple(dict.fromkeys(names)),
+                    make_source,
+                    DestinationOf(
+                        destination,
+                        pipeline_name_of(database),
+                        dataset_name or database,
+                        pipelines_dir,
+                    ),
+                    params,
+                )
+            )
+        built = _build(loads, translator, multi_asset_options)
+        jobs = [
+            dg.define_asset_job(
+                f"{op_name(database)}_assets",
+                selection=dg.AssetSelection.groups(op_name(database)),
+                description=f"All collections of {database}",
+            )
+            for database in collections
+        ]
+        return dg.Definitions(
+            assets=built.assets, asset_checks=built.asset_checks, sensors=built.sensors, jobs=jobs
+        )
+
+
+def _build(
+    loads: Sequence[FactoryLoad],
+    translator: DagsterDltTranslator | None,
+    multi_asset_options: Mapping[str, Any],
+) -> dg.Definitions:
+    """Build the definitions of loads, with the door's keys unless the translator has its own."""
+    own_spec = _overrides(translator, "get_asset_spec")
+    own_keys = own_spec or _overrides(translator, "get_asset_key")
+    own_deps = own_spec or _overrides(translator, "get_deps_asset_keys")
+    assets: list[Any] = []
+    checks: list[Any] = []
+    sensors: list[Any] = []
+    sources: dict[dg.AssetKey, dg.AssetSpec] = {}
+    for load in loads:
+        built = build_load_definitions(
+            [load.definition],
+            snapshots={load.definition.name: load.snapshot},
+            translator=translator,
+            key_for=None if own_keys else load.key_for,
+            deps_for=None if own_deps else load.deps_for,
+            with_upstreams=own_deps,
+            **multi_asset_options,
+        )
+        assets += built.assets or ()
+        checks += built.asset_checks or ()
+        sensors += built.sensors or ()
+        if not own_deps:
+            sources.update({spec.key: spec for spec in load.source_specs()})
+    return dg.Definitions(assets=[*assets, *sources.values()], asset_checks=checks, sensors=sensors)
+
+
+def _overrides(translator: DagsterDltTranslator | None, method: str) -> bool:
+    if translator is None:
+        return False
+    return getattr(type(translator), method) is not getattr(DagsterDltTranslator, method)

@@ -1,0 +1,233 @@
+"""Lists of dlt resources, and of collections, in; the loads that they are out."""
+
+import glob
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from loadsmith.assets.specs import op_name
+from loadsmith.engine.destinations import destination_problems
+from loadsmith.engine.inspect import inspect_source
+from loadsmith.engine.live import recipe_of
+from loadsmith.errors import ConfigError
+from loadsmith.factory.resource import ConfigurableDltResource, split_name
+from loadsmith.model import (
+    AssetAttributes,
+    DestinationReference,
+    LoadDefinition,
+    LoadSnapshot,
+    PipelineSettings,
+    ResourceSelection,
+    ResourceSnapshot,
+    RunOptions,
+    TableSnapshot,
+)
+
+if TYPE_CHECKING:
+    from dlt.extract import DltResource, DltSource
+
+
+def pipeline_name_of(schema: str) -> str:
+    """Return the name of the pipeline that loads a schema.
+
+    It is not that of the schema: dlt names DuckDB's default file after the pipeline, and DuckDB
+    cannot tell a schema from a database of the same name.
+    """
+    return f"{op_name(schema)}_pipeline"
+
+
+@dataclass(frozen=True)
+class DestinationOf:
+    """Where a load goes: a destination by name is made in the run, a live one is kept."""
+
+    destination: Any
+    pipeline_name: str
+    dataset_name: str
+    pipelines_dir: str | None
+
+    def __post_init__(self) -> None:
+        problems: list[str] = []
+        if isinstance(self.destination, str):
+            problems = destination_problems(DestinationReference(name=self.destination))
+        if problems:
+            raise ConfigError(" ".join(problems))
+
+    @property
+    def name(self) -> str | None:
+        """The name of the destination, where it has one."""
+        if isinstance(self.destination, str):
+            return self.destination
+        return getattr(self.destination, "destination_name", None)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments of `LoadDefinition` that say where it goes."""
+        if isinstance(self.destination, str):
+            return {
+                "pipeline": PipelineSettings(
+                    pipeline_name=self.pipeline_name,
+                    dataset_name=self.dataset_name,
+                    pipelines_dir=self.pipelines_dir,
+                ),
+                "destination": DestinationReference(name=self.destination),
+            }
+        return {"pipeline": self._make_pipeline}
+
+    def _make_pipeline(self) -> Any:
+        import dlt
+
+        options: dict[str, Any] = {"destination": self.destination}
+        if self.pipelines_dir is not None:
+            options["pipelines_dir"] = self.pipelines_dir
+        return dlt.pipeline(
+            pipeline_name=self.pipeline_name, dataset_name=self.dataset_name, **options
+        )
+
+
+@dataclass(frozen=True)
+class FactoryLoad:
+    """A definition, what is known of it, and the keys that this door gives."""
+
+    definition: LoadDefinition
+    snapshot: LoadSnapshot
+
+    def key_for(self, resource: ResourceSnapshot, table: TableSnapshot | None) -> dg.AssetKey:
+        """Return the key of a resource's asset, or of that of one of its root tables."""
+        raise NotImplementedError
+
+    def source_key(self, resource: ResourceSnapshot) -> dg.AssetKey:
+        """Return the key of the external asset that a resource comes from."""
+        raise NotImplementedError
+
+    def source_kinds(self, resource: ResourceSnapshot) -> tuple[str, ...]:
+        """Return the kinds of that external asset."""
+        return ()
+
+    def deps_for(self, resource: ResourceSnapshot) -> tuple[dg.AssetKey, ...]:
+        """Return what a resource is made from."""
+        return (self.source_key(resource),)
+
+    def source_specs(self) -> list[dg.AssetSpec]:
+        """Return the specs of the external assets."""
+        return [
+            dg.AssetSpec(
+                key=self.source_key(resource),
+                group_name=self.definition.attributes_of(resource.name).group_name,
+                kinds=set(self.source_kinds(resource)),
+            )
+            for resource in self.snapshot.resources
+        ]
+
+
+@dataclass(frozen=True)
+class SchemaLoad(FactoryLoad):
+    """The resources of one schema."""
+
+    schema: str
+    members: Mapping[str, ConfigurableDltResource]
+
+    @staticmethod
+    def make(
+        schema: str,
+        members: Mapping[str, ConfigurableDltResource],
+        destination: Any,
+        nested_tables: bool,
+        options: RunOptions,
+        pipelines_dir: str | None,
+    ) -> "SchemaLoad":
+        """Return the load of the resources of a schema."""
+        source = _make_source(schema, [member.resource for member in members.values()])
+        target = DestinationOf(destination, pipeline_name_of(schema), schema, pipelines_dir)
+        definition = LoadDefinition(
+            name=op_name(schema),
+            source=recipe_of(source),
+            options=options,
+            resource_attributes={name: member.attributes for name, member in members.items()},
+            nested_tables=nested_tables,
+            **target.settings(),
+        )
+        snapshot = inspect_source(
+            source,
+            pipeline_name=target.pipeline_name,
+            dataset_name=schema,
+            destination_name=target.name,
+        )
+        return SchemaLoad(definition, snapshot, schema, members)
+
+    def key_for(self, resource: ResourceSnapshot, table: TableSnapshot | None) -> dg.AssetKey:
+        """Return `<schema>/raw/<table>`."""
+        # A resource with one table has the key of its name, whatever dlt makes of that.
+        name = self.members[resource.name].table
+        if table is not None and len(resource.root_tables) > 1:
+            name = table.name
+        return dg.AssetKey([self.schema, "raw", name])
+
+    def source_key(self, resource: ResourceSnapshot) -> dg.AssetKey:
+        """Return `<schema>/src/<table>`."""
+        return dg.AssetKey([self.schema, "src", self.members[resource.name].table])
+
+    def source_kinds(self, resource: ResourceSnapshot) -> tuple[str, ...]:
+        """Return the kinds that the resource was given."""
+        return self.members[resource.name].source_kinds
+
+
+@dataclass(frozen=True)
+class CollectionLoad(FactoryLoad):
+    """The collections of one database."""
+
+    database: str
+
+    @staticmethod
+    def make(
+        database: str,
+        names: tuple[str, ...],
+        make_source: "Callable[[str], DltSource]",
+        target: DestinationOf,
+        run_params: Mapping[str, Any],
+    ) -> "CollectionLoad":
+        """Return the load of the collections of a database."""
+        definition = LoadDefinition(
+            name=op_name(database),
+            source=lambda: make_source(database).with_resources(*names),
+            resources=ResourceSelection(include=tuple(glob.escape(name) for name in names)),
+            options=RunOptions(params=run_params),
+            attributes=AssetAttributes(group_name=op_name(database)),
+            nested_tables=False,
+            **target.settings(),
+        )
+        known = LoadSnapshot(
+            source_name=database,
+            resources=tuple(
+                ResourceSnapshot(name=name, source_name=database, table_name=name) for name in names
+            ),
+            origin="names",
+            pipeline_name=target.pipeline_name,
+            dataset_name=target.dataset_name,
+            destination_name=target.name,
+        )
+        return CollectionLoad(definition, known, database)
+
+    def key_for(self, resource: ResourceSnapshot, table: TableSnapshot | None) -> dg.AssetKey:
+        """Return `raw_<database>/<collection>`."""
+        return dg.AssetKey([f"raw_{self.database}", resource.name])
+
+    def source_key(self, resource: ResourceSnapshot) -> dg.AssetKey:
+        """Return `<database>/<collection>`."""
+        return dg.AssetKey([self.database, resource.name])
+
+
+def _make_source(schema: str, resources: Sequence["DltResource"]) -> "DltSource":
+    import dlt
+
+    @dlt.source(name=schema)
+    def source() -> Any:
+        return list(resources)
+
+    made = source()
+    # The source has copies, in which transformers still share what feeds them. The caller's
+    # resources stay as they are, for they may be in another list, too.
+    for resource in made.resources.values():
+        if not resource.table_name or resource.table_name == resource.name:
+            resource.apply_hints(table_name=split_name(resource)[1])
+    return made
