@@ -23,6 +23,7 @@ from loadsmith.config.models import (
     ResourceSettings,
 )
 from loadsmith.config.profiles import choose_profile
+from loadsmith.config.settings import merged
 from loadsmith.engine.destinations import make_destination
 from loadsmith.engine.live import Live, pipeline_names
 from loadsmith.errors import ConfigError
@@ -88,8 +89,24 @@ def resolve_loads(
     return result
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    """What is written of a load, the component's defaults merged in.
+
+    Attributes:
+        settings: All fields of its entry.
+        options: Those that a declared load has, too.
+    """
+
+    spec: DltLoadSpecModel
+    home: Home
+    name: str
+    settings: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+
 def _resolve(spec: DltLoadSpecModel, defaults: LoadSettings, home: Home) -> ComponentLoad:
-    settings = _merged(
+    settings = merged(
         defaults.model_dump(exclude_unset=True), spec.entry.model_dump(exclude_unset=True)
     )
     source = _object(spec.source, SOURCE, home)
@@ -111,44 +128,35 @@ def _resolve(spec: DltLoadSpecModel, defaults: LoadSettings, home: Home) -> Comp
         )
     module = _module(settings, home)
     short = module.rpartition(".")[2] if module else _source_name(source)
-    name = _identifier(spec.entry.name or f"{home.label}_{short}")
-    if pipeline is not None:
-        load = _into_pipeline(spec, settings, options, home, name, pipeline)
-    else:
-        load = _into_destination(spec, settings, options, home, name)
+    written = _Written(
+        spec=spec,
+        home=home,
+        name=_identifier(spec.entry.name or f"{home.label}_{short}"),
+        settings=settings,
+        options=options,
+    )
+    load = _into_destination(written) if pipeline is None else _into_pipeline(written, pipeline)
     if source is None:
         return load
     made = recipe(source, kind=SOURCE, path=_text(spec.source))
     return replace(load, definition=replace(load.definition, source=made), is_declared=False)
 
 
-def _into_destination(
-    spec: DltLoadSpecModel,
-    settings: Mapping[str, Any],
-    options: Mapping[str, Any],
-    home: Home,
-    name: str,
-) -> ComponentLoad:
+def _into_destination(written: _Written) -> ComponentLoad:
     """Resolve a load whose pipeline is made from settings in the run."""
+    options = written.options
     pipeline_params = options.get("pipeline_params") or {}
     dataset = (
         pipeline_params.get("dataset_name")
         or (options.get("destination_params") or {}).get("dataset")
-        or f"{pipeline_params.get('pipeline_name') or name}_dataset"
+        or f"{pipeline_params.get('pipeline_name') or written.name}_dataset"
     )
-    definition = _base(spec, settings, options, home, name)
-    return ComponentLoad(spec=spec, definition=definition, key_prefix=dataset)
+    return ComponentLoad(spec=written.spec, definition=_base(written), key_prefix=dataset)
 
 
-def _into_pipeline(
-    spec: DltLoadSpecModel,
-    settings: Mapping[str, Any],
-    options: dict[str, Any],
-    home: Home,
-    name: str,
-    pipeline: Any,
-) -> ComponentLoad:
+def _into_pipeline(written: _Written, pipeline: Any) -> ComponentLoad:
     """Resolve a load into a pipeline that Python makes."""
+    spec, options = written.spec, dict(written.options)
     make_pipeline = recipe(pipeline, kind=PIPELINE, path=_text(spec.pipeline))
     names = pipeline_names(make_pipeline)
     dataset = names["dataset_name"]
@@ -159,9 +167,10 @@ def _into_pipeline(
         original = make_pipeline
         make_pipeline = lambda: _repointed(original(), profile, choice.suffix)  # noqa: E731
         names = pipeline_names(make_pipeline)
-    if not spec.entry.name:
-        name = _identifier(f"{name}_{dataset}")
-    definition = _base(spec, settings, {**options, "destination": _NO_DESTINATION}, home, name)
+    name = written.name if spec.entry.name else _identifier(f"{written.name}_{dataset}")
+    definition = _base(
+        replace(written, name=name, options={**options, "destination": _NO_DESTINATION})
+    )
     return ComponentLoad(
         spec=spec,
         definition=replace(definition, pipeline=make_pipeline, destination=None),
@@ -170,14 +179,9 @@ def _into_pipeline(
     )
 
 
-def _base(
-    spec: DltLoadSpecModel,
-    settings: Mapping[str, Any],
-    options: Mapping[str, Any],
-    home: Home,
-    name: str,
-) -> LoadDefinition:
+def _base(written: _Written) -> LoadDefinition:
     """Return the definition as if all of it was declared; what is in Python replaces its parts."""
+    settings, home, options = written.settings, written.home, written.options
     snapshot = settings.get("snapshot_path")
     schema_file = options.get("schema_file_path")
     if schema_file:
@@ -186,17 +190,17 @@ def _base(
     own = {field: settings[field] for field in AssetSettings.model_fields if field in settings}
     return resolve_load(
         LoadParams.model_validate(params),
-        name=name,
+        name=written.name,
         settings=AssetSettings.model_validate(own),
         resource_settings={
             resource: ResourceSettings.model_validate(given)
             for resource, given in (settings.get("resource_settings") or {}).items()
         },
         base_path=str(home.project_root),
-        default_pipeline_name=name,
+        default_pipeline_name=written.name,
         snapshot_path=str(home.folder / snapshot) if snapshot else None,
         nested_tables=settings.get("nested_tables", False),
-        place=spec.place,
+        place=written.spec.place,
     )
 
 
@@ -215,18 +219,6 @@ def _repointed(pipeline: Any, given: Mapping[str, Any], suffix: str) -> Any:
         own[name] = f"{own.get(name) or getattr(pipeline, name)}{suffix}"
     make_pipeline: Any = dlt.pipeline
     return make_pipeline(destination=destination, **own)
-
-
-def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `own` over `defaults`; mappings key by key, all else as a whole."""
-    merged = dict(defaults)
-    for name, value in own.items():
-        before = merged.get(name)
-        if isinstance(before, Mapping) and isinstance(value, Mapping):
-            merged[name] = _merged(before, value)
-        else:
-            merged[name] = value
-    return merged
 
 
 def _module(settings: Mapping[str, Any], home: Home) -> str | None:

@@ -39,6 +39,19 @@ Names = Annotated[
 ]
 """A list of names, or one name alone."""
 
+
+def merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `own` over `defaults`: mappings key by key, all else as a whole."""
+    found = dict(defaults)
+    for name, value in own.items():
+        before = found.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            found[name] = merged(before, value)
+        else:
+            found[name] = value
+    return found
+
+
 CHECKS = ("primary_key", "row_count", "schema_change", "schema_contract")
 """Names of the checks that a load can ask for."""
 

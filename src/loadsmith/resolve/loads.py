@@ -2,8 +2,8 @@
 
 import os
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 from loadsmith.config.files import Located, ProjectFiles
 from loadsmith.config.models import AssetSettings, DltAsset, LoadParams, ResourceSettings
 from loadsmith.config.profiles import ProfileChoice, choose_profile
-from loadsmith.config.templates import render
+from loadsmith.config.settings import merged
 from loadsmith.engine.destinations import name_problem
-from loadsmith.errors import ConfigError, ResolveError
+from loadsmith.errors import ConfigError
 from loadsmith.model import (
     AssetAttributes,
     DestinationReference,
@@ -31,19 +31,6 @@ _OWN_FILES = re.compile(r"^(dlt\.sources\.)?filesystem(\.|$)")
 
 _DATASET_PARAMS = ("dataset", "dataset_name")
 """Settings of a destination that name a dataset."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupedLoad:
-    """Definitions that one op loads together.
-
-    Attributes:
-        definition: The load that takes the resources of all of them.
-        members: What it was merged from, in their order; itself where there is nothing to merge.
-    """
-
-    definition: LoadDefinition
-    members: tuple[LoadDefinition, ...]
 
 
 def resolve_load(
@@ -181,77 +168,6 @@ def resolve_asset(
     return replace(definition, attributes=replace(definition.attributes, deps=deps))
 
 
-def merge_definitions(definitions: Iterable[LoadDefinition]) -> tuple[GroupedLoad, ...]:
-    """Put the definitions together that differ only in their resources and asset settings.
-
-    A definition that names its resources by pattern stays alone, and so does one with a resource
-    that its group has already. Names become unique, and `owns_pipeline_name` tells whether a
-    load shares the name of its pipeline with others.
-    """
-    groups: dict[Hashable, list[list[LoadDefinition]]] = {}
-    order: list[list[LoadDefinition]] = []
-    taken: dict[tuple[Hashable, str], int] = {}
-    for definition in definitions:
-        key: Hashable = _group_key(definition)
-        members = groups.setdefault(key, [])
-        # The first group of this key that has none of these resources.
-        at = max((taken.get((key, name), 0) for name in definition.resources.include), default=0)
-        if at == len(members):
-            members.append([])
-            order.append(members[at])
-        members[at].append(definition)
-        for name in definition.resources.include:
-            taken[key, name] = at + 1
-    merged = [_merge(group) for group in order]
-    return tuple(
-        GroupedLoad(definition=definition, members=tuple(group))
-        for definition, group in zip(_named_apart(_with_shares(merged)), order, strict=True)
-    )
-
-
-def render_definition(definition: LoadDefinition, variables: Mapping[str, Any]) -> LoadDefinition:
-    """Return the definition with the `{{variables}}` of a run filled in.
-
-    What comes back may hold secrets (`{{env.TOKEN}}`): keep it for the run only.
-
-    Raises:
-        ResolveError: A variable is unknown in this run.
-    """
-    try:
-        return _rendered(definition, variables)
-    except ResolveError as error:
-        if not definition.place:
-            raise
-        raise ResolveError(f"{definition.place}: {error}") from error
-
-
-def _rendered(definition: LoadDefinition, variables: Mapping[str, Any]) -> LoadDefinition:
-    source, pipeline, destination = definition.source, definition.pipeline, definition.destination
-    if isinstance(source, SourceReference):
-        source = replace(source, params=render(source.params, variables))
-    if isinstance(pipeline, PipelineSettings):
-        pipeline = PipelineSettings(
-            pipeline_name=str(render(pipeline.pipeline_name, variables)),
-            dataset_name=_rendered_text(pipeline.dataset_name, variables),
-            pipelines_dir=_rendered_text(pipeline.pipelines_dir, variables),
-            params=render(pipeline.params, variables),
-        )
-    if destination is not None:
-        destination = replace(
-            destination,
-            name=str(render(destination.name, variables)),
-            params=render(destination.params, variables),
-        )
-    options = replace(definition.options, params=render(definition.options.params, variables))
-    return replace(
-        definition, source=source, pipeline=pipeline, destination=destination, options=options
-    )
-
-
-def _rendered_text(text: str | None, variables: Mapping[str, Any]) -> str | None:
-    return None if text is None else str(render(text, variables))
-
-
 def _error(place: str | None, message: str) -> ConfigError:
     return ConfigError(f"{place}: {message}" if place else message)
 
@@ -270,18 +186,7 @@ def _with_profile(
     if own.get("destination", params.destination) != params.destination:
         # The settings of one destination mean nothing to another.
         written.pop("destination_params", None)
-    return LoadParams.model_validate(_deep_merge(written, own)), choice
-
-
-def _deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        before = merged.get(key)
-        if isinstance(before, Mapping) and isinstance(value, Mapping):
-            merged[key] = _deep_merge(before, value)
-        else:
-            merged[key] = value
-    return merged
+    return LoadParams.model_validate(merged(written, own)), choice
 
 
 def _pipeline(
@@ -338,87 +243,3 @@ def _secrets_files(module: str, code_path: str) -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def _absolute(path: str | None, folder: str) -> str | None:
     return None if path is None else str(Path(folder) / path)
-
-
-def _group_key(definition: LoadDefinition) -> Hashable:
-    """Return what definitions need to have in common to be loaded together."""
-    source, pipeline = definition.source, definition.pipeline
-    if (
-        not isinstance(source, SourceReference)
-        or not isinstance(pipeline, PipelineSettings)
-        or not definition.resources.is_plain
-    ):
-        return id(definition)
-    return (
-        _frozen(vars(source)),
-        _frozen(vars(pipeline)),
-        _frozen(vars(definition.destination)) if definition.destination else None,
-        _frozen(vars(definition.options)),
-        _frozen(vars(definition.op)),
-        _frozen(vars(definition.partitions)) if definition.partitions else None,
-        definition.schema_file_path,
-        definition.snapshot_path,
-        definition.nested_tables,
-    )
-
-
-def _frozen(value: Any) -> Hashable:
-    """Return something hashable that is equal exactly where `value` is; 1, 1.0 and True differ."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return tuple(sorted((str(key), _frozen(child)) for key, child in value.items()))
-    if isinstance(value, (list, tuple)):
-        return (list, *map(_frozen, value))
-    if isinstance(value, PartitionSettings):
-        return _frozen(vars(value))
-    return type(value), repr(value)
-
-
-def _merge(group: Sequence[LoadDefinition]) -> LoadDefinition:
-    first = group[0]
-    if len(group) == 1:
-        return first
-    attributes = {
-        resource: member.attributes_of(resource)
-        for member in group
-        for resource in member.resources.include
-    }
-    pipeline = first.pipeline
-    name = pipeline.pipeline_name if isinstance(pipeline, PipelineSettings) else first.name
-    return replace(
-        first,
-        name=re.sub(r"\W+", "_", name, flags=re.ASCII),
-        resources=ResourceSelection(include=tuple(attributes)),
-        attributes=AssetAttributes(),
-        resource_attributes=attributes,
-    )
-
-
-def _with_shares(definitions: Sequence[LoadDefinition]) -> list[LoadDefinition]:
-    uses: dict[str, int] = {}
-    for definition in definitions:
-        if isinstance(definition.pipeline, PipelineSettings):
-            name = definition.pipeline.pipeline_name
-            uses[name] = uses.get(name, 0) + 1
-    return [
-        replace(definition, owns_pipeline_name=uses[definition.pipeline.pipeline_name] == 1)
-        if isinstance(definition.pipeline, PipelineSettings)
-        else definition
-        for definition in definitions
-    ]
-
-
-def _named_apart(definitions: Sequence[LoadDefinition]) -> list[LoadDefinition]:
-    taken = {definition.name for definition in definitions}
-    used: set[str] = set()
-    counts: dict[str, int] = {}
-    named = []
-    for definition in definitions:
-        name = definition.name
-        while name in used or (name != definition.name and name in taken):
-            counts[definition.name] = counts.get(definition.name, 1) + 1
-            name = f"{definition.name}_{counts[definition.name]}"
-        used.add(name)
-        named.append(replace(definition, name=name) if name != definition.name else definition)
-    return named

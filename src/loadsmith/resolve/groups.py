@@ -1,0 +1,140 @@
+"""LoadDefinitions in, those that one op loads together out."""
+
+import re
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from loadsmith.model import (
+    AssetAttributes,
+    LoadDefinition,
+    PartitionSettings,
+    PipelineSettings,
+    ResourceSelection,
+    SourceReference,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupedLoad:
+    """Definitions that one op loads together.
+
+    Attributes:
+        definition: The load that takes the resources of all of them.
+        members: What it was merged from, in their order; itself where there is nothing to merge.
+    """
+
+    definition: LoadDefinition
+    members: tuple[LoadDefinition, ...]
+
+
+def merge_definitions(definitions: Iterable[LoadDefinition]) -> tuple[GroupedLoad, ...]:
+    """Put the definitions together that differ only in their resources and asset settings.
+
+    A definition that names its resources by pattern stays alone, and so does one with a resource
+    that its group has already. Names become unique, and `owns_pipeline_name` tells whether a
+    load shares the name of its pipeline with others.
+    """
+    groups: dict[Hashable, list[list[LoadDefinition]]] = {}
+    order: list[list[LoadDefinition]] = []
+    taken: dict[tuple[Hashable, str], int] = {}
+    for definition in definitions:
+        key: Hashable = _group_key(definition)
+        members = groups.setdefault(key, [])
+        # The first group of this key that has none of these resources.
+        at = max((taken.get((key, name), 0) for name in definition.resources.include), default=0)
+        if at == len(members):
+            members.append([])
+            order.append(members[at])
+        members[at].append(definition)
+        for name in definition.resources.include:
+            taken[key, name] = at + 1
+    merged = [_merge(group) for group in order]
+    return tuple(
+        GroupedLoad(definition=definition, members=tuple(group))
+        for definition, group in zip(_named_apart(_with_shares(merged)), order, strict=True)
+    )
+
+
+def _group_key(definition: LoadDefinition) -> Hashable:
+    """Return what definitions need to have in common to be loaded together."""
+    source, pipeline = definition.source, definition.pipeline
+    if (
+        not isinstance(source, SourceReference)
+        or not isinstance(pipeline, PipelineSettings)
+        or not definition.resources.is_plain
+    ):
+        return id(definition)
+    return (
+        _frozen(vars(source)),
+        _frozen(vars(pipeline)),
+        _frozen(vars(definition.destination)) if definition.destination else None,
+        _frozen(vars(definition.options)),
+        _frozen(vars(definition.op)),
+        _frozen(vars(definition.partitions)) if definition.partitions else None,
+        definition.schema_file_path,
+        definition.snapshot_path,
+        definition.nested_tables,
+    )
+
+
+def _frozen(value: Any) -> Hashable:
+    """Return something hashable that is equal exactly where `value` is; 1, 1.0 and True differ."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return tuple(sorted((str(key), _frozen(child)) for key, child in value.items()))
+    if isinstance(value, (list, tuple)):
+        return (list, *map(_frozen, value))
+    if isinstance(value, PartitionSettings):
+        return _frozen(vars(value))
+    return type(value), repr(value)
+
+
+def _merge(group: Sequence[LoadDefinition]) -> LoadDefinition:
+    first = group[0]
+    if len(group) == 1:
+        return first
+    attributes = {
+        resource: member.attributes_of(resource)
+        for member in group
+        for resource in member.resources.include
+    }
+    pipeline = first.pipeline
+    name = pipeline.pipeline_name if isinstance(pipeline, PipelineSettings) else first.name
+    return replace(
+        first,
+        name=re.sub(r"\W+", "_", name, flags=re.ASCII),
+        resources=ResourceSelection(include=tuple(attributes)),
+        attributes=AssetAttributes(),
+        resource_attributes=attributes,
+    )
+
+
+def _with_shares(definitions: Sequence[LoadDefinition]) -> list[LoadDefinition]:
+    uses: dict[str, int] = {}
+    for definition in definitions:
+        if isinstance(definition.pipeline, PipelineSettings):
+            name = definition.pipeline.pipeline_name
+            uses[name] = uses.get(name, 0) + 1
+    return [
+        replace(definition, owns_pipeline_name=uses[definition.pipeline.pipeline_name] == 1)
+        if isinstance(definition.pipeline, PipelineSettings)
+        else definition
+        for definition in definitions
+    ]
+
+
+def _named_apart(definitions: Sequence[LoadDefinition]) -> list[LoadDefinition]:
+    taken = {definition.name for definition in definitions}
+    used: set[str] = set()
+    counts: dict[str, int] = {}
+    named = []
+    for definition in definitions:
+        name = definition.name
+        while name in used or (name != definition.name and name in taken):
+            counts[definition.name] = counts.get(definition.name, 1) + 1
+            name = f"{definition.name}_{counts[definition.name]}"
+        used.add(name)
+        named.append(replace(definition, name=name) if name != definition.name else definition)
+    return named

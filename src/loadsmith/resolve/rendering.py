@@ -1,0 +1,52 @@
+"""A LoadDefinition with `{{variables}}` in, the one of a run out."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from loadsmith.config.templates import render
+from loadsmith.errors import ResolveError
+from loadsmith.model import LoadDefinition, PipelineSettings, SourceReference
+
+
+def render_definition(definition: LoadDefinition, variables: Mapping[str, Any]) -> LoadDefinition:
+    """Return the definition with the `{{variables}}` of a run filled in.
+
+    What comes back may hold secrets (`{{env.TOKEN}}`): keep it for the run only.
+
+    Raises:
+        ResolveError: A variable is unknown in this run.
+    """
+    try:
+        return _rendered(definition, variables)
+    except ResolveError as error:
+        if not definition.place:
+            raise
+        raise ResolveError(f"{definition.place}: {error}") from error
+
+
+def _rendered(definition: LoadDefinition, variables: Mapping[str, Any]) -> LoadDefinition:
+    source, pipeline, destination = definition.source, definition.pipeline, definition.destination
+    if isinstance(source, SourceReference):
+        source = replace(source, params=render(source.params, variables))
+    if isinstance(pipeline, PipelineSettings):
+        pipeline = PipelineSettings(
+            pipeline_name=str(render(pipeline.pipeline_name, variables)),
+            dataset_name=_rendered_text(pipeline.dataset_name, variables),
+            pipelines_dir=_rendered_text(pipeline.pipelines_dir, variables),
+            params=render(pipeline.params, variables),
+        )
+    if destination is not None:
+        destination = replace(
+            destination,
+            name=str(render(destination.name, variables)),
+            params=render(destination.params, variables),
+        )
+    options = replace(definition.options, params=render(definition.options.params, variables))
+    return replace(
+        definition, source=source, pipeline=pipeline, destination=destination, options=options
+    )
+
+
+def _rendered_text(text: str | None, variables: Mapping[str, Any]) -> str | None:
+    return None if text is None else str(render(text, variables))
