@@ -108,6 +108,8 @@ class ContractViolation(RunError):
     Attributes:
         column: The column, where the contract is about one.
         value: A short, redacted picture of the value that broke it.
+        root_table: The table of the resource that `table` is nested in, or `table` itself; None
+            where that is not known.
     """
 
     def __init__(
@@ -120,10 +122,12 @@ class ContractViolation(RunError):
         table: str | None = None,
         column: str | None = None,
         value: str | None = None,
+        root_table: str | None = None,
     ) -> None:
         super().__init__(message, stage=stage, load=load, resources=resources, table=table)
         self.column = column
         self.value = value
+        self.root_table = root_table
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -199,12 +199,9 @@ def primary_key_result(
         )
         warning = {**settings, "severity": "WARN"}
         return _result("primary_key", key, False, warning, metadata, description=text)
-    text = (
-        None
-        if state.problems
-        else "There is nothing to look at: a nested table, or one without rows."
-    )
-    return _result("primary_key", key, True, settings, metadata, description=text)
+    nothing = "There is nothing to look at: a nested table, or one without rows."
+    description = None if state.problems else nothing
+    return _result("primary_key", key, True, settings, metadata, description=description)
 
 
 def _tables(names: Sequence[str]) -> str:

@@ -80,19 +80,34 @@ class Report:
 
     def contract_violation(self, error: ContractViolation) -> Iterator[LoadEvent]:
         """Yield the failed check of the asset whose contract was broken."""
-        known = {target.table for target in self.targets.values()}
-        for key, name in sorted(self._selected_checks):
-            target = self.targets.get(key)
-            if name != "schema_contract" or target is None:
-                continue
-            if error.table in known and target.table is not None:
-                is_meant = error.table == target.table
-            else:
-                # A table that the contract does not let come into being is no asset's yet.
-                is_meant = target.resource in error.resources or len(self.targets) == 1
-            if is_meant:
-                settings = settings_of(self.definition, target.resource, name)
-                yield contract_violation_result(key, error, settings)
+        meant = self._meant_by(error)
+        for key in meant:
+            settings = settings_of(self.definition, self.targets[key].resource, "schema_contract")
+            yield contract_violation_result(key, error, settings)
+
+    def _meant_by(self, error: ContractViolation) -> list[dg.AssetKey]:
+        """Return the assets whose check tells of a broken contract: the nearest that are selected.
+
+        A table that the contract does not let come into being is no asset's yet. It is told of by
+        the root table that it would be nested in, else by its resource, else by all assets.
+        """
+        asked = [
+            key
+            for key, name in sorted(self._selected_checks)
+            if name == "schema_contract" and key in self.targets
+        ]
+        roots = {error.root_table, error.table} - {None}
+        of_roots = {target.resource for target in self.targets.values() if target.table in roots}
+        resources = of_roots or {*error.resources, *roots}
+        for is_meant in (
+            lambda target: target.table is not None and target.table == error.table,
+            lambda target: target.table is not None and target.table in roots,
+            lambda target: target.resource in resources,
+        ):
+            found = [key for key in asked if is_meant(self.targets[key])]
+            if found:
+                return found
+        return asked
 
     def _tables_of(
         self, index: ResultIndex, target: AssetTarget

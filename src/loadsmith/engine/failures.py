@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dlt.normalize.exceptions import NormalizeJobFailed
+
 from loadsmith.engine import _dlt
 from loadsmith.engine.redaction import Redactor
 from loadsmith.errors import ContractViolation, LoadsmithError, RunError
@@ -83,7 +85,9 @@ def run_error(
     if table:
         place += f", table '{table}'"
     if violation is not None:
-        return _contract_violation(violation, place, step, load, resources, redactor)
+        return _contract_violation(
+            violation, place, step, load, resources, redactor, _root_table(chain)
+        )
     root = chain[-1]
     told = _told(root)
     message = f"{place}: {told} {_ADVICE.get(step, '')}".rstrip()
@@ -127,6 +131,15 @@ def _resources(chain: Sequence[BaseException], selected: Sequence[str]) -> Itera
         yield selected[0]
 
 
+def _root_table(chain: Sequence[BaseException]) -> str | None:
+    """Return the table of the file that was normalized; the tables in it are nested in that one."""
+    for cause in chain:
+        if isinstance(cause, NormalizeJobFailed) and cause.job_id:
+            # The id is the name of a file without its count of retries.
+            return str(cause.job_id).partition(".")[0]
+    return None
+
+
 def _contract_violation(
     violation: Any,
     place: str,
@@ -134,6 +147,7 @@ def _contract_violation(
     load: str,
     resources: Sequence[str],
     redactor: Redactor,
+    root_table: str | None,
 ) -> ContractViolation:
     # A value of another type would go to a column beside it, of which nobody has heard yet.
     beside, column = violation.column_name, (violation.column_name or "").split("__v_")[0] or None
@@ -157,6 +171,7 @@ def _contract_violation(
         table=violation.table_name,
         column=column,
         value=value,
+        root_table=root_table,
     )
 
 
