@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tomlkit
 import yaml
 
 from loadsmith.cli.starters import DESTINATIONS, LAYOUTS, SOURCES
@@ -73,9 +74,11 @@ def test_it_never_writes_over_what_is_there(call):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_secrets_have_a_template_and_stay_out_of_git(call, layout):
-    call("init", "new", "--layout", layout, "--destination", "postgres", "--yes")
+@pytest.mark.parametrize("destination", DESTINATIONS)
+def test_secrets_have_a_template_and_stay_out_of_git(call, layout, destination):
+    call("init", "new", "--layout", layout, "--destination", destination, "--yes")
     (template,) = Path("new").rglob("secrets.toml.example")
+    tomlkit.parse(template.read_text())
     template.with_name("secrets.toml").write_text(template.read_text())
     subprocess.run(["git", "init", "-q", "new"], check=True)
     done = subprocess.run(
@@ -83,6 +86,38 @@ def test_secrets_have_a_template_and_stay_out_of_git(call, layout):
     )
     assert "secrets.toml.example" in done.stdout
     assert "secrets.toml\n" not in done.stdout
+
+
+@pytest.mark.parametrize("destination", DESTINATIONS)
+def test_the_copied_template_of_secrets_is_where_the_destination_looks(call, destination):
+    done = call("init", "new", "--destination", destination, "--yes")
+    secrets = "dlt_project/.dlt/secrets.toml"
+    asks = DESTINATIONS[destination].needs_secrets
+    assert (f"  cp {secrets}.example {secrets}" in done.stdout) is asks
+    assert (f"cp {secrets}.example {secrets}" in Path("new/README.md").read_text()) is asks
+    template = Path("new", f"{secrets}.example").read_text()
+    written = dict(tomlkit.parse(template).get("destination", {}))
+    assert list(written) == ([destination] if asks else [])
+
+
+def test_a_secret_of_the_source_is_found_where_the_template_has_it(call, monkeypatch):
+    call("init", "new", "--yes")
+    monkeypatch.chdir("new")
+    source = Path("dlt_project/shop/source.py")
+    text = source.read_text()
+    text = text.replace(
+        "order_count: int = 100", "order_count: int = 100, api_token: str = dlt.secrets.value"
+    ).replace("customers(), orders", "customers(len(api_token)), orders")
+    source.write_text(text)
+    template = Path("dlt_project/.dlt/secrets.toml.example").read_text()
+    filled_in = template.replace("# [shop]", "[shop]").replace("# api_token", "api_token")
+    Path("dlt_project/.dlt/secrets.toml").write_text(filled_in)
+    done = call("run", "shop/customers", "--json")
+    assert done.exit_code == 0, done.stderr
+    (customers,) = (
+        line for line in json.loads(done.stdout)["lines"] if line["asset"] == "shop/customers"
+    )
+    assert customers["rows"] == len("TOKEN")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

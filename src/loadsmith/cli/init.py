@@ -18,12 +18,12 @@ from loadsmith.cli.starters import (
     DESTINATIONS,
     LAYOUTS,
     SOURCES,
+    TEMPLATES,
     DestinationStarter,
     SourceStarter,
 )
 from loadsmith.errors import ConfigError
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _CODE_FOLDER = "dlt_project"
 _DUCKDB_RESOURCE = """
   - resource_kind: duckdb
@@ -75,14 +75,8 @@ def init_command(
         runpy.run_path(str(script))
     click.echo(f"Made {name} with {written} files. Next:")
     click.echo(f"  cd {name}")
-    for line in _first_commands(layout, None):
+    for line in _first_commands(layout, None, DESTINATIONS[destination]):
         click.echo(f"  {line}")
-    if DESTINATIONS[destination].secrets and destination != "filesystem":
-        place = _secrets_folder(layout)
-        click.echo(
-            f"Before that, copy {place}/secrets.toml.example to secrets.toml beside it and fill "
-            "it in."
-        )
 
 
 def make_project(
@@ -97,10 +91,9 @@ def make_project(
         "pyproject.toml": _filled(f"{layout}/pyproject.toml", values),
         "tests/test_project.py": _make_test(layout, source, values),
     }
-    if destination.secrets:
-        folder = _secrets_folder(layout)
-        files[f"{folder}/secrets.toml.example"] = _filled("shared/secrets.toml.example", values)
-    schema = (_TEMPLATES / f"sources/{source.name}/schema.yaml.tmpl").read_text(encoding="utf-8")
+    secrets = f"{_secrets_folder(layout)}/secrets.toml.example"
+    files[secrets] = _filled("shared/secrets.toml.example", values)
+    schema = (TEMPLATES / f"sources/{source.name}/schema.yaml.tmpl").read_text(encoding="utf-8")
     if layout == "odp":
         files["definitions.py"] = _filled("odp/definitions.py", values)
         files["odp_config/dagster_config.yaml"] = _filled("odp/dagster_config.yaml", values)
@@ -166,10 +159,10 @@ def _values(
         "destination_title": destination.title,
         "duckdb_resource": _DUCKDB_RESOURCE if destination.name == "duckdb" else "",
         "assets": _assets(source),
-        "secrets": indent(destination.secrets, "# ", lambda line: not line.startswith("#")),
+        "secrets": "\n\n".join(filter(None, [destination.secrets, source.secrets])),
         "source_title": source.title,
-        "first_commands": "\n".join(_first_commands(layout, source)),
-        "where": _where(layout, destination, yaml),
+        "first_commands": "\n".join(_first_commands(layout, source, destination)),
+        "where": _where(layout, yaml),
         "next_steps": source.next_steps.format(code=code, yaml=yaml),
     }
 
@@ -185,8 +178,14 @@ def _assets(source: SourceStarter) -> str:
     )
 
 
-def _first_commands(layout: str, source: SourceStarter | None) -> list[str]:
+def _first_commands(
+    layout: str, source: SourceStarter | None, destination: DestinationStarter
+) -> list[str]:
+    """Return what is run first; with a source also what only a fresh clone needs."""
     commands = []
+    if destination.needs_secrets:
+        secrets = f"{_secrets_folder(layout)}/secrets.toml"
+        commands.append(f"cp {secrets}.example {secrets}   # and fill it in")
     if source is not None and source.name == "sql_database":
         commands.append("python sample/make_sample.py   # the sample database, after a fresh clone")
     if layout == "odp":
@@ -194,11 +193,11 @@ def _first_commands(layout: str, source: SourceStarter | None) -> list[str]:
     return [*commands, "dg list defs", "dg launch --assets '*'"]
 
 
-def _where(layout: str, destination: DestinationStarter, yaml: str) -> str:
-    text = f"What is loaded, and where to, is in `{yaml}`; your editor completes it."
-    if destination.secrets:
-        text += f" Secrets go into `{_secrets_folder(layout)}/secrets.toml`, never into git."
-    return text
+def _where(layout: str, yaml: str) -> str:
+    return (
+        f"What is loaded, and where to, is in `{yaml}`; your editor completes it. Secrets go into "
+        f"`{_secrets_folder(layout)}/secrets.toml`, never into git."
+    )
 
 
 def _make_test(layout: str, source: SourceStarter, values: Mapping[str, str]) -> str:
@@ -262,7 +261,7 @@ def _filled(name: str, values: Mapping[str, Any]) -> str:
 
 
 def _raw(name: str) -> str:
-    return (_TEMPLATES / f"{name}.tmpl").read_text(encoding="utf-8")
+    return (TEMPLATES / f"{name}.tmpl").read_text(encoding="utf-8")
 
 
 def _check_free(folder: Path) -> None:
