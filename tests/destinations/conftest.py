@@ -294,14 +294,20 @@ def open_files(folder: Path) -> Iterator[Warehouse]:
 
 @contextlib.contextmanager
 def open_delta(folder: Path) -> Iterator[Warehouse]:
+    import pyarrow
+
     deltalake = pytest.importorskip("deltalake")
+
+    def rows(table: str) -> list[dict[str, Any]]:
+        found = deltalake.DeltaTable(table_uri(folder, table))
+        engine = deltalake.QueryBuilder().register("rows", found)
+        return list(pyarrow.table(engine.execute("SELECT * FROM rows")).to_pylist())
+
     yield Warehouse(
         name="filesystem",
         params={"bucket_url": "lake"},
         run_params={"table_format": "delta"},
-        rows=lambda table: (
-            deltalake.DeltaTable(table_uri(folder, table)).to_pyarrow_table().to_pylist()
-        ),
+        rows=rows,
         location=lambda table: {"destination_file_uri": table_uri(folder, table)},
         forget_commits=lambda: forget_commits_in(folder),
     )
