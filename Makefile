@@ -51,11 +51,10 @@ $(LOWEST)/.installed: pyproject.toml constraints.txt constraints-lowest.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e . --group lowest
 	touch $@
 
-# Real processes, servers and browsers share the machine, so a failure is tried again, and shown as a rerun.
 # The order of the tests is shuffled from this seed; `make pytest SEED=$$RANDOM` takes another.
 SEED ?= 2432114820
 pytest: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --randomly-seed=$(SEED) --reruns 2 --reruns-delay 1
+	$(BIN)/python -m pytest -n 2 --dist loadfile --randomly-seed=$(SEED)
 
 # The site in `site/`, its reference pages written anew from the code.
 docs: $(INSTALLED)
