@@ -24,6 +24,16 @@ def was_left_by_attempt(entry: LedgerEntry, request: RunRequest) -> bool:
     return outcome == "failed"
 
 
+def has_ended(entry: LedgerEntry, request: RunRequest) -> bool:
+    """Tell whether nobody writes a package any more, as far as that can be known from here.
+
+    A process of this host is looked for. Of another host, Dagster says whether the run has failed.
+    """
+    if entry.process.rpartition(":")[0] == socket.gethostname():
+        return _is_dead(entry.process)
+    return request.outcome_of(entry.run_id) == "failed"
+
+
 def this_process() -> str:
     """Return a name of this process for the ledger."""
     return f"{socket.gethostname()}:{os.getpid()}"

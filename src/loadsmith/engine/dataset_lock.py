@@ -1,53 +1,151 @@
 """A dataset in PostgreSQL that several machines write to: who writes, and who is alone.
 
 A load that writes holds the dataset together with others, an undo holds it alone. Where the
-destination has no locks between sessions, nobody waits for anybody.
+destination has no locks between sessions, nobody waits for anybody here.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from loadsmith.engine.locks import POLL_SECONDS, REPORT_SECONDS
+from loadsmith.model import Wait
+
+if TYPE_CHECKING:
+    from loadsmith.engine.workspace import Workspace
+
+#: Bytes of a session's name that PostgreSQL keeps.
+_NAME_LENGTH = 63
+
+
+def has_dataset_locks(config: Any) -> bool:
+    """Tell whether sessions of a destination can keep one another out of a dataset."""
+    return getattr(config, "destination_type", None) == "postgres"
 
 
 @contextlib.contextmanager
-def in_flight(client: Any) -> Iterator[None]:
+def in_flight(workspace: "Workspace") -> Iterator[None]:
     """Tell other machines that a load is writing, for the length of its load step.
 
-    Where the destination has no locks between sessions, this does nothing.
+    An undo that is under way is waited for; whose it is, and how long, is logged.
     """
-    with _postgres_lock(client, "pg_advisory_lock_shared", "pg_advisory_unlock_shared"):
+    client = workspace.client()
+    if not has_dataset_locks(client.config):
+        yield
+        return
+    with client, _held(client.sql_client, workspace, "_shared"):
         yield
 
 
 @contextlib.contextmanager
-def alone_in_dataset(sql: Any, config: Any, *, wait: bool) -> Iterator[bool]:
+def alone_in_dataset(
+    sql: Any, config: Any, workspace: "Workspace", *, wait: bool
+) -> Iterator[bool]:
     """Keep other loads from writing into the dataset for the block, and wait for those that do.
 
     Yields False, and keeps nobody out, where another load writes and `wait` is False.
     """
-    if not wait and not _is_free(sql, config):
-        yield False
-        return
-    with _advisory(sql, config, "pg_advisory_lock", "pg_advisory_unlock"):
+    if not has_dataset_locks(config):
         yield True
+    elif wait:
+        with _held(sql, workspace, ""):
+            yield True
+    elif _try(sql, ""):
+        try:
+            yield True
+        finally:
+            _give_back(sql, "")
+    else:
+        yield False
 
 
-def _is_free(sql: Any, config: Any) -> bool:
-    """Tell whether no load writes into the dataset at this moment."""
-    if getattr(config, "destination_type", None) != "postgres":
-        return True
+def lock_key(sql: Any) -> str:
+    """Return the name whose hash is the number of the lock of a dataset."""
+    return f"loadsmith {sql.dataset_name}"
+
+
+@contextlib.contextmanager
+def _held(sql: Any, workspace: "Workspace", kind: str) -> Iterator[None]:
+    """Hold the lock of the dataset, however long that has to be waited for.
+
+    Args:
+        sql: The client of the session that holds it.
+        workspace: Whose log tells of the wait.
+        kind: How PostgreSQL's functions for the kind of lock end.
+    """
+    # Those that wait for this session read its name.
+    name = f"loadsmith, the load of {workspace.scope}".encode()[:_NAME_LENGTH]
+    sql.execute_sql(
+        "SELECT set_config('application_name', %s, false)", name.decode(errors="ignore")
+    )
+    if not _try(sql, kind):
+        _wait(sql, workspace, kind)
+    try:
+        yield
+    finally:
+        _give_back(sql, kind)
+
+
+def _wait(sql: Any, workspace: "Workspace", kind: str) -> None:
+    what = f"the dataset {sql.dataset_name}"
+    log = workspace.request.log
+    holder = _holders(sql)
+    log(f"waiting for {what}, held by {holder}")
+    started = reported = time.monotonic()
+    with _waiting(sql, kind) as waiting:
+        while waiting.is_alive():
+            waiting.join(POLL_SECONDS)
+            if workspace.request.cancelled():
+                raise InterruptedError(f"cancelled while waiting for {what}")
+            now = time.monotonic()
+            if now - reported >= REPORT_SECONDS:
+                reported = now
+                log(f"waiting for {what}, held by {holder} ({now - started:.0f} s so far)")
+    seconds = time.monotonic() - started
+    log(f"got {what} after {seconds:.1f} s; it was held by {holder}")
+    workspace.waits.append(Wait(lock=what, seconds=round(seconds, 3), holder=holder))
+
+
+@contextlib.contextmanager
+def _waiting(sql: Any, kind: str) -> Iterator[threading.Thread]:
+    """Ask for the lock in a thread: it stands in PostgreSQL's queue, and the run can be cancelled.
+
+    The driver would not listen to a signal before the lock is there.
+    """
+    errors: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            sql.execute_sql(f"SELECT pg_advisory_lock{kind}(hashtext(%s))", lock_key(sql))
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            errors.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield thread
+    except BaseException:
+        # What the session holds already is given back when it is closed.
+        sql.native_connection.cancel()
+        thread.join(REPORT_SECONDS)
+        raise
+    if errors:
+        raise errors[0]
+
+
+def _try(sql: Any, kind: str) -> bool:
     key = lock_key(sql)
-    if not sql.execute_sql("SELECT pg_try_advisory_lock(hashtext(%s))", key)[0][0]:
-        return False
-    sql.execute_sql("SELECT pg_advisory_unlock(hashtext(%s))", key)
-    return True
+    return bool(sql.execute_sql(f"SELECT pg_try_advisory_lock{kind}(hashtext(%s))", key)[0][0])
 
 
-def tell_wait(sql: Any, config: Any, log: Callable[[str], None]) -> str | None:
-    """Log and return whom the lock of the dataset is waited for; None where it is free."""
-    if _is_free(sql, config):
-        return None
-    holders = sql.execute_sql(
+def _give_back(sql: Any, kind: str) -> None:
+    sql.execute_sql(f"SELECT pg_advisory_unlock{kind}(hashtext(%s))", lock_key(sql))
+
+
+def _holders(sql: Any) -> str:
+    found = sql.execute_sql(
         "SELECT DISTINCT a.pid, a.application_name FROM pg_locks l"
         " JOIN pg_stat_activity a ON a.pid = l.pid"
         " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
@@ -56,34 +154,5 @@ def tell_wait(sql: Any, config: Any, log: Callable[[str], None]) -> str | None:
         " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
         lock_key(sql),
     )
-    named = [f"session {pid} ({name or 'no name'})" for pid, name in holders]
-    holder = ", ".join(named) or "somebody"
-    log(f"waiting for the dataset {sql.dataset_name}, held by {holder}")
-    return holder
-
-
-@contextlib.contextmanager
-def _postgres_lock(client: Any, lock: str, unlock: str) -> Iterator[None]:
-    if getattr(client.config, "destination_type", None) != "postgres":
-        yield
-        return
-    with client, _advisory(client.sql_client, client.config, lock, unlock):
-        yield
-
-
-@contextlib.contextmanager
-def _advisory(sql: Any, config: Any, lock: str, unlock: str) -> Iterator[None]:
-    if getattr(config, "destination_type", None) != "postgres":
-        yield
-        return
-    key = lock_key(sql)
-    sql.execute_sql(f"SELECT {lock}(hashtext(%s))", key)
-    try:
-        yield
-    finally:
-        sql.execute_sql(f"SELECT {unlock}(hashtext(%s))", key)
-
-
-def lock_key(sql: Any) -> str:
-    """Return the name whose hash is the number of the lock of a dataset."""
-    return f"loadsmith {sql.dataset_name}"
+    named = [f"session {pid} ({name or 'no name'})" for pid, name in found]
+    return ", ".join(named) or "somebody"

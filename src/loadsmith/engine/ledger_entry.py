@@ -27,6 +27,7 @@ class LedgerEntry:
         process: Host and number of the process that loaded it.
         reported: Whether Dagster was told. The last such entry of a load is kept: a retry of the
             run that wrote it goes on from there, and older packages elsewhere are obsolete.
+        abandoned: Whether nobody writes it any more, and what is left of it is to be removed.
     """
 
     load_id: str
@@ -39,6 +40,7 @@ class LedgerEntry:
     attempt: int = 0
     process: str = ""
     reported: bool = False
+    abandoned: bool = False
     committed: bool = False
 
     def to_text(self) -> str:
@@ -64,6 +66,7 @@ class LedgerEntry:
             attempt=value["attempt"],
             process=value["process"],
             reported=value["reported"],
+            abandoned=value.get("abandoned", False),
         )
 
     def merged_with(self, others: "Sequence[LedgerEntry]") -> "LedgerEntry":

@@ -1,24 +1,21 @@
-"""The ledger as a table beside dlt's own, and how rows of a dead load are found in SQL."""
+"""The ledger as a table beside dlt's own."""
 
 import contextlib
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dlt.common.destination.client import WithStagingDataset
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema.utils import new_column
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.sql_client import SqlClientBase
 
-from loadsmith.engine.dataset_lock import alone_in_dataset, tell_wait
-from loadsmith.engine.ledger_entry import LEDGER_TABLE, LedgerEntry
-from loadsmith.model import Wait
+from loadsmith.engine.attempts import has_ended
+from loadsmith.engine.dataset_lock import alone_in_dataset, has_dataset_locks
+from loadsmith.engine.ledger_entry import LEDGER_TABLE, LedgerEntry, LedgerTable
+from loadsmith.engine.undo_sql import UNDEFINED, SqlUndo, columns
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
-
-_UNDEFINED = (DatabaseUndefinedRelation, DestinationUndefinedEntity)
 
 
 class SqlLedger:
@@ -32,21 +29,22 @@ class SqlLedger:
 
     def entries(self, scope: str) -> list[LedgerEntry]:
         """See `Ledger`."""
-        columns = ", ".join(self._columns("load_id", "payload"))
+        names = ", ".join(self._columns("load_id", "payload"))
         (c_scope,) = self._columns("scope")
         try:
             with self._sql.execute_query(
-                f"SELECT {columns} FROM {self._table} WHERE {c_scope} = %s", scope
+                f"SELECT {names} FROM {self._table} WHERE {c_scope} = %s", scope
             ) as cursor:
                 found = sorted(cursor.fetchall())
-        except _UNDEFINED:
+        except UNDEFINED:
             return []
-        return [
-            LedgerEntry.from_text(
-                payload, load_id=load_id, scope=scope, committed=self.is_committed(load_id)
-            )
+        entries = [
+            LedgerEntry.from_text(payload, load_id=load_id, scope=scope, committed=False)
             for load_id, payload in found
         ]
+        if not all(entry.reported for entry in entries):
+            self._end_commits()
+        return [replace(entry, committed=self.is_committed(entry.load_id)) for entry in entries]
 
     def is_committed(self, load_id: str) -> bool:
         """See `Ledger`."""
@@ -56,7 +54,7 @@ class SqlLedger:
             rows = self._sql.execute_sql(
                 f"SELECT 1 FROM {loads} WHERE {c_load_id} = %s AND {c_status} = 0", load_id
             )
-        except _UNDEFINED:
+        except UNDEFINED:
             return False
         return bool(rows)
 
@@ -64,7 +62,7 @@ class SqlLedger:
         """See `Ledger`."""
         try:
             self._insert(entries)
-        except _UNDEFINED:
+        except UNDEFINED:
             self._create()
             self._insert(entries)
 
@@ -88,18 +86,23 @@ class SqlLedger:
     def undo(self, entry: LedgerEntry, *, wait: bool = True) -> int | None:
         """See `Ledger`. Nested rows go with the root row that they hang from."""
         config = self._client.config
-        log = self._workspace.request.log
-        started = time.monotonic()
-        holder = tell_wait(self._sql, config, log) if wait else None
-        with alone_in_dataset(self._sql, config, wait=wait) as is_alone:
-            if holder is not None:
-                seconds = time.monotonic() - started
-                what = f"the dataset {self._sql.dataset_name}"
-                log(f"got {what} after {seconds:.1f} s; it was held by {holder}")
-                self._workspace.waits.append(
-                    Wait(lock=what, seconds=round(seconds, 3), holder=holder)
-                )
-            return self._undo(entry) if is_alone else None
+        has_locks = has_dataset_locks(config)
+        is_alone = has_locks or self._workspace.traits.single_writer
+        if not is_alone:
+            # Two runs that undo at the same time do not wait for what each other's dead one was.
+            self.report(replace(entry, abandoned=True))
+        with alone_in_dataset(self._sql, config, self._workspace, wait=wait) as is_free:
+            if not is_free:
+                return None
+            undo = SqlUndo(
+                client=self._client,
+                workspace=self._workspace,
+                is_alone=is_alone,
+                locks_tables=has_locks,
+                writers=self._writers,
+                wait=wait,
+            )
+            return undo.remove(entry)
 
     def clear_staging(self) -> None:
         """See `Ledger`."""
@@ -109,46 +112,44 @@ class SqlLedger:
             if self._sql.has_dataset():
                 self._sql.drop_dataset()
 
-    def _undo(self, entry: LedgerEntry) -> int:
-        removed = 0
-        c_load_id, c_id, c_parent_id = self._columns("_dlt_load_id", "_dlt_id", "_dlt_parent_id")
-        appended = [table for table in entry.tables if table.appended]
-        # dlt loads its state as a row of a package; some destinations refuse the same row twice.
-        state = self._sql.make_qualified_table_name(self._client.schema.state_table_name)
-        self._delete(f"DELETE FROM {state} WHERE {c_load_id} = %s", entry.load_id)
-        for table in appended:
-            name = self._sql.make_qualified_table_name(table.name)
-            if table.parent is None:
-                statement = f"DELETE FROM {name} WHERE {c_load_id} = %s"
-                removed += self._delete(statement, entry.load_id)
-            else:
-                parent = self._sql.make_qualified_table_name(table.parent)
-                # `tables` has parents first, so what hung from a removed row hangs from nothing.
-                removed += self._delete(
-                    f"DELETE FROM {name} WHERE NOT EXISTS (SELECT 1 FROM {parent} AS p"
-                    f" WHERE p.{c_id} = {name}.{c_parent_id})"
-                )
-        return removed
-
-    def _delete(self, statement: str, *args: Any) -> int:
-        try:
-            with self._sql.execute_query(statement, *args) as cursor:
-                count = getattr(cursor, "rowcount", -1)
-        except _UNDEFINED:
-            return 0
-        return max(count or 0, 0)
-
-    def _columns(self, *names: str) -> list[str]:
+    def _writers(self, tables: Sequence[LedgerTable]) -> list[LedgerEntry]:
+        """Return the packages of other loads that may be written to the tables at this moment."""
+        c_load_id, c_scope, c_payload = self._columns("load_id", "scope", "payload")
+        with self._sql.execute_query(
+            f"SELECT {c_load_id}, {c_scope}, {c_payload} FROM {self._table} WHERE {c_scope} <> %s",
+            self._workspace.scope,
+        ) as cursor:
+            found = list(cursor.fetchall())
+        entries = [
+            LedgerEntry.from_text(payload, load_id=load_id, scope=scope, committed=False)
+            for load_id, scope, payload in found
+        ]
+        names = {table.name for table in tables}
         return [
-            self._sql.escape_column_name(self._client.schema.naming.normalize_path(name))
-            for name in names
+            entry
+            for entry in entries
+            if not entry.reported
+            and not entry.abandoned
+            and not names.isdisjoint(table.name for table in entry.tables)
+            and not has_ended(entry, self._workspace.request)
+            and not self.is_committed(entry.load_id)
         ]
 
+    def _end_commits(self) -> None:
+        """Wait until the database has done what a process that was killed had told it to commit."""
+        if has_dataset_locks(self._client.config):
+            loads = self._sql.make_qualified_table_name(self._client.schema.loads_table_name)
+            with contextlib.suppress(*UNDEFINED), self._sql.begin_transaction():
+                self._sql.execute_sql(f"LOCK TABLE {loads} IN SHARE MODE")
+
+    def _columns(self, *names: str) -> list[str]:
+        return columns(self._client, *names)
+
     def _insert(self, entries: Sequence[LedgerEntry]) -> None:
-        columns = ", ".join(self._columns("load_id", "scope", "payload"))
+        names = ", ".join(self._columns("load_id", "scope", "payload"))
         for entry in entries:
             self._sql.execute_sql(
-                f"INSERT INTO {self._table}({columns}) VALUES(%s, %s, %s)",
+                f"INSERT INTO {self._table}({names}) VALUES(%s, %s, %s)",
                 entry.load_id,
                 entry.scope,
                 entry.to_text(),
@@ -160,7 +161,7 @@ class SqlLedger:
                 # Two loads may make it at once; if it is not there now, the next line says so.
                 self._sql.create_dataset()
         mapper = self._client.type_mapper
-        columns = ", ".join(
+        definition = ", ".join(
             f"{name} {mapper.to_destination_type(new_column(raw, 'text'), {'name': LEDGER_TABLE})}"
             for raw, name in zip(
                 ("load_id", "scope", "payload"),
@@ -168,7 +169,7 @@ class SqlLedger:
                 strict=True,
             )
         )
-        statement = f"CREATE TABLE IF NOT EXISTS {self._table} ({columns})"
+        statement = f"CREATE TABLE IF NOT EXISTS {self._table} ({definition})"
         try:
             self._sql.execute_sql(statement)
         except Exception:  # noqa: BLE001 - whatever the driver says when two make it at once

@@ -421,7 +421,7 @@ class _Run:
             for entry in entries:
                 self._count(entry.rows)
             try:
-                with in_flight(self.workspace.client()):
+                with in_flight(self.workspace):
                     self._load_infos.append(load_beside_others(self.pipeline, self.request.log))
             except BaseException:
                 if self._has_ledger:

@@ -1,0 +1,248 @@
+"""A dead load in, the tables of a SQL destination without its rows out.
+
+Root rows carry the id of their package. Nested rows hang from them, and those that hang from
+nothing are what a dead load wrote before its root rows. Those of a load that is writing look the
+same for a moment. So an undo is alone where a database has one writer or a lock for a dataset;
+elsewhere it takes down which rows hang from nothing, asks the ledger who else is writing, and
+removes those that still do.
+"""
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.schema.utils import new_column
+from dlt.destinations.exceptions import DatabaseTransientException, DatabaseUndefinedRelation
+
+from loadsmith.engine.ledger_entry import LEDGER_TABLE, LedgerEntry, LedgerTable
+from loadsmith.engine.locks import REPORT_SECONDS
+from loadsmith.model import Wait
+
+if TYPE_CHECKING:
+    from loadsmith.engine.workspace import Workspace
+
+UNDEFINED = (DatabaseUndefinedRelation, DestinationUndefinedEntity)
+
+#: Seconds between two looks at the ledger while others write.
+_LOOK_SECONDS = 0.5
+
+#: What PostgreSQL calls a lock that is not waited for.
+_LOCK_NOT_AVAILABLE = "55P03"
+
+#: What MySQL and MariaDB call a lock that was waited for too long, and a deadlock.
+_MYSQL_LOCK_ERRORS = (1205, 1213)
+
+
+@dataclass(frozen=True)
+class SqlUndo:
+    """Removes what one package left in its tables.
+
+    Attributes:
+        client: The open client of the destination.
+        workspace: Whose log tells of a wait.
+        is_alone: Whether nobody else writes into the dataset meanwhile.
+        locks_tables: Whether a statement that the database still works on can be waited for: the
+            sessions of a process that was killed end a moment after it.
+        writers: Asks the ledger for the packages of others that are being written.
+        wait: Whether others are waited for.
+    """
+
+    client: Any
+    workspace: "Workspace"
+    is_alone: bool
+    locks_tables: bool
+    writers: Callable[[Sequence[LedgerTable]], list[LedgerEntry]]
+    wait: bool
+
+    def remove(self, entry: LedgerEntry) -> int | None:
+        """Remove the rows; return how many, or None where others write and are not waited for."""
+        (c_load_id,) = columns(self.client, "_dlt_load_id")
+        # dlt loads its state as a row of a package; some destinations refuse the same row twice.
+        state = self._name(self.client.schema.state_table_name)
+        self._delete(state, f"{c_load_id} = %s", entry.load_id)
+        appended = [table for table in entry.tables if table.appended]
+        nested = [table for table in appended if table.parent is not None]
+        removed = 0
+        if not self.is_alone:
+            removed += self._remove_below_roots(nested, entry)
+        for table in appended:
+            if table.parent is None:
+                removed += self._delete(self._name(table.name), f"{c_load_id} = %s", entry.load_id)
+        # `tables` has parents first, so what hung from a removed row hangs from nothing.
+        for table in nested:
+            if self.is_alone:
+                removed += self._delete(self._name(table.name), self._hangs_from_nothing(table))
+                continue
+            orphans = self._remove_orphans(table, entry)
+            if orphans is None:
+                return None
+            removed += orphans
+        return removed
+
+    def _remove_below_roots(self, nested: Sequence[LedgerTable], entry: LedgerEntry) -> int:
+        """Remove the nested rows of root rows that are there, the deepest first."""
+        c_load_id, c_id, c_parent_id = columns(
+            self.client, "_dlt_load_id", "_dlt_id", "_dlt_parent_id"
+        )
+        parents = {table.name: table.parent for table in entry.tables}
+
+        def of_package(table: str) -> str:
+            parent = parents.get(table)
+            if parent is None:
+                return f"{c_load_id} = %s"
+            # A table of its own in the middle: MariaDB looks into it by key then.
+            return (
+                f"{c_parent_id} IN (SELECT found.id FROM (SELECT {c_id} AS id"
+                f" FROM {self._name(parent)} WHERE {of_package(parent)}) AS found)"
+            )
+
+        return sum(
+            self._delete(self._name(table.name), of_package(table.name), entry.load_id)
+            for table in reversed(nested)
+        )
+
+    def _remove_orphans(self, table: LedgerTable, entry: LedgerEntry) -> int | None:
+        """Remove the nested rows that hang from nothing and that nobody is about to hang up."""
+        (c_id,) = columns(self.client, "_dlt_id")
+        condition = self._hangs_from_nothing(table)
+        with self._taken_down(table, condition) as taken:
+            if taken is None:
+                return 0
+            # Whoever wrote one of them was in the ledger before, and is still, or has ended well
+            # and has hung up his rows.
+            if not self._others_have_ended([table], entry):
+                return None
+            return self._delete(
+                self._name(table.name), f"{c_id} IN (SELECT id FROM {taken}) AND {condition}"
+            )
+
+    @contextlib.contextmanager
+    def _taken_down(self, table: LedgerTable, condition: str) -> Iterator[str | None]:
+        """Keep the ids of the rows of a condition in a table of their own, for the block."""
+        sql = self.client.sql_client
+        (c_id,) = columns(self.client, "_dlt_id")
+        name = self._name(table.name)
+        try:
+            if not sql.execute_sql(f"SELECT COUNT(*) FROM {name} WHERE {condition}")[0][0]:
+                yield None
+                return
+        except UNDEFINED:
+            yield None
+            return
+        scratch = f"{LEDGER_TABLE}_{hashlib.sha256(self.workspace.scope.encode()).hexdigest()[:8]}"
+        column_type = self.client.type_mapper.to_destination_type(
+            new_column("id", "text"), {"name": scratch}
+        )
+        sql.drop_tables(scratch)
+        sql.execute_sql(f"CREATE TABLE {self._name(scratch)} (id {column_type})")
+        try:
+            sql.execute_sql(
+                f"INSERT INTO {self._name(scratch)}(id) SELECT {c_id} FROM {name} WHERE {condition}"
+            )
+            yield self._name(scratch)
+        finally:
+            sql.drop_tables(scratch)
+
+    def _others_have_ended(self, tables: Sequence[LedgerTable], entry: LedgerEntry) -> bool:
+        """Wait until nobody else writes to the tables; False where that is not to be waited for."""
+
+        def holder() -> str | None:
+            others = self.writers(tables)
+            return ", ".join(f"run {other.run_id} of {other.scope}" for other in others) or None
+
+        what = f"the table {tables[0].name}, for rows of the dead run {entry.run_id} are in it"
+        return self._wait_for(what, holder)
+
+    def _wait_for(self, what: str, ask: Callable[[], str | None]) -> bool:
+        """Ask who holds something until nobody does; False where that is not to be waited for."""
+        log = self.workspace.request.log
+        started = time.monotonic()
+        reported = -REPORT_SECONDS
+        holder: str | None = None
+        while (found := ask()) is not None:
+            if not self.wait:
+                return False
+            holder = found
+            waited = time.monotonic() - started
+            if waited - reported >= REPORT_SECONDS:
+                reported = waited
+                log(f"waiting for {what}, held by {holder} ({waited:.0f} s so far)")
+            if self.workspace.request.cancelled():
+                raise InterruptedError(f"cancelled while waiting for {what}")
+            time.sleep(_LOOK_SECONDS)
+        if holder is not None:
+            seconds = time.monotonic() - started
+            log(f"got {what} after {seconds:.1f} s; it was held by {holder}")
+            self.workspace.waits.append(Wait(lock=what, seconds=round(seconds, 3), holder=holder))
+        return True
+
+    def _hangs_from_nothing(self, table: LedgerTable) -> str:
+        c_id, c_parent_id = columns(self.client, "_dlt_id", "_dlt_parent_id")
+        name = self._name(table.name)
+        return (
+            f"NOT EXISTS (SELECT 1 FROM {self._name(str(table.parent))} AS p"
+            f" WHERE p.{c_id} = {name}.{c_parent_id})"
+        )
+
+    def _delete(self, name: str, condition: str, *args: Any) -> int:
+        removed = 0
+
+        def holder() -> str | None:
+            nonlocal removed
+            try:
+                removed = self._delete_now(name, condition, *args)
+            except DatabaseTransientException as error:
+                if self.wait and _is_lock_of_another(error):
+                    return "a transaction that has written to it"
+                raise
+            return None
+
+        try:
+            self._wait_for(f"the table {name}", holder)
+        except UNDEFINED:
+            return 0
+        return removed
+
+    def _delete_now(self, name: str, condition: str, *args: Any) -> int:
+        sql = self.client.sql_client
+        with contextlib.ExitStack() as stack:
+            if self.locks_tables:
+                # A statement of a session whose process was killed may be committed yet.
+                stack.enter_context(sql.begin_transaction())
+                sql.execute_sql(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE NOWAIT")
+            statement = f"DELETE FROM {name} WHERE {condition}"
+            return _count(stack.enter_context(sql.execute_query(statement, *args)))
+
+    def _name(self, table: str) -> str:
+        name: str = self.client.sql_client.make_qualified_table_name(table)
+        return name
+
+
+def columns(client: Any, *names: str) -> list[str]:
+    """Return names of columns as the destination writes them."""
+    return [
+        client.sql_client.escape_column_name(client.schema.naming.normalize_path(name))
+        for name in names
+    ]
+
+
+def _is_lock_of_another(error: DatabaseTransientException) -> bool:
+    """Tell whether PostgreSQL or MySQL refuses what another transaction holds."""
+    cause: Any = error.dbapi_exception
+    if getattr(cause, "pgcode", None) == _LOCK_NOT_AVAILABLE:
+        return True
+    inner = getattr(cause, "orig", cause)
+    return bool(getattr(inner, "args", None)) and inner.args[0] in _MYSQL_LOCK_ERRORS
+
+
+def _count(cursor: Any) -> int:
+    count = getattr(cursor, "rowcount", -1)
+    if count is not None and count >= 0:
+        return int(count)
+    # DuckDB answers a deletion with the number of rows.
+    row = cursor.fetchone() if cursor.description else None
+    return int(row[0]) if row and isinstance(row[0], int) else 0
