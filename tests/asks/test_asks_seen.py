@@ -4,7 +4,10 @@ from typing import Any
 
 import dagster as dg
 import dlt
+import pyarrow
 import pytest
+
+from loadsmith.engine.arrow import arrow_normalizer
 
 
 def source_of(*resources: Any, name: str = "one") -> Any:
@@ -44,3 +47,144 @@ def test_ask_22_a_nested_table_that_may_not_come_is_told_by_the_table_it_would_b
     assert not check.passed
     assert check.metadata["table"].value == "strict__lines"
     assert len(told.result.get_asset_check_evaluations()) == 1
+
+
+ROWS = [{"id": number, "lines": [{"n": 1}, {"n": 2}]} for number in range(10)]
+
+
+@pytest.mark.parametrize("normalizer", ["dlt", "arrow"])
+@pytest.mark.parametrize(
+    ("contract", "change", "expected", "loaded", "nested"),
+    [
+        # A row goes with what is nested in it.
+        ({"columns": "discard_row"}, {"more": "x"}, [("strict", "more", 4, 0)], 6, 12),
+        ({"columns": "discard_value"}, {"more": "x"}, [("strict", "more", 0, 4)], 10, 20),
+        ({"columns": "discard_value"}, {"more": None}, [], 10, 20),
+        ({"data_type": "discard_row"}, {"id": "a"}, [("strict", "id__v_text", 4, 0)], 6, 12),
+        ({"data_type": "discard_value"}, {"id": "a"}, [("strict", "id__v_text", 0, 4)], 10, 20),
+        (
+            {"tables": "discard_row"},
+            {"parts": [{"m": 1, "screws": [1]}, {"m": 2}]},
+            [("strict__parts", None, 8, 0)],
+            10,
+            20,
+        ),
+        (
+            {"columns": "discard_row"},
+            {"lines": [{"n": 1}, {"n": 2, "more": "x"}]},
+            [("strict__lines", "more", 4, 0)],
+            10,
+            16,
+        ),
+        (
+            {"columns": "discard_value"},
+            {"a": 1, "b": 2},
+            [("strict", "a", 0, 4), ("strict", "b", 0, 4)],
+            10,
+            20,
+        ),
+    ],
+)
+def test_ask_22_what_a_contract_discards_is_counted_to_the_row(
+    shop: Any,
+    normalizer: str,
+    contract: Any,
+    change: Any,
+    expected: Any,
+    loaded: int,
+    nested: int,
+) -> None:
+    rows: list[dict[str, Any]] = [dict(row) for row in ROWS]
+    other = dlt.resource([{"id": 1}], name="other")
+
+    def assets() -> dg.AssetsDefinition:
+        kept = contracted(rows, contract, write_disposition="replace")
+        return shop.assets(source_of(kept, other), checks=["schema_contract"])
+
+    shop.run(shop.assets(source_of(contracted(rows, None), other)))
+    for number in (1, 4, 5, 9):
+        rows[number] = {**rows[number], **change}
+    with arrow_normalizer(normalizer == "arrow"):
+        told = shop.run(assets())
+    check = told.check("dlt_one_strict", "schema_contract")
+    markdown = str(told.events["dlt_one_strict"].get("discarded", ""))
+    found = [
+        (table, column or None, int(gone), int(values))
+        for table, column, gone, values in (
+            [cell.strip() for cell in line.strip("|").split("|")]
+            for line in markdown.splitlines()[2:]
+        )
+    ]
+    assert found == expected
+    assert check.passed is not bool(expected)
+    assert told.check("dlt_one_other", "schema_contract").passed
+    if expected:
+        assert check.severity == dg.AssetCheckSeverity.WARN
+        assert check.metadata["discarded_rows"].value == sum(one[2] for one in expected)
+        assert check.metadata["discarded_values"].value == sum(one[3] for one in expected)
+    counts = "SELECT (SELECT count(*) FROM ds.strict), (SELECT count(*) FROM ds.strict__lines)"
+    assert shop.rows(counts) == [(loaded, nested)]
+
+
+@pytest.mark.parametrize(
+    ("contract", "expected", "loaded"),
+    [
+        ({"columns": "discard_row"}, ("strict", "more", 3, 0), 3),
+        ({"columns": "discard_value"}, ("strict", "more", 0, 3), 6),
+    ],
+)
+def test_ask_22_what_is_discarded_of_arrow_tables_is_counted(
+    shop: Any, contract: Any, expected: Any, loaded: int
+) -> None:
+    pages: list[Any] = [pyarrow.table({"id": [1, 2, 3]})]
+
+    def assets(mode: Any) -> dg.AssetsDefinition:
+        @dlt.resource(name="strict", schema_contract=mode, write_disposition="replace")
+        def strict() -> Any:
+            yield from pages
+
+        return shop.assets(source_of(strict), checks=["schema_contract"])
+
+    shop.run(assets(None))
+    page = pyarrow.table({"id": [1, 2], "more": ["x", None]})
+    pages[:] = [page, page, pyarrow.table({"id": [3, 4], "more": [None, "y"]})]
+    told = shop.run(assets(contract))
+    _, _, *line = str(told.events["dlt_one_strict"]["discarded"]).splitlines()
+    assert line == ["| " + " | ".join(str(cell) for cell in expected) + " |"]
+    assert shop.rows("SELECT count(*) FROM ds.strict") == [(loaded,)]
+
+
+def test_ask_22_what_nobody_could_count_is_not_claimed(shop: Any) -> None:
+    from pydantic import BaseModel
+
+    class Strict(BaseModel):
+        id: int
+
+    rows: list[dict[str, Any]] = [{"id": 1}, {"id": "one"}]
+
+    @dlt.resource(name="strict", columns=Strict, schema_contract={"data_type": "discard_row"})
+    def strict() -> Any:
+        yield rows
+
+    told = shop.run(shop.assets(source_of(strict), checks=["schema_contract"]))
+    check = told.check("dlt_one_strict", "schema_contract")
+    assert check.passed
+    assert "was not counted" in check.description
+    assert "discarded" not in told.events["dlt_one_strict"]
+    assert shop.rows("SELECT id FROM ds.strict") == [(1,)]
+
+
+def test_ask_22_a_table_that_may_not_come_at_all_is_counted_for_its_resource(shop: Any) -> None:
+    @dlt.resource(name="events", table_name=lambda row: row["kind"], schema_contract={})
+    def events() -> Any:
+        yield rows
+
+    rows = [{"kind": "a"}]
+    shop.run(shop.assets(source_of(events)))
+    rows.extend([{"kind": "b"}, {"kind": "b"}])
+    events.apply_hints(schema_contract={"tables": "discard_row"})
+    told = shop.run(shop.assets(source_of(events), checks=["schema_contract"]))
+    check = told.check("dlt_one_events", "schema_contract")
+    assert not check.passed
+    assert check.metadata["discarded_rows"].value == 2
+    assert "(b)" in check.description

@@ -8,9 +8,14 @@ import dagster as dg
 
 from loadsmith.assets._dagster import build_freshness_checks, build_freshness_sensor
 from loadsmith.assets.automation import check_seconds
-from loadsmith.assets.metadata import RESOURCE_KEY, ResultIndex, schema_changes_markdown
+from loadsmith.assets.metadata import (
+    RESOURCE_KEY,
+    ResultIndex,
+    discards_markdown,
+    schema_changes_markdown,
+)
 from loadsmith.errors import ConfigError, ContractViolation, did_you_mean
-from loadsmith.model import LoadDefinition, TableResult
+from loadsmith.model import DiscardResult, LoadDefinition, TableResult
 
 # Settings that each check takes, with what they are when nothing is said.
 _SETTINGS: Mapping[str, Mapping[str, Any]] = {
@@ -128,9 +133,33 @@ def schema_change_result(
     return _result("schema_change", key, not changes, settings, metadata)
 
 
-def contract_passed_result(key: dg.AssetKey, settings: Mapping[str, Any]) -> dg.AssetCheckResult:
-    """Say that a run kept its contract."""
-    return _result("schema_contract", key, True, settings, {})
+def contract_kept_result(
+    key: dg.AssetKey, discards: Sequence[DiscardResult] | None, settings: Mapping[str, Any]
+) -> dg.AssetCheckResult:
+    """Say that nothing broke a contract, and warn of what it left out.
+
+    Args:
+        key: The asset.
+        discards: What the contract left out of the asset's tables; None where nobody counted.
+        settings: Settings of the check.
+    """
+    if discards is None:
+        text = "Nothing broke the contract. Whether it left anything out was not counted."
+        return _result("schema_contract", key, True, settings, {}, description=text)
+    if not discards:
+        return _result("schema_contract", key, True, settings, {})
+    rows, values = sum(one.rows for one in discards), sum(one.values for one in discards)
+    metadata = {
+        "discarded_rows": rows,
+        "discarded_values": values,
+        "discarded": dg.MetadataValue.md(discards_markdown(discards)),
+    }
+    places = dict.fromkeys(
+        f"{one.table}.{one.column}" if one.column else one.table for one in discards
+    )
+    text = f"The contract left out rows: {rows}, values: {values} ({', '.join(places)})."
+    warning = {**settings, "severity": "WARN"}
+    return _result("schema_contract", key, False, warning, metadata, description=text)
 
 
 def contract_violation_result(

@@ -10,7 +10,7 @@ import dagster as dg
 from loadsmith.assets.checks import (
     KeyProblems,
     KeyState,
-    contract_passed_result,
+    contract_kept_result,
     contract_violation_result,
     primary_key_result,
     row_count_result,
@@ -26,7 +26,7 @@ from loadsmith.assets.partitions import RunPartitions
 from loadsmith.assets.specs import AssetTarget, nested_key, root_table_key
 from loadsmith.engine.fetch import fetch_key_counts, fetch_row_counts
 from loadsmith.errors import ContractViolation
-from loadsmith.model import LoadDefinition, LoadResult, TableResult
+from loadsmith.model import DiscardResult, LoadDefinition, LoadResult, TableResult
 
 LoadEvent: TypeAlias = "dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult"
 
@@ -96,7 +96,7 @@ class Report:
             for key, name in sorted(self._selected_checks)
             if name == "schema_contract" and key in self.targets
         ]
-        roots = {error.root_table, error.table} - {None}
+        roots = {name for name in (error.root_table, error.table) if name is not None}
         of_roots = {target.resource for target in self.targets.values() if target.table in roots}
         resources = of_roots or {*error.resources, *roots}
         for is_meant in (
@@ -267,7 +267,7 @@ class Report:
             if name == "schema_change":
                 yield schema_change_result(key, index, tables, settings)
             elif name == "schema_contract":
-                yield contract_passed_result(key, settings)
+                yield contract_kept_result(key, self._discards_of(key, target, index), settings)
             elif name == "row_count":
                 totals = [table.rows_total if table.columns else 0 for table in own]
                 known = [total for total in totals if total is not None]
@@ -275,6 +275,24 @@ class Report:
                 yield row_count_result(key, rows, settings)
             else:
                 yield primary_key_result(key, self._key_state(own), settings)
+
+    def _discards_of(
+        self, key: dg.AssetKey, target: AssetTarget, index: ResultIndex
+    ) -> list[DiscardResult] | None:
+        """Return what a contract left out of the tables of an asset.
+
+        What has no asset of its own, such as a table that may not come into being, is told of by
+        the first asset of its resource.
+        """
+        if index.result.discards is None:
+            return None
+        by_table = self._key_by_table[target.resource]
+        first = next(iter(by_table.values()))
+        return [
+            one
+            for one in index.discards_of.get(target.resource, ())
+            if by_table.get(one.table, first) == key
+        ]
 
     def _key_state(self, tables: Sequence[TableResult]) -> KeyState:
         """Ask for the keys of root tables; the rows of a nested one are known by dlt's own ids."""

@@ -1,6 +1,9 @@
 """The four nouns as frozen plain data: definition, snapshot, request, result."""
 
 from loadsmith.model.load import (
+    GRANULARITIES,
+    ON_EMPTY,
+    ON_ERROR,
     AssetAttributes,
     DestinationReference,
     LoadDefinition,
@@ -14,6 +17,7 @@ from loadsmith.model.load import (
 from loadsmith.model.request import RunRequest, Window
 from loadsmith.model.result import (
     CursorResult,
+    DiscardResult,
     LoadResult,
     ResourceFailure,
     SchemaChange,
@@ -30,9 +34,13 @@ from loadsmith.model.snapshot import (
 )
 
 __all__ = [
+    "GRANULARITIES",
+    "ON_EMPTY",
+    "ON_ERROR",
     "AssetAttributes",
     "ColumnSnapshot",
     "CursorResult",
+    "DiscardResult",
     "DestinationReference",
     "IncrementalSnapshot",
     "LoadDefinition",

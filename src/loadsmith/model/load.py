@@ -6,6 +6,15 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
+#: What a load does when a resource fails.
+ON_ERROR = ("fail", "keep")
+
+#: What a load does when a resource yields no row.
+ON_EMPTY = ("truncate", "keep", "fail", "warn")
+
+#: How a load is split into ops.
+GRANULARITIES = ("source", "component", "table")
+
 #: What makes a shell pattern of a name.
 _SPECIAL = frozenset("*?[")
 
@@ -108,12 +117,16 @@ class RunOptions:
         limit: At most so many pages of each resource (dlt's `add_limit`).
         on_error: `fail` ends the load with the first resource that fails; `keep` loads the
             others and retries the failed ones alone.
+        on_empty: What becomes of a resource that yields no row in a run: `truncate` is what dlt
+            does, which empties a replaced table; `keep` leaves its rows where they are; `fail`
+            ends the load before anything is loaded; `warn` truncates and says so.
         normalizer: `dlt`, or `arrow` for the exact and faster way around the row normalizer.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
     limit: int | None = None
     on_error: str = "fail"
+    on_empty: str = "truncate"
     normalizer: str = "dlt"
 
 
@@ -122,7 +135,8 @@ class AssetAttributes:
     """Dagster's settings of the assets of a load or a resource; plain data, merged by doors.
 
     Attributes:
-        automation_condition: A name (`eager`, `on_cron`, `on_missing`, `on_schedule`) or None.
+        automation_condition: A name (`eager`, `on_cron`, `on_missing`, `on_schedule`), a function
+            without arguments that returns a condition of Dagster's, or None.
         automation_condition_config: Arguments of it (`cron_schedule`, `cron_timezone`).
         freshness_lower_bound_delta_seconds: Age in seconds at which a freshness check fails.
         checks: Opt-in checks: `primary_key`, `row_count`, `schema_change`, `schema_contract`,
@@ -136,7 +150,7 @@ class AssetAttributes:
     kinds: tuple[str, ...] = ()
     deps: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    automation_condition: str | None = None
+    automation_condition: str | Callable[[], Any] | None = None
     automation_condition_config: Mapping[str, Any] = field(default_factory=dict)
     freshness_lower_bound_delta_seconds: float | None = None
     checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -175,6 +189,9 @@ class OpSettings:
         retry_delay_seconds: Time before the first retry.
         retry_backoff: `linear` or `exponential`, or None for the same delay each time.
         retry_jitter: `full` or `plus_minus`, or None.
+        granularity: Ops that a load is split into: `source` is one for all of it (several where it
+            has very many tables), `component` one for each resource with those that it feeds or
+            shares its feed with, `table` one for each resource that no other of the load feeds.
         max_partitions_per_run: Partitions of a backfill that one run takes; None for all that
             are windows in one run, and one run each for the others.
     """
@@ -186,6 +203,7 @@ class OpSettings:
     retry_backoff: str | None = None
     retry_jitter: str | None = None
     max_partitions_per_run: int | None = None
+    granularity: str = "source"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +257,7 @@ class LoadDefinition:
         nested_tables: Whether a nested table is an asset of its own.
         owns_pipeline_name: False where other definitions load by the same pipeline name, so
             that this one needs a working directory of its own.
+        part_of: The resources of the whole load, where this is a part that has an op of its own.
         place: `file:line:column` that the definition comes from, for errors.
     """
 
@@ -256,6 +275,7 @@ class LoadDefinition:
     partitions: PartitionSettings | None = None
     nested_tables: bool = True
     owns_pipeline_name: bool = True
+    part_of: ResourceSelection | None = None
     place: str | None = None
 
     def attributes_of(self, resource_name: str) -> AssetAttributes:

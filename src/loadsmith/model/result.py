@@ -55,6 +55,24 @@ class CursorResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DiscardResult:
+    """What a schema contract left out of a table.
+
+    Attributes:
+        table: The table that it was meant for, which may not exist.
+        column: The column that was not allowed, or None where the table was not.
+        rows: Rows that were left out, with all that was nested in them.
+        values: Values of the column that were left out of rows that were kept.
+    """
+
+    resource: str
+    table: str
+    column: str | None = None
+    rows: int = 0
+    values: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableResult:
     """One table after the run.
 
@@ -99,6 +117,8 @@ class LoadResult:
         first_run: Whether the destination held no load of this pipeline before.
         tables: Every table of the selected resources, the ones without rows too.
         failures: Resources that failed while the others were kept.
+        discards: What schema contracts left out; None where nobody could count it.
+        empty_resources: Resources that yielded no row, where `on_empty` asked to look.
     """
 
     load: str
@@ -115,6 +135,8 @@ class LoadResult:
     schema_changes: tuple[SchemaChange, ...] = ()
     cursors: tuple[CursorResult, ...] = ()
     failures: tuple[ResourceFailure, ...] = ()
+    discards: tuple[DiscardResult, ...] | None = ()
+    empty_resources: tuple[str, ...] = ()
     waits: tuple[Wait, ...] = ()
     recovered_load_ids: tuple[str, ...] = ()
     working_dir: str | None = None
