@@ -14,22 +14,12 @@ So plain and other records may alternate at will; dlt's own way is only slower.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from threading import Lock
 
-
-@dataclass
-class ArrowReport:
-    """How many records of root tables took which way."""
-
-    by_column: int = 0
-    by_record: int = 0
-
+from loadsmith.engine.arrow_report import ArrowReport, active
 
 _lock = Lock()
 _open_blocks = 0
-_active: ContextVar[ArrowReport | None] = ContextVar("loadsmith_arrow_normalizer", default=None)
 
 
 @contextmanager
@@ -60,17 +50,12 @@ def arrow_normalizer(enabled: bool = True) -> Iterator[ArrowReport]:
         yield report
         return
     _install()
-    token = _active.set(report)
+    token = active.set(report)
     try:
         yield report
     finally:
-        _active.reset(token)
+        active.reset(token)
         _uninstall()
-
-
-def active_report() -> ArrowReport | None:
-    """Return the report of the block that this thread is in, or None."""
-    return _active.get()
 
 
 def _install() -> None:

@@ -2,7 +2,8 @@
 
 from loadsmith.project.build import build_definitions
 from loadsmith.project.resources import resource_kind
-from loadsmith.project.tasks import Task, TaskContext, TaskResult, task_type
+from loadsmith.project.task_types import task_type
+from loadsmith.project.tasks import Task, TaskContext, TaskResult
 
 __all__ = [
     "Task",

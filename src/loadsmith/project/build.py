@@ -33,7 +33,7 @@ from loadsmith.project.task_assets import (
     one_partition_problems,
     with_advice,
 )
-from loadsmith.project.tasks import task_types
+from loadsmith.project.task_types import task_types
 from loadsmith.project.variables import Parents, run_variables, variable_name
 
 PATH_VARIABLE = "ODP_CONFIG_PATH"

@@ -19,7 +19,8 @@ from loadsmith.errors import ConfigError, LoadsmithError, Problem, ResolveError,
 from loadsmith.project.loads import code_reference
 from loadsmith.project.make_resources import ProjectResources, fixed_problems
 from loadsmith.project.resources import DuckDBDatabase
-from loadsmith.project.tasks import TaskContext, find_task_type, to_result
+from loadsmith.project.task_types import find_task_type
+from loadsmith.project.tasks import TaskContext, to_result
 from loadsmith.project.variables import Parents, run_variables
 
 

@@ -4,15 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict
 
 from loadsmith.errors import ResolveError, did_you_mean
-from loadsmith.project.lookup import Register
-
-C = TypeVar("C", bound=type)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,38 +106,6 @@ class Task(BaseModel):
         raise NotImplementedError(f"{type(self).__name__} needs a method `run`")
 
 
-def task_type(name: str) -> Callable[[C], C]:
-    """Register the decorated pydantic model as the task type `name`.
-
-    The module must be imported before `build_definitions` is called; `task_type:
-    my_package.tasks.MyTask` in the file needs no decorator and no import.
-
-    Raises:
-        ResolveError: The name is built in or holds a dot, or the class has no `run`.
-    """
-    return _register().decorate(name)
-
-
-def task_types() -> list[str]:
-    """Return the names of the task types that are known without importing anything."""
-    return _register().names()
-
-
-def find_task_type(name: str, *, project_folder: Path) -> type[BaseModel]:
-    """Return the pydantic model that a workflow file means by `task_type: name`.
-
-    Raises:
-        ResolveError: There is none, or it is no pydantic model.
-    """
-    cls = _register().find(name, project_folder=project_folder)
-    if not issubclass(cls, BaseModel):
-        raise ResolveError(
-            f"task type {name!r}: {cls.__qualname__} is no pydantic model. Derive it from "
-            "`loadsmith.Task` or `pydantic.BaseModel`."
-        )
-    return cls
-
-
 def to_result(value: Any, *, asset_key: str) -> TaskResult:
     """Return what a task's `run` gave as a `TaskResult`.
 
@@ -157,17 +122,3 @@ def to_result(value: Any, *, asset_key: str) -> TaskResult:
         f"{asset_key}: the task's `run` gave a {type(value).__name__}. Return a `TaskResult`, "
         "a mapping of metadata, or nothing."
     )
-
-
-_REGISTERS: dict[str, Register] = {}
-
-
-def _register() -> Register:
-    # Made on first use, for the built-in tasks are subclasses of `Task`.
-    if "tasks" not in _REGISTERS:
-        from loadsmith.project.query import DuckDBQuery
-
-        _REGISTERS["tasks"] = Register(
-            noun="task type", built_in={"duckdb_query": DuckDBQuery}, method="run"
-        )
-    return _REGISTERS["tasks"]
