@@ -17,7 +17,7 @@ from dlt.normalize import worker
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
 from loadsmith.engine._arrow_shred import NotPlain, Shredder
-from loadsmith.engine.arrow import active_report
+from loadsmith.engine.arrow_report import active
 
 # Records that go through dlt's normalizer together once a chunk turned out not to be plain: a new
 # column costs so many slow records, and a chunk without any plain record so many halvings.
@@ -38,7 +38,7 @@ class ColumnarItemsNormalizer(JsonLItemsNormalizer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._report = active_report()
+        self._report = active.get()
         self._misses = 0
         self._arrow_schemas: dict[str, pa.Schema] = {}
         self._shredder = self._make_shredder()
