@@ -10,10 +10,10 @@ from loadsmith.assets.build import (
     build_assets,
     build_load_definitions,
     build_retry_policy,
-    split_load,
     with_unique_names,
 )
 from loadsmith.assets.specs import build_specs
+from loadsmith.assets.split import split_load
 from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.engine.inspect import inspect_load
 from loadsmith.errors import ConfigError, ResolveError

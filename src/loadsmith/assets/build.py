@@ -1,6 +1,5 @@
 """LoadDefinition in, AssetsDefinition out; a large load becomes several ops."""
 
-import glob
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -8,22 +7,24 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from loadsmith.assets.checks import build_check_specs, build_freshness
-from loadsmith.assets.metadata import RESOURCE_KEY
 from loadsmith.assets.partitions import build_backfill_policy, build_partitions_def
 from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.assets.runner import run_load_in_context
 from loadsmith.assets.specs import DepsFor, KeyFor, build_specs, op_name
+from loadsmith.assets.split import OUTPUTS_PER_OP, split_load
 from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.engine.inspect import inspect_load
-from loadsmith.errors import ConfigError, ResolveError
-from loadsmith.model import LoadDefinition, LoadSnapshot, OpSettings, ResourceSelection
+from loadsmith.errors import ConfigError, ResolveError, did_you_mean
+from loadsmith.model import (
+    ON_EMPTY,
+    ON_ERROR,
+    LoadDefinition,
+    LoadSnapshot,
+    OpSettings,
+    RunOptions,
+)
 
 VariablesFor: TypeAlias = Callable[[dg.AssetExecutionContext], Mapping[str, Any]]
-
-# Dagster's own time grows with the square of the outputs of one op: 1.6 s for 50, 2.6 s for 200,
-# 12 s for 800. For 300 resources, parts of 50, 100 and 200 cost the same processor time within what
-# a machine varies by, and smaller parts can run side by side.
-OUTPUTS_PER_OP = 100
 
 
 def build_assets(
@@ -180,52 +181,6 @@ def multi_asset_options_of(
     return options
 
 
-def split_load(
-    definition: LoadDefinition,
-    specs: Sequence[dg.AssetSpec],
-    snapshot: LoadSnapshot,
-    outputs_per_op: int = OUTPUTS_PER_OP,
-) -> list[tuple[LoadDefinition, list[dg.AssetSpec]]]:
-    """Split a load into parts of at most so many assets, whole resources each.
-
-    A transformer stays with the resource that feeds it, which would be extracted twice otherwise.
-    """
-    if len(specs) <= outputs_per_op:
-        return [(definition, list(specs))]
-    upstream = {resource.name: resource.upstream for resource in snapshot.resources}
-    families: dict[str, list[dg.AssetSpec]] = {}
-    for spec in specs:
-        root, seen = str(spec.metadata[RESOURCE_KEY]), set[str]()
-        while (parent := upstream.get(root)) is not None and root not in seen:
-            seen.add(root)
-            root = parent
-        families.setdefault(root, []).append(spec)
-    parts: list[list[dg.AssetSpec]] = []
-    for family in families.values():
-        if not parts or len(parts[-1]) + len(family) > outputs_per_op:
-            parts.append([])
-        parts[-1].extend(family)
-    if len(parts) == 1:
-        return [(definition, parts[0])]
-    return [
-        (
-            replace(
-                definition,
-                name=f"{definition.name}_{number}",
-                resources=ResourceSelection(
-                    include=tuple(
-                        glob.escape(name)
-                        for name in dict.fromkeys(str(spec.metadata[RESOURCE_KEY]) for spec in part)
-                    )
-                ),
-                owns_pipeline_name=False,
-            ),
-            part,
-        )
-        for number, part in enumerate(parts, start=1)
-    ]
-
-
 def with_unique_names(definitions: Iterable[LoadDefinition]) -> list[LoadDefinition]:
     """Return the definitions with names that are valid as op names, and unique."""
     taken: set[str] = set()
@@ -251,6 +206,27 @@ def build_upstream_specs(specs: Iterable[dg.AssetSpec]) -> list[dg.AssetSpec]:
             if dep.asset_key not in own:
                 groups.setdefault(dep.asset_key, spec.group_name)
     return [dg.AssetSpec(key, group_name=group) for key, group in groups.items()]
+
+
+def checked_options(
+    params: Mapping[str, Any] | None = None, *, on_error: str, on_empty: str
+) -> RunOptions:
+    """Return the options that a function of a front door was given.
+
+    Raises:
+        ConfigError: One of them is none of its choices.
+    """
+    for name, value, choices in (
+        ("on_error", on_error, ON_ERROR),
+        ("on_empty", on_empty, ON_EMPTY),
+    ):
+        if value not in choices:
+            *others, last = (f"'{choice}'" for choice in choices)
+            known = f"{', '.join(others)} or {last}"
+            raise ConfigError(
+                f"{name}: take {known}, not {value!r}.{did_you_mean(str(value), choices)}"
+            )
+    return RunOptions(params=dict(params or {}), on_error=on_error, on_empty=on_empty)
 
 
 def build_retry_policy(op: OpSettings) -> dg.RetryPolicy | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets.build import multi_asset_options_of
+from loadsmith.assets.build import checked_options, multi_asset_options_of
 from loadsmith.assets.live import (
     DltPipelineLike,
     DltSourceLike,
@@ -20,8 +20,7 @@ from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.assets.runner import CurrentLoad, current_load
 from loadsmith.assets.specs import op_name
 from loadsmith.assets.translator import DagsterDltTranslator
-from loadsmith.errors import ConfigError
-from loadsmith.model import AssetAttributes, RunOptions
+from loadsmith.model import AssetAttributes
 
 
 def dlt_assets(
@@ -39,6 +38,7 @@ def dlt_assets(
     schema_file_path: str | None = None,
     checks: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
     on_error: str = "fail",
+    on_empty: str = "truncate",
     **multi_asset_options: Any,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Make assets of the resources of a dlt source; the function runs them.
@@ -64,20 +64,20 @@ def dlt_assets(
         checks: Checks to answer in the run: `primary_key`, `row_count`, `schema_change`,
             `schema_contract`; by name, or with settings.
         on_error: `fail` with the first resource that fails, or `keep` what the others loaded.
+        on_empty: Where a resource yields no row in a run: `truncate` a replaced table, as dlt
+            does, `keep` its rows, `fail` before anything is loaded, or truncate and `warn`.
         multi_asset_options: All else that Dagster's `multi_asset` takes.
 
     Raises:
         TranslationError: The translator gave something unusable.
         ConfigError: A check or an option is wrong.
     """
-    if on_error not in ("fail", "keep"):
-        raise ConfigError(f"on_error: take 'fail' or 'keep', not {on_error!r}.")
     definition = live_definition(
         dlt_source,
         dlt_pipeline,
         nested_tables=nested_tables,
         schema_file_path=schema_file_path,
-        options=RunOptions(on_error=on_error),
+        options=checked_options(on_error=on_error, on_empty=on_empty),
         attributes=AssetAttributes(
             checks=dict(checks) if isinstance(checks, Mapping) else {check: {} for check in checks}
         ),

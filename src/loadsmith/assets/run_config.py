@@ -33,6 +33,15 @@ class WriteDisposition(Enum):
     skip = "skip"
 
 
+class OnEmpty(Enum):
+    """What becomes of a resource that yields no row."""
+
+    truncate = "truncate"
+    keep = "keep"
+    fail = "fail"
+    warn = "warn"
+
+
 class WindowConfig(dg.Config):
     """The half-open range of time that a run loads."""
 
@@ -50,6 +59,11 @@ class DltRunConfig(dg.Config):
     )
     write_disposition: WriteDisposition | None = Field(
         default=None, description="How rows are written, for all resources of the run."
+    )
+    on_empty: OnEmpty | None = Field(
+        default=None,
+        description="Where a resource yields no row: `truncate` a replaced table, `keep` its rows, "
+        "`fail` before anything is loaded, or truncate and `warn`.",
     )
     limit: int | None = Field(
         default=None, description="Load at most so many pages of each resource, to try a load out."
@@ -71,9 +85,13 @@ class RunChoices:
     window: Window | None = None
 
 
-_FIELDS = ("refresh", "write_disposition", "limit", "loader_file_format")
+_FIELDS = ("refresh", "write_disposition", "on_empty", "limit", "loader_file_format")
 _TAGS = (*_FIELDS, "window_start", "window_end")
-_CHOICES: Mapping[str, type[Enum]] = {"refresh": Refresh, "write_disposition": WriteDisposition}
+_CHOICES: Mapping[str, type[Enum]] = {
+    "refresh": Refresh,
+    "write_disposition": WriteDisposition,
+    "on_empty": OnEmpty,
+}
 
 
 def read_choices(context: Any, *, config_is_ours: bool) -> RunChoices:
@@ -104,7 +122,7 @@ def read_choices(context: Any, *, config_is_ours: bool) -> RunChoices:
         if window:
             values["window_start"], values["window_end"] = window["start"], window["end"]
     params = {}
-    for name in ("refresh", "write_disposition", "loader_file_format"):
+    for name in ("refresh", "write_disposition", "on_empty", "loader_file_format"):
         if values.get(name) is not None:
             params[name] = _checked(name, values[name])
     return RunChoices(params=params, limit=_limit(values.get("limit")), window=_window(values))

@@ -4,22 +4,19 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import dagster as dg
 from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDefsStateConfig
 from pydantic import BaseModel, Field
 
-from loadsmith.assets.build import (
-    OUTPUTS_PER_OP,
-    multi_asset_options_of,
-    split_load,
-)
+from loadsmith.assets.build import multi_asset_options_of
 from loadsmith.assets.checks import build_freshness
 from loadsmith.assets.decorator import inside_load
 from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.assets.runner import CurrentLoad, DagsterDltResource
 from loadsmith.assets.specs import build_specs
+from loadsmith.assets.split import split_load
 from loadsmith.assets.translator import DagsterDltTranslator, DltResourceTranslatorData
 from loadsmith.component.definitions import ComponentLoad, resolve_loads
 from loadsmith.component.discovery import (
@@ -100,6 +97,8 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
             name: ProfileParams.model_validate(profile) for name, profile in self.profiles.items()
         }
 
+    _loadsmith_model: ClassVar[type[BaseModel] | None] = None
+
     @classmethod
     def model(cls) -> type[BaseModel]:
         """Return the model of `attributes`; a mistake in it is shown at its own line."""
@@ -117,7 +116,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
                     Field(default_factory=dict, description=_PROFILES),
                 ),
             )
-            cls._loadsmith_model = known  # type: ignore[attr-defined]
+            cls._loadsmith_model = known
         return known
 
     @classmethod
@@ -197,9 +196,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
             built = self._specs_of(load, known)
             _refuse_shared_keys(load, built, specs)
             specs += built
-            for definition, part in split_load(
-                load.definition, built, known.snapshot, OUTPUTS_PER_OP
-            ):
+            for definition, part in split_load(load.definition, built, known.snapshot):
                 assets.append(self._build_assets(load, definition, part))
             found = build_freshness(load.definition, built)
             checks += found[0]

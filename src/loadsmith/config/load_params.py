@@ -156,6 +156,20 @@ class LoadOptions(Settings):
         default="fail",
         description="`fail` with the first resource that fails, or `keep` what the others loaded.",
     )
+    on_empty: Literal["truncate", "keep", "fail", "warn"] = Field(
+        default="truncate",
+        description=(
+            "Where a resource yields no row in a run: `truncate` a replaced table, as dlt does, "
+            "`keep` its rows, `fail` before anything is loaded, or truncate and `warn`."
+        ),
+    )
+    granularity: Literal["source", "component", "table"] = Field(
+        default="source",
+        description=(
+            "Ops of the load, each with its own retries: one for the whole `source`, for each "
+            "`component` of resources that feed one another, or for each `table`."
+        ),
+    )
     normalizer: Literal["dlt", "arrow"] = Field(
         default="dlt",
         description="`dlt`, or `arrow` for the faster way around dlt's row normalizer.",

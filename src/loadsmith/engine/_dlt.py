@@ -1,7 +1,7 @@
 """The one place for private or version-dependent names of dlt; each was read in dlt 1.31."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from dlt.extract.exceptions import (
     PipeException,
     ResourceExtractionError,
 )
+from dlt.extract.extract import Extract
 from dlt.extract.extractors import ArrowExtractor
 from dlt.extract.incremental.context import TimeIntervalContext
 from dlt.load.exceptions import LoadClientJobException
@@ -49,6 +50,7 @@ __all__ = [
     "is_appended",
     "is_schema_race",
     "is_terminal",
+    "left_alone",
     "list_extracted",
     "list_normalized",
     "load_ids_in_arrow",
@@ -63,6 +65,11 @@ __all__ = [
 ]
 
 _LOAD_IDS_IN_ARROW: ContextVar[bool] = ContextVar("loadsmith_load_ids_in_arrow", default=False)
+
+#: Says of the resources of an extract which are left as they are though they got no row.
+_LEFT_ALONE: ContextVar[Callable[[Iterable[str]], Iterable[str]] | None] = ContextVar(
+    "loadsmith_left_alone", default=None
+)
 
 _FOLLOWUP_FORMATS = frozenset({"sql", "reference"})
 
@@ -125,6 +132,40 @@ def _arrow_configuration(_extractor: ArrowExtractor) -> ItemsNormalizerConfigura
 
 # dlt makes its extractors itself, and asks nobody which.
 ArrowExtractor._retrieve_normalize_config = _arrow_configuration  # type: ignore[assignment,method-assign]
+
+
+@contextlib.contextmanager
+def left_alone(decide: Callable[[Iterable[str]], Iterable[str]]) -> Iterator[None]:
+    """Ask `decide`, in the block, at the end of each extract and before it counts for anything.
+
+    It gets the names of the resources of the extract and returns those whose tables dlt must not
+    empty for want of rows; what it raises ends the extract.
+    """
+    token = _LEFT_ALONE.set(decide)
+    try:
+        yield
+    finally:
+        _LEFT_ALONE.reset(token)
+
+
+_handle_all_empty_tables = Extract._handle_empty_tables
+
+
+def _handle_empty_tables(extract: Extract, source: Any, extractors: Any) -> None:
+    decide = _LEFT_ALONE.get()
+    selected = source.resources.selected
+    names = list(decide(selected)) if decide else []
+    for name in names:
+        selected[name].selected = False
+    try:
+        _handle_all_empty_tables(extract, source, extractors)
+    finally:
+        for name in names:
+            selected[name].selected = True
+
+
+# dlt makes the extract of a pipeline itself, and has nothing to set for tables without rows.
+Extract._handle_empty_tables = _handle_empty_tables  # type: ignore[assignment,method-assign]
 
 
 def pipeline_of(

@@ -1,15 +1,139 @@
-"""dlt's packages of a run in, their ledger entries out; and the load of a package beside others."""
+"""dlt's packages of a run: normalized, written down, loaded, and struck out once Dagster knows."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from loadsmith.engine import _dlt, collect
-from loadsmith.engine.ledger import LedgerEntry, LedgerTable, open_ledger
+from loadsmith.engine.arrow import arrow_normalizer
+from loadsmith.engine.attempts import this_process
+from loadsmith.engine.ledger import LedgerEntry, LedgerTable, in_flight, open_ledger
+from loadsmith.engine.settings import normalize_workers
 from loadsmith.engine.workspace import Workspace
+from loadsmith.model import LoadDefinition, RunRequest
 
 #: Times that a load is tried again when two loads change the schema at the same moment.
 _SCHEMA_RACES = 5
+
+
+class RunPackages:
+    """What one run brings to the destination, its own packages and those that it takes over.
+
+    Each package is in the ledger before its first row is in the destination.
+
+    Attributes:
+        entries: The packages that are loaded, or being loaded.
+        load_infos: What dlt says of each load.
+        has_ledger: Whether the destination can keep a ledger.
+        may_have_staged: Whether a package may have gone through a staging dataset.
+        last_reported: The package that an earlier run reported last.
+    """
+
+    def __init__(
+        self, definition: LoadDefinition, request: RunRequest, workspace: Workspace
+    ) -> None:
+        self._definition = definition
+        self._request = request
+        self._workspace = workspace
+        self._pipeline = workspace.pipeline
+        self.entries: list[LedgerEntry] = []
+        self.load_infos: list[Any] = []
+        self.has_ledger = False
+        self.may_have_staged = False
+        self.last_reported: LedgerEntry | None = None
+
+    @property
+    def rows(self) -> dict[str, int | None]:
+        """Rows of all packages by table; None where nobody has counted them."""
+        counts: dict[str, int | None] = {}
+        for entry in self.entries:
+            for table, count in entry.rows.items():
+                known = counts.get(table, 0)
+                counts[table] = None if known is None or count is None else known + count
+        return counts
+
+    def normalize(self) -> None:
+        """Normalize what is extracted."""
+        if _dlt.list_extracted(self._pipeline):
+            with arrow_normalizer(self._definition.options.normalizer == "arrow"):
+                self._pipeline.normalize(
+                    workers=normalize_workers(self._pipeline, self._definition)
+                )
+
+    def load(self) -> None:
+        """Load what is normalized. Where that fails, what was appended is removed at once."""
+        load_ids = _dlt.list_normalized(self._pipeline)
+        if not load_ids:
+            return
+        entries = []
+        for load_id in load_ids:
+            entry, may_stage = package_entry(self._workspace, load_id, self._identity())
+            entries.append(entry)
+            self.may_have_staged |= may_stage
+        with self._workspace.destination("load"):
+            if self.has_ledger:
+                with open_ledger(self._workspace) as ledger:
+                    if ledger is not None:
+                        ledger.write(entries)
+            self.entries.extend(entries)
+            try:
+                with in_flight(self._workspace):
+                    self.load_infos.append(load_beside_others(self._pipeline, self._request.log))
+            except BaseException:
+                if self.has_ledger:
+                    undo_now(self._workspace, entries, self._request.log)
+                raise
+
+    def discard(self, load_ids: Sequence[str]) -> None:
+        """Give up all pending packages, `load_ids` among them, and what is loaded of them."""
+        gone = [entry for entry in self.entries if entry.load_id in load_ids]
+        if self.has_ledger:
+            with self._workspace.destination("undo"), open_ledger(self._workspace) as ledger:
+                if ledger is not None:
+                    for entry in gone:
+                        ledger.undo(entry)
+                    ledger.strike(gone)
+        self.entries = [entry for entry in self.entries if entry.load_id not in load_ids]
+        _dlt.discard_pending_packages(self._pipeline)
+
+    def acknowledge(self) -> None:
+        """Strike the packages from the ledger: Dagster knows of them."""
+        if not self.entries or not self.has_ledger:
+            return
+        workspace = self._workspace
+        with workspace.destination("acknowledgement"), open_ledger(workspace) as ledger:
+            if ledger is not None:
+                self._report_to(ledger)
+                if self.may_have_staged:
+                    ledger.clear_staging()
+
+    def concern_run(self, entry: LedgerEntry) -> bool:
+        """Tell whether a package holds a resource that this run is about."""
+        asked = self._request.resources
+        return asked is None or not entry.resources or not set(asked).isdisjoint(entry.resources)
+
+    def _report_to(self, ledger: Any) -> None:
+        # A package of resources that this run was not about waits for the run that is: that one
+        # failed and is run again, and has to know that its rows are there.
+        entries = sorted(filter(self.concern_run, self.entries), key=lambda entry: entry.load_id)
+        if not entries:
+            return
+        *others, last = entries
+        mine = replace(last, **self._identity())
+        ledger.report(mine.merged_with(others))
+        ledger.strike(others)
+        if self.last_reported is not None and self.last_reported.load_id != last.load_id:
+            ledger.strike([self.last_reported])
+
+    def _identity(self) -> dict[str, Any]:
+        request = self._request
+        return {
+            "run_id": request.run_id,
+            "root_run_id": request.root_run_id or request.run_id,
+            "attempt": request.attempt,
+            "process": this_process(),
+        }
 
 
 def package_entry(

@@ -1,35 +1,36 @@
 """A LoadDefinition and a RunRequest in, a LoadResult out: sync, extract, normalize, load.
 
-A run first finishes or undoes what a dead run of the same load left behind, then goes on from
-there. The order in which things are written down is what keeps each row once; see `ledger`.
+A run first finishes or undoes what a dead run of the same load left behind (`recovery`), then
+goes on from there.
 """
 
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
 from dlt.common.runtime.collector import NullCollector
 
 from loadsmith.engine import _dlt, collect
-from loadsmith.engine.arrow import arrow_normalizer
-from loadsmith.engine.attempts import moment_of_package, this_process, was_left_by_attempt
+from loadsmith.engine._discards import Discards
+from loadsmith.engine.empty import watched_for_rows
 from loadsmith.engine.failures import run_error, run_error_of_all
-from loadsmith.engine.ledger import Ledger, LedgerEntry, in_flight, open_ledger
-from loadsmith.engine.packages import load_beside_others, package_entry, undo_now
+from loadsmith.engine.packages import RunPackages
 from loadsmith.engine.progress import LogProgress
+from loadsmith.engine.recovery import Recovery
 from loadsmith.engine.redaction import Redactor, redacted_logs, redactor_of
 from loadsmith.engine.schema_file import declared_tables
 from loadsmith.engine.secrets import missing_secret, secrets_in_environment
-from loadsmith.engine.settings import normalize_workers, old_objects_set_aside
+from loadsmith.engine.settings import old_objects_set_aside
 from loadsmith.engine.sources import select_resources
 from loadsmith.engine.state import restore_state
-from loadsmith.engine.windows import bound_to_window, incremental_of
+from loadsmith.engine.windows import bound_to_window, incremental_of, with_feeds
 from loadsmith.engine.workspace import Workspace, open_workspace
-from loadsmith.errors import LoadsmithError
+from loadsmith.errors import ConfigError, LoadsmithError, ResolveError, did_you_mean
 from loadsmith.model import (
+    ON_EMPTY,
+    ON_ERROR,
     CursorResult,
     LoadDefinition,
     LoadResult,
@@ -83,7 +84,7 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
                     result = run.execute()
                 reporting = True
                 yield result
-                run.acknowledge()
+                run.packages.acknowledge()
         except Exception as error:
             if reporting:
                 raise
@@ -121,22 +122,18 @@ class _Run:
         self.redactor = redactor
         self.pipeline = workspace.pipeline
         self.params: dict[str, Any] = {**definition.options.params, **request.params}
-        self.keeps_others = self.params.get("on_error", definition.options.on_error) == "keep"
+        options = definition.options
+        self.keeps_others = self._chosen("on_error", options.on_error, ON_ERROR) == "keep"
+        self.on_empty = self._chosen("on_empty", options.on_empty, ON_EMPTY)
         self.selected: tuple[str, ...] = request.resources or ()
+        self.packages = RunPackages(definition, request, workspace)
+        self.recovery = Recovery(request, workspace, self.packages, self._stage)
         self._started = datetime.now(timezone.utc)
         self._stages: list[StageResult] = []
-        self._entries: list[LedgerEntry] = []
-        self._recovered: list[str] = []
-        self._finished_resources: set[str] = set()
-        # What an earlier attempt of this very run has loaded, whatever its disposition.
-        self._kept_resources: set[str] = set()
-        self._last_reported: LedgerEntry | None = None
-        self._rows: dict[str, int | None] = {}
-        self._load_infos: list[Any] = []
         self._failures: list[ResourceFailure] = []
+        self._discards = Discards()
+        self._empty: list[str] = []
         self._window_cursors: list[CursorResult] = []
-        self._has_ledger = False
-        self._may_have_staged = False
         self._first_run = False
         if isinstance(self.pipeline.collector, NullCollector):
             self.pipeline.collector = LogProgress(request.log, request.cancelled)
@@ -147,67 +144,44 @@ class _Run:
             self._sync()
         self._first_run = self.pipeline.first_run
         before = collect.known_types(self.pipeline)
-        if self._finish_pending():
+        if self.recovery.finish_pending():
             # dlt's sync empties a working directory whose dataset is not there yet, what was
             # extracted included, so it has to wait until that is loaded.
             with self._stage("sync"), self.workspace.destination("sync"):
                 self._restore_state()
         source, self.selected = select_resources(self.definition, self.request)
         cursors = collect.cursors_in(self.pipeline.state, source.name)
-        with self._stage("extract"):
-            self._extract(source)
-        with self._stage("normalize"):
-            self._normalize()
+        with self._discards.counting():
+            with self._stage("extract"):
+                self._extract(source)
+            with self._stage("normalize"):
+                self.packages.normalize()
         with self._stage("load"):
-            self._load()
+            self.packages.load()
         return self._result(source, before, cursors)
 
-    def acknowledge(self) -> None:
-        """Strike the packages of this run from the ledger: Dagster knows of them."""
-        if not self._entries or not self._has_ledger:
-            return
-        with self.workspace.destination("acknowledgement"), open_ledger(self.workspace) as ledger:
-            if ledger is not None:
-                self._report_to(ledger)
-                if self._may_have_staged:
-                    ledger.clear_staging()
+    def _chosen(self, name: str, default: str, choices: Sequence[str]) -> str:
+        """Return what the arguments of `run` or the definition say of an option of ours.
 
-    def _report_to(self, ledger: Ledger) -> None:
-        # A package of resources that this run was not about waits for the run that is: that one
-        # failed and is run again, and has to know that its rows are there.
-        entries = sorted(filter(self._concerns_us, self._entries), key=lambda entry: entry.load_id)
-        if not entries:
-            return
-        *others, last = entries
-        mine = replace(last, **self._identity())
-        ledger.report(mine.merged_with(others))
-        ledger.strike(others)
-        if self._last_reported is not None and self._last_reported.load_id != last.load_id:
-            ledger.strike([self._last_reported])
-
-    def _concerns_us(self, entry: LedgerEntry) -> bool:
-        asked = self.request.resources
-        return asked is None or not entry.resources or not set(asked).isdisjoint(entry.resources)
-
-    def _identity(self) -> dict[str, Any]:
-        request = self.request
-        return {
-            "run_id": request.run_id,
-            "root_run_id": request.root_run_id or request.run_id,
-            "attempt": request.attempt,
-            "process": this_process(),
-        }
-
-    # -- sync -------------------------------------------------------------------------------
+        Raises:
+            ConfigError: It is none of the choices.
+        """
+        value = self.params.get(name, default)
+        if value not in choices:
+            raise ConfigError(
+                f"load '{self.definition.name}', {name}: {value!r} is none of"
+                f" {', '.join(choices)}.{did_you_mean(str(value), choices)}"
+            )
+        return str(value)
 
     def _sync(self) -> None:
         _dlt.settle_packages(self.pipeline)
         if self.workspace.is_blank():
-            self._has_ledger = self.workspace.traits.can_read
+            self.packages.has_ledger = self.workspace.traits.can_read
             return
         with self.workspace.destination("sync"):
             if self.workspace.traits.can_read:
-                self._recover()
+                self.recovery.settle()
             if not self.pipeline.has_pending_data:
                 self._restore_state()
 
@@ -219,118 +193,13 @@ class _Run:
             owns=None if resources == ResourceSelection() else resources.matches,
         )
 
-    def _recover(self) -> None:
-        """Undo what a dead run left unfinished; take over what it had finished."""
-        with open_ledger(self.workspace) as ledger:
-            if ledger is None:
-                return
-            self._has_ledger = True
-            entries = ledger.entries(self.workspace.scope)
-            self._last_reported = next((e for e in reversed(entries) if e.reported), None)
-            committed = [entry.load_id for entry in entries if entry.committed]
-            self._discard_superseded(max(committed, key=moment_of_package, default=""))
-            pending = set(_dlt.list_normalized(self.pipeline))
-            for entry in entries:
-                if entry.reported:
-                    if was_left_by_attempt(entry, self.request) and self._concerns_us(entry):
-                        self._take_over(entry)
-                elif not entry.committed:
-                    removed = ledger.undo(entry)
-                    ledger.strike([entry])
-                    self.request.warn(
-                        f"run {entry.run_id} died while it loaded package {entry.load_id}:"
-                        f" {removed} rows of it were removed"
-                        + (", and it is loaded again" if entry.load_id in pending else "")
-                    )
-                elif self._concerns_us(entry):
-                    self._take_over(entry)
-            for load_id in sorted(pending):
-                if ledger.is_committed(load_id):
-                    _dlt.archive_package(self.pipeline, load_id)
-                else:
-                    _dlt.rewind_package(self.pipeline, load_id)
-
-    def _discard_superseded(self, last: str) -> None:
-        """Discard packages that a run on another machine has loaded in their place since."""
-        pending = {*_dlt.list_extracted(self.pipeline), *_dlt.list_normalized(self.pipeline)}
-        if not any(moment_of_package(own) < moment_of_package(last) for own in pending):
-            return
-        gone = _dlt.discard_pending_packages(self.pipeline)
-        self.request.warn(
-            f"package(s) {', '.join(gone)} were left in {self.pipeline.working_dir} by a run that"
-            f" died; package {last} of the same load came from elsewhere since, so they"
-            " are discarded"
-        )
-
-    def _take_over(self, entry: LedgerEntry) -> None:
-        self.request.warn(
-            f"run {entry.run_id} had loaded package {entry.load_id} and did not end well; what it"
-            " loaded is reported again, and not loaded twice"
-        )
-        if entry.root_run_id == (self.request.root_run_id or self.request.run_id):
-            self._kept_resources.update(entry.resources)
-        self._may_have_staged = True
-        self._entries.append(entry)
-        self._recovered.append(entry.load_id)
-        self._finished_resources.update(entry.resources)
-        self._count(entry.rows)
-
-    def _finish_pending(self) -> bool:
-        """Complete what an earlier run has extracted, so that it is not extracted again.
-
-        Returns:
-            Whether there was anything to complete.
-        """
-        extracted = _dlt.list_extracted(self.pipeline)
-        normalized = _dlt.list_normalized(self.pipeline)
-        if not extracted and not normalized:
-            return False
-        load_ids = sorted({*extracted, *normalized})
-        self.request.log(f"completing {len(load_ids)} unfinished package(s) of an earlier run")
-        try:
-            if extracted:
-                with self._stage("normalize"):
-                    self._normalize()
-            with self._stage("load"):
-                self._load()
-        except _dlt.PipelineStepFailed as error:
-            if not _dlt.is_terminal(error):
-                raise
-            self._discard(load_ids, error)
-        else:
-            self._recovered.extend(load_ids)
-            for entry in self._entries:
-                if entry.load_id in load_ids:
-                    self._finished_resources.update(entry.resources)
-        return True
-
-    def _discard(self, load_ids: Sequence[str], error: BaseException) -> None:
-        """Give up packages that can never be loaded; their rows are extracted again."""
-        self.request.warn(
-            f"package(s) {', '.join(load_ids)} of an earlier run cannot be completed"
-            f" ({type(error).__name__}); they are discarded and extracted again"
-        )
-        gone = [entry for entry in self._entries if entry.load_id in load_ids]
-        if self._has_ledger:
-            with self.workspace.destination("undo"), open_ledger(self.workspace) as ledger:
-                if ledger is not None:
-                    for entry in gone:
-                        ledger.undo(entry)
-                    ledger.strike(gone)
-        self._entries = [entry for entry in self._entries if entry.load_id not in load_ids]
-        self._rows = {}
-        for entry in self._entries:
-            self._count(entry.rows)
-        _dlt.discard_pending_packages(self.pipeline)
-
-    # -- extract ----------------------------------------------------------------------------
-
     def _extract(self, source: Any) -> None:
         arguments = {k: v for k, v in self.params.items() if k in _EXTRACT_ARGUMENTS}
         wanted = [name for name in self.selected if not self._is_finished(source, name)]
         if not wanted:
             return
         source = source.with_resources(*wanted)
+        self._refuse_shared_feeds(source, wanted)
         self._apply_hints(source, wanted)
         limit = self.request.limit or self.definition.options.limit
         if limit:
@@ -346,15 +215,60 @@ class _Run:
                     ) as cursors,
                     _dlt.window_in_dlt(self.request.window),
                     _dlt.load_ids_in_arrow(self.pipeline),
+                    watched_for_rows(
+                        part,
+                        part.resources.selected,
+                        self.on_empty,
+                        self.request,
+                        self.definition.name,
+                    ) as empty,
                 ):
                     self.pipeline.extract(part, **arguments)
                 self._window_cursors.extend(cursors)
+                self._empty.extend(empty)
             except _dlt.PipelineStepFailed as error:
                 if not self.keeps_others:
                     raise
                 self._keep_others(error, part)
         if self._failures and len(self._failures) == len(wanted):
             raise run_error_of_all(self._failures, self.definition.name)
+
+    def _refuse_shared_feeds(self, source: Any, wanted: Sequence[str]) -> None:
+        """Refuse to feed a transformer from a cursor that another op of the same load moves.
+
+        Raises:
+            ResolveError: The one that comes second would miss what the first has seen.
+        """
+        whole, own = self.definition.part_of, self.definition.resources
+        if whole is None:
+            return
+        for name in with_feeds(source, wanted):
+            if own.matches(name):
+                continue
+            others = [one for one in source.resources if whole.matches(one)]
+            other = next(
+                (
+                    one
+                    for one in others
+                    if not own.matches(one) and name in with_feeds(source, [one])
+                ),
+                None,
+            )
+            if other is None:
+                continue
+            fed = next(one for one in wanted if name in with_feeds(source, [one]))
+            told = (
+                f"resource '{fed}' is fed by '{name}', which another op of this load extracts for"
+                f" '{other}'"
+            )
+            if self.request.window is None and incremental_of(source.resources[name]) is not None:
+                raise ResolveError(
+                    f"{self.definition.place or self.definition.name}: {told}, and the cursor of"
+                    f" '{name}' can be in one place only: whoever comes second would miss rows."
+                    " Load both in one op (granularity: source), or have the source asked who feeds"
+                    " whom (a component's snapshot_path) in place of the schema file."
+                )
+            self.request.warn(f"{told}, too: it is extracted twice")
 
     def _apply_hints(self, source: Any, wanted: Sequence[str]) -> None:
         merge_key = self.params.get("merge_key")
@@ -366,9 +280,9 @@ class _Run:
 
         That is so for what is appended without a cursor, and for the same window again.
         """
-        if name in self._kept_resources:
+        if name in self.recovery.kept:
             return True
-        if name not in self._finished_resources:
+        if name not in self.recovery.finished:
             return False
         resource = source.resources[name]
         disposition = self.params.get("write_disposition", resource.write_disposition)
@@ -396,40 +310,6 @@ class _Run:
             )
         self.request.warn(str(failure))
 
-    # -- normalize and load -----------------------------------------------------------------
-
-    def _normalize(self) -> None:
-        if _dlt.list_extracted(self.pipeline):
-            with arrow_normalizer(self.definition.options.normalizer == "arrow"):
-                self.pipeline.normalize(workers=normalize_workers(self.pipeline, self.definition))
-
-    def _load(self) -> None:
-        load_ids = _dlt.list_normalized(self.pipeline)
-        if not load_ids:
-            return
-        entries = []
-        for load_id in load_ids:
-            entry, may_stage = package_entry(self.workspace, load_id, self._identity())
-            entries.append(entry)
-            self._may_have_staged |= may_stage
-        with self.workspace.destination("load"):
-            if self._has_ledger:
-                with open_ledger(self.workspace) as ledger:
-                    if ledger is not None:
-                        ledger.write(entries)
-            self._entries.extend(entries)
-            for entry in entries:
-                self._count(entry.rows)
-            try:
-                with in_flight(self.workspace):
-                    self._load_infos.append(load_beside_others(self.pipeline, self.request.log))
-            except BaseException:
-                if self._has_ledger:
-                    undo_now(self.workspace, entries, self.request.log)
-                raise
-
-    # -- result -----------------------------------------------------------------------------
-
     def _result(
         self,
         source: Any,
@@ -439,9 +319,9 @@ class _Run:
         schema_name = source.schema.name
         schema = self.pipeline.schemas.get(schema_name)
         declared = declared_tables(self.definition.schema_file_path)
-        resources = list(dict.fromkeys((*self.selected, *sorted(self._finished_resources))))
+        resources = list(dict.fromkeys((*self.selected, *sorted(self.recovery.finished))))
         changes = []
-        for info in self._load_infos:
+        for info in self.packages.load_infos:
             changes.extend(collect.schema_changes(info, before))
         destination = self.pipeline.destination
         return LoadResult(
@@ -450,13 +330,18 @@ class _Run:
             dataset_name=self.pipeline.dataset_name,
             destination_name=destination.destination_name,
             destination_type=destination.destination_type,
-            load_ids=tuple(entry.load_id for entry in self._entries),
+            load_ids=tuple(entry.load_id for entry in self.packages.entries),
             started_at=self._started,
             ended_at=datetime.now(timezone.utc),
             first_run=self._first_run,
             tables=(
                 collect.table_results(
-                    self.pipeline, schema, resources, self._rows, declared, self._client_of(schema)
+                    self.pipeline,
+                    schema,
+                    resources,
+                    self.packages.rows,
+                    declared,
+                    self._client_of(schema),
                 )
                 if schema is not None
                 else ()
@@ -471,20 +356,20 @@ class _Run:
                 )
             ),
             failures=tuple(self._failures),
+            # What an earlier run had extracted was not counted here.
+            discards=None if self.recovery.load_ids else self._discards.results(schema),
+            empty_resources=tuple(self._empty),
             waits=tuple(self.workspace.waits),
-            recovered_load_ids=tuple(self._recovered),
+            recovered_load_ids=tuple(self.recovery.load_ids),
             working_dir=self.pipeline.working_dir,
-            jobs=tuple(job for info in self._load_infos for job in collect.job_records(info)),
+            jobs=tuple(
+                job for info in self.packages.load_infos for job in collect.job_records(info)
+            ),
         )
 
     def _client_of(self, schema: Any) -> Any:
         is_default = schema.name == self.pipeline.default_schema_name
         return self.workspace.client() if is_default else None
-
-    def _count(self, rows: Mapping[str, int | None]) -> None:
-        for table, count in rows.items():
-            known = self._rows.get(table, 0)
-            self._rows[table] = None if known is None or count is None else known + count
 
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:

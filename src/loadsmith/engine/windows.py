@@ -160,7 +160,7 @@ def bound_to_window(
     """
     found: list[CursorResult] = []
     with ExitStack() as stack:
-        for name in _with_parents(source, resources):
+        for name in with_feeds(source, resources):
             resource = source.resources[name]
             # Without a window, too: what a run leaves in a cursor would bound the next window.
             _keep(resource, stack)
@@ -205,7 +205,7 @@ def _note(found: list[CursorResult], resource: Any) -> None:
     )
 
 
-def _with_parents(source: Any, resources: Iterable[str]) -> list[str]:
+def with_feeds(source: Any, resources: Iterable[str]) -> list[str]:
     """Return the resources and what feeds them, where the source knows it by name."""
     found = dict.fromkeys(resources)
     for name in list(found):

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loadsmith.assets.build import build_load_definitions
+from loadsmith.assets.build import build_load_definitions, checked_options
 from loadsmith.assets.specs import op_name
+from loadsmith.assets.split import with_granularity
 from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.errors import ConfigError
 from loadsmith.factory.loads import (
@@ -17,7 +18,6 @@ from loadsmith.factory.loads import (
     pipeline_name_of,
 )
 from loadsmith.factory.resource import ConfigurableDltResource
-from loadsmith.model import RunOptions
 
 if TYPE_CHECKING:
     from dlt.extract import DltResource, DltSource
@@ -36,6 +36,8 @@ class DagsterDltFactory:
         run_params: Mapping[str, Any] | None = None,
         pipelines_dir: str | None = None,
         on_error: str = "fail",
+        on_empty: str = "truncate",
+        granularity: str = "source",
         **multi_asset_options: Any,
     ) -> dg.Definitions:
         """Build the assets, checks and sensors of a list of resources.
@@ -55,6 +57,10 @@ class DagsterDltFactory:
             run_params: Arguments of dlt's `pipeline.run`, such as `loader_file_format`.
             pipelines_dir: Folder of dlt's working directories; dlt's own where None.
             on_error: `fail` with the first resource that fails, or `keep` what the others loaded.
+            on_empty: Where a resource yields no row in a run: `truncate` a replaced table, as dlt
+                does, `keep` its rows, `fail` before anything is loaded, or truncate and `warn`.
+            granularity: One op for a `source`, for each `component` of resources that feed one
+                another, or for each `table`.
             multi_asset_options: All that Dagster's `multi_asset` takes (`partitions_def`, `pool`,
                 `retry_policy`, ...), for every op.
 
@@ -62,8 +68,7 @@ class DagsterDltFactory:
             ConfigError: A name is not `<schema>.<table>` or is there twice, or a setting is wrong.
             TranslationError: The translator gave something unusable.
         """
-        if on_error not in ("fail", "keep"):
-            raise ConfigError(f"on_error: take 'fail' or 'keep', not {on_error!r}.")
+        options = checked_options(run_params, on_error=on_error, on_empty=on_empty)
         schemas: dict[str, dict[str, ConfigurableDltResource]] = {}
         for given in resources:
             found = (
@@ -83,12 +88,12 @@ class DagsterDltFactory:
                 members,
                 destination,
                 nested_tables,
-                RunOptions(params=dict(run_params or {}), on_error=on_error),
+                options,
                 pipelines_dir,
             )
             for schema, members in schemas.items()
         ]
-        return _build(loads, translator, multi_asset_options)
+        return _build(loads, translator, granularity, multi_asset_options)
 
     @staticmethod
     def build_collection_definitions(
@@ -100,6 +105,9 @@ class DagsterDltFactory:
         dataset_name: str | None = None,
         run_params: Mapping[str, Any] | None = None,
         pipelines_dir: str | None = None,
+        on_error: str = "fail",
+        on_empty: str = "truncate",
+        granularity: str = "source",
         **multi_asset_options: Any,
     ) -> dg.Definitions:
         """Build an asset for each collection of each database, and a job for each database.
@@ -117,13 +125,22 @@ class DagsterDltFactory:
             run_params: Arguments of dlt's `pipeline.run`; `write_disposition` is `replace` unless
                 it is among them.
             pipelines_dir: Folder of dlt's working directories; dlt's own where None.
+            on_error: `fail` with the first resource that fails, or `keep` what the others loaded.
+            on_empty: Where a resource yields no row in a run: `truncate` a replaced table, as dlt
+                does, `keep` its rows, `fail` before anything is loaded, or truncate and `warn`.
+            granularity: One op for a `source`, for each `component` of resources that feed one
+                another, or for each `table`.
             multi_asset_options: All that Dagster's `multi_asset` takes, for every op.
 
         Raises:
             ConfigError: A database has no collections.
             TranslationError: The translator gave something unusable.
         """
-        params = {"write_disposition": "replace", **(run_params or {})}
+        options = checked_options(
+            {"write_disposition": "replace", **(run_params or {})},
+            on_error=on_error,
+            on_empty=on_empty,
+        )
         loads = []
         for database, names in collections.items():
             if not names or isinstance(names, str):
@@ -142,10 +159,10 @@ class DagsterDltFactory:
                         dataset_name or database,
                         pipelines_dir,
                     ),
-                    params,
+                    options,
                 )
             )
-        built = _build(loads, translator, multi_asset_options)
+        built = _build(loads, translator, granularity, multi_asset_options)
         jobs = [
             dg.define_asset_job(
                 f"{op_name(database)}_assets",
@@ -162,6 +179,7 @@ class DagsterDltFactory:
 def _build(
     loads: Sequence[FactoryLoad],
     translator: DagsterDltTranslator | None,
+    granularity: str,
     multi_asset_options: Mapping[str, Any],
 ) -> dg.Definitions:
     """Build the definitions of loads, with the door's keys unless the translator has its own."""
@@ -174,7 +192,7 @@ def _build(
     sources: dict[dg.AssetKey, dg.AssetSpec] = {}
     for load in loads:
         built = build_load_definitions(
-            [load.definition],
+            [with_granularity(load.definition, granularity)],
             snapshots={load.definition.name: load.snapshot},
             translator=translator,
             key_for=None if own_keys else load.key_for,

@@ -184,14 +184,14 @@ class CollectionLoad(FactoryLoad):
         names: tuple[str, ...],
         make_source: "Callable[[str], DltSource]",
         target: DestinationOf,
-        run_params: Mapping[str, Any],
+        options: RunOptions,
     ) -> "CollectionLoad":
         """Return the load of the collections of a database."""
         definition = LoadDefinition(
             name=op_name(database),
             source=lambda: make_source(database).with_resources(*names),
             resources=ResourceSelection(include=tuple(glob.escape(name) for name in names)),
-            options=RunOptions(params=run_params),
+            options=options,
             attributes=AssetAttributes(group_name=op_name(database)),
             nested_tables=False,
             **target.settings(),

@@ -16,6 +16,7 @@ from loadsmith.model.load import (
 )
 from loadsmith.model.request import RunRequest, Window
 from loadsmith.model.result import (
+    CHANGE_KINDS,
     CursorResult,
     DiscardResult,
     LoadResult,
@@ -34,14 +35,15 @@ from loadsmith.model.snapshot import (
 )
 
 __all__ = [
+    "CHANGE_KINDS",
     "GRANULARITIES",
     "ON_EMPTY",
     "ON_ERROR",
     "AssetAttributes",
     "ColumnSnapshot",
     "CursorResult",
-    "DiscardResult",
     "DestinationReference",
+    "DiscardResult",
     "IncrementalSnapshot",
     "LoadDefinition",
     "LoadResult",

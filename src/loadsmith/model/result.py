@@ -26,12 +26,16 @@ class Wait:
     holder: str | None = None
 
 
+#: Differences that a run can make to the destination's schema.
+CHANGE_KINDS = ("new table", "new column", "changed type", "new variant", "dropped table")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SchemaChange:
     """One difference that a run made to the destination's schema.
 
     Attributes:
-        kind: `new table`, `new column`, `changed type`, `new variant` or `dropped table`.
+        kind: One of `CHANGE_KINDS`.
         before: The type before, where there was one.
         after: The type after.
     """

@@ -124,13 +124,16 @@ def resolve_load(
             params=params.run_params.model_dump(exclude_none=True),
             limit=params.limit,
             on_error=params.on_error,
+            on_empty=params.on_empty,
             normalizer=params.normalizer,
         ),
         attributes=settings.to_attributes() if settings else AssetAttributes(),
         resource_attributes={
             resource: own.to_attributes() for resource, own in (resource_settings or {}).items()
         },
-        op=settings.to_op_settings() if settings else OpSettings(),
+        op=replace(
+            settings.to_op_settings() if settings else OpSettings(), granularity=params.granularity
+        ),
         partitions=partitions,
         nested_tables=nested_tables,
         place=place,

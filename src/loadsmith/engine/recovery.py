@@ -1,0 +1,136 @@
+"""What a dead run of the same load left behind in, finished or undone out.
+
+A run looks here first, then goes on from there. The order in which things are written down is
+what keeps each row once; see `ledger`.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from loadsmith.engine import _dlt
+from loadsmith.engine.attempts import moment_of_package, was_left_by_attempt
+from loadsmith.engine.ledger import LedgerEntry, open_ledger
+from loadsmith.engine.packages import RunPackages
+from loadsmith.engine.workspace import Workspace
+from loadsmith.model import RunRequest
+
+
+class Recovery:
+    """What this run finds of runs before it.
+
+    Attributes:
+        load_ids: Packages that earlier runs began and that are loaded now.
+        finished: Resources that those packages hold rows of.
+        kept: Resources that an earlier attempt of this very run has loaded, whatever their write
+            disposition.
+    """
+
+    def __init__(
+        self,
+        request: RunRequest,
+        workspace: Workspace,
+        packages: RunPackages,
+        stage: Callable[[str], AbstractContextManager[None]],
+    ) -> None:
+        self._request = request
+        self._workspace = workspace
+        self._pipeline = workspace.pipeline
+        self._packages = packages
+        self._stage = stage
+        self.load_ids: list[str] = []
+        self.finished: set[str] = set()
+        self.kept: set[str] = set()
+
+    def settle(self) -> None:
+        """Undo what a dead run left unfinished; take over what it had finished."""
+        with open_ledger(self._workspace) as ledger:
+            if ledger is None:
+                return
+            packages = self._packages
+            packages.has_ledger = True
+            entries = ledger.entries(self._workspace.scope)
+            packages.last_reported = next((e for e in reversed(entries) if e.reported), None)
+            committed = [entry.load_id for entry in entries if entry.committed]
+            self._discard_superseded(max(committed, key=moment_of_package, default=""))
+            pending = set(_dlt.list_normalized(self._pipeline))
+            for entry in entries:
+                if entry.reported:
+                    if was_left_by_attempt(entry, self._request) and packages.concern_run(entry):
+                        self._take_over(entry)
+                elif not entry.committed:
+                    removed = ledger.undo(entry)
+                    ledger.strike([entry])
+                    self._request.warn(
+                        f"run {entry.run_id} died while it loaded package {entry.load_id}:"
+                        f" {removed} rows of it were removed"
+                        + (", and it is loaded again" if entry.load_id in pending else "")
+                    )
+                elif packages.concern_run(entry):
+                    self._take_over(entry)
+            for load_id in sorted(pending):
+                if ledger.is_committed(load_id):
+                    _dlt.archive_package(self._pipeline, load_id)
+                else:
+                    _dlt.rewind_package(self._pipeline, load_id)
+
+    def finish_pending(self) -> bool:
+        """Complete what an earlier run has extracted, so that it is not extracted again.
+
+        Returns:
+            Whether there was anything to complete.
+        """
+        extracted = _dlt.list_extracted(self._pipeline)
+        normalized = _dlt.list_normalized(self._pipeline)
+        if not extracted and not normalized:
+            return False
+        load_ids = sorted({*extracted, *normalized})
+        self._request.log(f"completing {len(load_ids)} unfinished package(s) of an earlier run")
+        packages = self._packages
+        try:
+            if extracted:
+                with self._stage("normalize"):
+                    packages.normalize()
+            with self._stage("load"):
+                packages.load()
+        except _dlt.PipelineStepFailed as error:
+            if not _dlt.is_terminal(error):
+                raise
+            self._discard(load_ids, error)
+        else:
+            self.load_ids.extend(load_ids)
+            for entry in packages.entries:
+                if entry.load_id in load_ids:
+                    self.finished.update(entry.resources)
+        return True
+
+    def _discard_superseded(self, last: str) -> None:
+        """Discard packages that a run on another machine has loaded in their place since."""
+        pending = {*_dlt.list_extracted(self._pipeline), *_dlt.list_normalized(self._pipeline)}
+        if not any(moment_of_package(own) < moment_of_package(last) for own in pending):
+            return
+        gone = _dlt.discard_pending_packages(self._pipeline)
+        self._request.warn(
+            f"package(s) {', '.join(gone)} were left in {self._pipeline.working_dir} by a run that"
+            f" died; package {last} of the same load came from elsewhere since, so they"
+            " are discarded"
+        )
+
+    def _take_over(self, entry: LedgerEntry) -> None:
+        self._request.warn(
+            f"run {entry.run_id} had loaded package {entry.load_id} and did not end well; what it"
+            " loaded is reported again, and not loaded twice"
+        )
+        if entry.root_run_id == (self._request.root_run_id or self._request.run_id):
+            self.kept.update(entry.resources)
+        self._packages.may_have_staged = True
+        self._packages.entries.append(entry)
+        self.load_ids.append(entry.load_id)
+        self.finished.update(entry.resources)
+
+    def _discard(self, load_ids: Sequence[str], error: BaseException) -> None:
+        """Give up packages that can never be loaded; their rows are extracted again."""
+        self._request.warn(
+            f"package(s) {', '.join(load_ids)} of an earlier run cannot be completed"
+            f" ({type(error).__name__}); they are discarded and extracted again"
+        )
+        self._packages.discard(load_ids)
