@@ -8,6 +8,7 @@ import pyarrow
 import pytest
 
 from loadsmith.engine.arrow import arrow_normalizer
+from loadsmith.errors import ConfigError
 
 
 def source_of(*resources: Any, name: str = "one") -> Any:
@@ -188,3 +189,41 @@ def test_ask_22_a_table_that_may_not_come_at_all_is_counted_for_its_resource(sho
     assert not check.passed
     assert check.metadata["discarded_rows"].value == 2
     assert "(b)" in check.description
+
+
+@pytest.mark.parametrize(
+    ("allow", "nested_tables", "expected"),
+    [
+        ([], False, ["new column items.colour", "new table items__parts"]),
+        (["new column"], False, ["new table items__parts"]),
+        (["new_column", "new table"], False, []),
+        # Nobody knew of the nested table, so it has no asset that could tell.
+        (["new_column"], True, ["new table items__parts"]),
+    ],
+)
+def test_ask_21_a_change_fails_as_severe_as_asked_unless_it_is_allowed(
+    shop: Any, allow: list[str], nested_tables: bool, expected: list[str]
+) -> None:
+    rows: list[dict[str, Any]] = [{"id": 1}]
+
+    @dlt.resource(name="items")
+    def items() -> Any:
+        yield rows
+
+    checks = {"schema_change": {"severity": "error", "allow": allow}}
+    assets = shop.assets(source_of(items), checks=checks, nested_tables=nested_tables)
+    assert shop.run(assets).check("dlt_one_items", "schema_change").passed
+    rows[0] = {"id": 2, "colour": "red", "parts": [{"n": 1}]}
+    check = shop.run(assets).check("dlt_one_items", "schema_change")
+    assert check.passed is not bool(expected)
+    assert check.severity == dg.AssetCheckSeverity.ERROR
+    for change in expected:
+        assert change in check.description
+    changes = str(check.metadata["changes"].value) if expected else ""
+    assert ("new column" in changes) is ("new column items.colour" in expected)
+
+
+def test_ask_21_a_kind_of_change_that_there_is_not_gets_a_close_match(shop: Any) -> None:
+    with pytest.raises(ConfigError, match=r"checks\.schema_change\.allow.*Did you mean 'new col"):
+        items = dlt.resource([{"id": 1}], name="items")
+        shop.assets(source_of(items), checks={"schema_change": {"allow": ["new colum"]}})

@@ -15,15 +15,18 @@ from loadsmith.assets.metadata import (
     schema_changes_markdown,
 )
 from loadsmith.errors import ConfigError, ContractViolation, did_you_mean
-from loadsmith.model import DiscardResult, LoadDefinition, TableResult
+from loadsmith.model import CHANGE_KINDS, DiscardResult, LoadDefinition, TableResult
 
 # Settings that each check takes, with what they are when nothing is said.
 _SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "primary_key": {"severity": "ERROR"},
     "row_count": {"severity": "ERROR", "min": 1, "max": None},
-    "schema_change": {"severity": "WARN"},
+    "schema_change": {"severity": "WARN", "allow": ()},
     "schema_contract": {"severity": "ERROR"},
 }
+
+#: Changes that the description of a check names; all of them are in its metadata.
+_SHOWN_CHANGES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +89,30 @@ def settings_of(definition: LoadDefinition, resource: str, check: str) -> dict[s
     merged["severity"] = str(merged["severity"]).upper()
     if merged["severity"] not in ("WARN", "ERROR"):
         raise ConfigError(f"{where}.severity: take 'warn' or 'error', not {merged['severity']!r}.")
+    if "allow" in merged:
+        merged["allow"] = _change_kinds(merged["allow"], where)
     for name in ("min", "max"):
         value = merged.get(name)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
             raise ConfigError(f"{where}.{name}: {value!r} is no number of rows. Write a whole one.")
     return merged
+
+
+def _change_kinds(value: Any, where: str) -> tuple[str, ...]:
+    """Return the kinds of schema changes that a check lets pass.
+
+    Raises:
+        ConfigError: A kind is not known.
+    """
+    given = [value] if isinstance(value, str) else list(value or ())
+    kinds = [str(kind).replace("_", " ") for kind in given]
+    for kind in kinds:
+        if kind not in CHANGE_KINDS:
+            raise ConfigError(
+                f"{where}.allow: there is no schema change {kind!r}."
+                f"{did_you_mean(kind, CHANGE_KINDS)}"
+            )
+    return tuple(kinds)
 
 
 def build_freshness(
@@ -122,15 +144,38 @@ def build_freshness(
 def schema_change_result(
     key: dg.AssetKey, index: ResultIndex, tables: Sequence[TableResult], settings: Mapping[str, Any]
 ) -> dg.AssetCheckResult:
-    """Fail when the run changed tables that the destination had before."""
+    """Fail when the run changed tables that the destination had before.
+
+    A new table nested in one of those is a change of it.
+
+    Args:
+        key: The asset.
+        index: The result.
+        tables: The tables of the asset, nested ones without an asset of their own included.
+        settings: Settings of the check; `allow` names kinds of changes that pass.
+    """
+    new = {
+        table.name
+        for table in tables
+        if any(change.kind == "new table" for change in index.changes_of.get(table.name, ()))
+    }
     changes = [
         change
         for table in tables
+        # With its parent, a nested table is as new as that one.
+        if table.name not in new or (table.parent in index.tables and table.parent not in new)
         for change in index.changes_of.get(table.name, ())
-        if not any(other.kind == "new table" for other in index.changes_of[table.name])
+        if change.kind not in settings["allow"]
     ]
     metadata = {"changes": dg.MetadataValue.md(schema_changes_markdown(changes))} if changes else {}
-    return _result("schema_change", key, not changes, settings, metadata)
+    places = dict.fromkeys(
+        f"{change.kind} {change.table}" + (f".{change.column}" if change.column else "")
+        for change in changes
+    )
+    shown = ", ".join(list(places)[:_SHOWN_CHANGES])
+    left = len(places) - _SHOWN_CHANGES
+    text = f"{shown}{f' and {left} more' if left > 0 else ''}." if changes else None
+    return _result("schema_change", key, not changes, settings, metadata, description=text)
 
 
 def contract_kept_result(

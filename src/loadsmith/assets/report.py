@@ -259,7 +259,15 @@ class Report:
         nested: Sequence[TableResult],
     ) -> Iterator[dg.AssetCheckResult]:
         asked = self._selected_checks
-        tables = [*own, *nested]
+        # A nested table that nobody knew of has no asset, so the one that it is in tells of it.
+        unknown = [
+            member
+            for table in own
+            if table.name in index.tables
+            for member in index.family_of(table)[1:]
+            if member.name not in self._key_by_table[target.resource]
+        ]
+        tables = [*own, *nested, *(table for table in unknown if table not in nested)]
         for name in ("schema_change", "schema_contract", "row_count", "primary_key"):
             if (key, name) not in asked:
                 continue

@@ -139,7 +139,7 @@ def _filter_counted_columns(self: Any, filtered_columns: Any, row: Any) -> Any:
 
 
 JsonLItemsNormalizer.__init__ = _make_counting_normalizer  # type: ignore[method-assign]
-JsonLItemsNormalizer._normalize_chunk = _normalize_counted_chunk  # type: ignore[method-assign,assignment]
+JsonLItemsNormalizer._normalize_chunk = _normalize_counted_chunk  # type: ignore[method-assign]
 JsonLItemsNormalizer._filter_columns = _filter_counted_columns  # type: ignore[method-assign]
 
 _map_parallel = Normalize.map_parallel
@@ -153,7 +153,7 @@ def _map_parallel_uncounted(self: Any, *args: Any, **options: Any) -> Any:
     return _map_parallel(self, *args, **options)
 
 
-Normalize.map_parallel = _map_parallel_uncounted  # type: ignore[method-assign,assignment]
+Normalize.map_parallel = _map_parallel_uncounted  # type: ignore[method-assign]
 
 
 # -- tables that extract does not let come into being ---------------------------------------------
