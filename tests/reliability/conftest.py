@@ -1,6 +1,7 @@
 import os
 import sys
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,48 @@ def _postgres_or_skip() -> None:
     try:
         psycopg2.connect(killing.POSTGRES).close()
     except psycopg2.OperationalError as error:
-        reason = f"needs PostgreSQL at 127.0.0.1:5432: {error}"
-        if os.environ.get("LOADSMITH_REQUIRE_SERVICES"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        _missing("PostgreSQL at 127.0.0.1:5432", error)
+
+
+def _missing(what: str, error: Exception) -> None:
+    reason = f"needs {what}: {error}"
+    if os.environ.get("LOADSMITH_REQUIRE_SERVICES"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @pytest.fixture
-def make_shop(tmp_path: Path):
+def make_mariadb() -> Iterator[Callable[[], str]]:
+    """Make databases, which are gone after the test; gives their names."""
+    import pymysql
+
+    names: list[str] = []
+
+    def make() -> str:
+        try:
+            connection = pymysql.connect(host="127.0.0.1", user="root")
+        except pymysql.err.OperationalError as error:
+            _missing("MariaDB at 127.0.0.1:3306", error)
+        name = f"reliable_{uuid.uuid4().hex[:10]}"
+        with connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+        names.append(name)
+        return name
+
+    yield make
+    if names:
+        with (
+            pymysql.connect(host="127.0.0.1", user="root") as connection,
+            connection.cursor() as cursor,
+        ):
+            for name in names:
+                cursor.execute(f"SHOW DATABASES LIKE '{name}%'")
+                for (found,) in cursor.fetchall():
+                    cursor.execute(f"DROP DATABASE {found}")
+
+
+@pytest.fixture
+def make_shop(tmp_path: Path, make_mariadb: Callable[[], str]):
     """Make loads into a dataset of their own, which is gone after the test."""
     datasets = []
 
@@ -42,6 +77,8 @@ def make_shop(tmp_path: Path):
         if destination == "postgres":
             _postgres_or_skip()
         dataset = f"reliable_{uuid.uuid4().hex[:10]}"
+        if destination == "mariadb":
+            dataset = make_mariadb()
         shop = killing.Shop(tmp_path, destination, dataset, **settings)
         if destination == "postgres":
             datasets.append(dataset)

@@ -23,6 +23,7 @@ from loadsmith.assets.decorator import dlt_assets
 from loadsmith.assets.runner import DagsterDltResource
 
 POSTGRES = "postgresql://postgres:x@127.0.0.1:5432/postgres"
+MARIADB = "mysql+pymysql://root@127.0.0.1:3306"
 
 #: Rows of each resource in each batch, over PAGES pages.
 ROWS, PAGES = 60, 3
@@ -69,6 +70,8 @@ class Shop:
             return dlt.destinations.duckdb(str(self.folder / "shop.duckdb"))
         if self.destination == "postgres":
             return dlt.destinations.postgres(POSTGRES)
+        if self.destination == "mariadb":
+            return dlt.destinations.sqlalchemy(f"{MARIADB}/{self.dataset}")
         return dlt.destinations.filesystem((self.folder / "files").as_uri())
 
     def make_pipeline(self) -> Any:
@@ -100,6 +103,15 @@ class Shop:
                 return sorted(cursor.fetchall())
             finally:
                 connection.close()
+        if self.destination == "mariadb":
+            import pymysql
+
+            with (
+                pymysql.connect(host="127.0.0.1", user="root") as connection,
+                connection.cursor() as cursor,
+            ):
+                cursor.execute(f"SELECT {names} FROM `{self.dataset}`.`{table}`")
+                return sorted(cursor.fetchall())
         import duckdb
 
         if self.destination == "duckdb":
@@ -115,6 +127,15 @@ class Shop:
             "SELECT schema_name FROM information_schema.schemata"
             f" WHERE schema_name LIKE '{self.dataset}_staging%'"
         )
+        if self.destination == "mariadb":
+            import pymysql
+
+            with (
+                pymysql.connect(host="127.0.0.1", user="root") as connection,
+                connection.cursor() as cursor,
+            ):
+                cursor.execute(query)
+                return [name for (name,) in cursor.fetchall()]
         if self.destination == "postgres":
             import psycopg2
 
@@ -157,7 +178,7 @@ def make_source(shop: Shop, batch: int, die: Callable[[str], None] = lambda _poi
         yield from pages("events", batch * ROWS, (batch + 1) * ROWS)
 
     @dlt.resource(write_disposition="append")
-    def log(at: Any = dlt.sources.incremental("id", initial_value=-1)) -> Any:  # noqa: B008
+    def log(at: Any = dlt.sources.incremental("id", initial_value=-1)) -> Any:
         """All rows with each batch, and a cursor that leaves out those of the earlier ones."""
         yield from pages("log", 0, (batch + 1) * ROWS)
 

@@ -36,6 +36,7 @@ CASES = [
         if (destination, point) != ("filesystem", "merge job done")
         for keeps in (True, False)
     ),
+    *(("mariadb", "append job done", keeps) for keeps in (True, False)),
 ]
 
 

@@ -1,0 +1,206 @@
+"""A dead load is undone beside loads that write, where a database has no lock for a dataset."""
+
+import threading
+import uuid
+from dataclasses import replace
+from types import SimpleNamespace
+
+import dlt
+import pymysql
+import pytest
+from killing import MARIADB
+
+from loadsmith.engine.attempts import this_process
+from loadsmith.engine.ledger_entry import LedgerEntry, LedgerTable
+from loadsmith.engine.ledger_sql import SqlLedger
+from loadsmith.model import RunRequest, Wait
+
+TABLES = (
+    LedgerTable(name="events", parent=None, appended=True),
+    LedgerTable(name="events__items", parent="events", appended=True),
+    LedgerTable(name="events__items__parts", parent="events__items", appended=True),
+)
+
+
+def connect(name: str) -> pymysql.Connection:
+    return pymysql.connect(host="127.0.0.1", user="root", database=name, autocommit=True)
+
+
+class Warehouse:
+    """Tables with what loads of several kinds have left, and an undo of one of them."""
+
+    def __init__(self, name: str) -> None:
+        self._see(name)
+        whole = {"id": 0, "items": [{"n": 0, "parts": [{"k": 0}]}]}
+        self._pipeline.run([whole], table_name="events")
+        self.ask("DELETE FROM events")
+        self.ask("DELETE FROM events__items")
+        self.ask("DELETE FROM events__items__parts")
+
+    def _see(self, name: str) -> None:
+        self.name = name
+        self._connection = connect(name)
+        self._pipeline = dlt.pipeline(
+            f"undo_{uuid.uuid4().hex[:6]}",
+            destination=dlt.destinations.sqlalchemy(f"{MARIADB}/{name}"),
+            dataset_name=name,
+        )
+        self.lines: list[str] = []
+        self.waits: list[Wait] = []
+
+    def peer(self) -> "Warehouse":
+        """Return the same database as another process would see it."""
+        peer = object.__new__(Warehouse)
+        peer._see(self.name)
+        return peer
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def ask(self, query: str, *args: str) -> list[tuple]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(query, args)
+            return list(cursor.fetchall())
+
+    def write(self, load_id: str, *tables: str) -> None:
+        """Write one row of a load into each of the tables, the one hanging from the other."""
+        for table in tables:
+            level = ["events", "events__items", "events__items__parts"].index(table)
+            own = {"_dlt_id": f"{load_id}_{level}"}
+            if level:
+                own |= {"_dlt_parent_id": f"{load_id}_{level - 1}", "_dlt_list_idx": "0"}
+            else:
+                own |= {"_dlt_load_id": load_id, "id": "1"}
+            values = ", ".join(["%s"] * len(own))
+            self.ask(f"INSERT INTO {table}({', '.join(own)}) VALUES ({values})", *own.values())
+
+    def loads(self) -> dict[str, list[str]]:
+        """Return the loads that have rows, by table."""
+        return {
+            table.name: sorted(
+                key.rsplit("_", 1)[0] for (key,) in self.ask(f"SELECT _dlt_id FROM {table.name}")
+            )
+            for table in TABLES
+        }
+
+    def commit(self, load_id: str) -> None:
+        self.ask(
+            "INSERT INTO _dlt_loads(load_id, schema_name, status, inserted_at)"
+            " VALUES (%s, 'undo', 0, now())",
+            load_id,
+        )
+
+    def undo(self, entry: LedgerEntry, *others: LedgerEntry, wait: bool = True) -> int | None:
+        workspace = SimpleNamespace(
+            scope=entry.scope,
+            request=RunRequest(log=self.lines.append, outcome_of=lambda run: run),
+            waits=self.waits,
+            traits=SimpleNamespace(single_writer=False),
+        )
+        with self._pipeline.destination_client() as client:
+            ledger = SqlLedger(client, workspace)
+            ledger.write([entry, *others])
+            return ledger.undo(entry, wait=wait)
+
+
+@pytest.fixture
+def warehouse(make_mariadb):
+    made = Warehouse(make_mariadb())
+    yield made
+    made.close()
+
+
+def entry_of(scope: str, *, process: str, run_id: str = "unknown") -> LedgerEntry:
+    return LedgerEntry(
+        load_id=scope, scope=scope, run_id=run_id, tables=TABLES, process=process, root_run_id="r"
+    )
+
+
+EVERYTHING = tuple(table.name for table in TABLES)
+DEAD = entry_of("dead", process="elsewhere:1", run_id="failed")
+ALIVE = entry_of("alive", process=this_process())
+
+
+def test_rows_that_hang_from_a_dead_loads_roots_go_with_them_while_another_load_writes(warehouse):
+    warehouse.write("dead", *EVERYTHING)
+    warehouse.write("alive", "events__items", "events__items__parts")
+    assert warehouse.undo(DEAD, ALIVE, wait=False) is None
+    assert warehouse.loads() == {
+        "events": [],
+        "events__items": ["alive"],
+        "events__items__parts": ["alive"],
+    }
+
+
+def test_rows_without_a_root_wait_for_the_load_that_writes(warehouse):
+    warehouse.write("dead", "events__items", "events__items__parts")
+    warehouse.write("alive", "events__items", "events__items__parts")
+
+    def end() -> None:
+        warehouse.write("alive", "events")
+        warehouse.commit("alive")
+
+    threading.Timer(1.5, end).start()
+    assert warehouse.undo(DEAD, ALIVE) == 2
+    assert warehouse.loads() == {table: ["alive"] for table in EVERYTHING}
+    assert [line.split(" ")[0] for line in warehouse.lines] == ["waiting", "got"]
+    assert all("unknown of alive" in line for line in warehouse.lines)
+    (wait,) = warehouse.waits
+    assert wait.seconds > 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        entry_of("other", process="elsewhere:1", run_id="failed"),
+        entry_of("other", process=f"{this_process().rpartition(':')[0]}:999999999"),
+        replace(ALIVE, load_id="other", scope="other", abandoned=True),
+        replace(ALIVE, load_id="other", scope="other", reported=True),
+        replace(ALIVE, load_id="other", scope="other", tables=()),
+    ],
+    ids=["run failed", "process gone", "abandoned", "reported", "other tables"],
+)
+def test_a_load_that_does_not_write_is_not_waited_for(warehouse, other):
+    warehouse.write("dead", "events__items", "events__items__parts")
+    assert warehouse.undo(DEAD, other, wait=False) == 2
+    assert warehouse.loads() == {table: [] for table in EVERYTHING}
+    assert warehouse.lines == []
+
+
+def test_a_load_that_begins_meanwhile_keeps_its_rows(warehouse, monkeypatch):
+    # It comes when the rows of the dead load were taken down and before they are removed.
+    warehouse.write("dead", "events__items")
+    asked = SqlLedger.is_committed
+    begun = []
+
+    def write_first(ledger, load_id):
+        if not begun:
+            begun.append(load_id)
+            warehouse.write("new", "events__items", "events__items__parts")
+        return asked(ledger, load_id)
+
+    monkeypatch.setattr(SqlLedger, "is_committed", write_first)
+    ended = replace(ALIVE, load_id="ended")
+    warehouse.commit("ended")
+    assert warehouse.undo(DEAD, ended) is not None
+    assert warehouse.loads()["events__items"] == ["new"]
+
+
+def test_two_undos_do_not_wait_for_each_others_dead_load(warehouse):
+    # Neither can know that the other one's process, on another host, is gone.
+    one, two = (entry_of(name, process="elsewhere:1") for name in ("one", "two"))
+    for name in ("one", "two"):
+        warehouse.write(name, "events__items")
+    peers = [warehouse.peer(), warehouse.peer()]
+    threads = [
+        threading.Thread(target=peer.undo, args=(own,), daemon=True)
+        for peer, own in zip(peers, (one, two), strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    for peer in peers:
+        peer.close()
+    assert warehouse.loads()["events__items"] == []
