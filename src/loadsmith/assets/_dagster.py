@@ -1,11 +1,13 @@
 """The one place for private or version-dependent names of Dagster; each was read in 1.13.27."""
 
+import multiprocessing
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+from dagster._core.executor.child_process_executor import _execute_command_in_child_process
 from dagster._utils.schedules import is_valid_cron_schedule
 
 
@@ -45,3 +47,15 @@ def op_config_of(context: Any) -> dict[str, Any]:
     op_context = getattr(context, "op_execution_context", context)
     config = op_context.op_config
     return dict(config) if isinstance(config, dict) else {}
+
+
+def is_orphan() -> bool:
+    """Tell whether this is the process of a step whose run has lost its own process.
+
+    Nobody would cancel it any more: Dagster counts the run as failed, and it may be run again.
+    """
+    parent = multiprocessing.parent_process()
+    target = getattr(multiprocessing.current_process(), "_target", None)
+    # The process of a run outlives that of the code location; only a step's is of no use alone.
+    is_of_step = target is _execute_command_in_child_process
+    return is_of_step and parent is not None and not parent.is_alive()

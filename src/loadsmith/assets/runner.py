@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
+from loadsmith.assets._dagster import is_orphan
 from loadsmith.assets.live import build_live_specs, live_definition
 from loadsmith.assets.outcome import outcome_of
 from loadsmith.assets.partitions import read_partitions
@@ -324,6 +325,7 @@ class _Run:
             limit=limit,
             log=context.log.info,
             warn=context.log.warning,
+            cancelled=is_orphan,
         )
 
 

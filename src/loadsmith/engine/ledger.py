@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dlt.destinations.fs_client import FSClientBase
 from dlt.destinations.sql_client import WithSqlClient
 
-from loadsmith.engine.dataset_lock import in_flight
-from loadsmith.engine.ledger_entry import LedgerEntry, LedgerTable
+from loadsmith.engine.ledger_entry import LedgerEntry
 from loadsmith.engine.ledger_files import FileLedger
 from loadsmith.engine.ledger_sql import SqlLedger
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
-
-__all__ = ["Ledger", "LedgerEntry", "LedgerTable", "in_flight", "open_ledger"]
 
 
 class Ledger(Protocol):

@@ -8,7 +8,9 @@ from typing import Any
 from loadsmith.engine import _dlt, collect
 from loadsmith.engine.arrow import arrow_normalizer
 from loadsmith.engine.attempts import this_process
-from loadsmith.engine.ledger import LedgerEntry, LedgerTable, in_flight, open_ledger
+from loadsmith.engine.dataset_lock import in_flight
+from loadsmith.engine.ledger import open_ledger
+from loadsmith.engine.ledger_entry import LedgerEntry, LedgerTable
 from loadsmith.engine.settings import normalize_workers
 from loadsmith.engine.workspace import Workspace
 from loadsmith.model import LoadDefinition, RunRequest

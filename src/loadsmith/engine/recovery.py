@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 
 from loadsmith.engine import _dlt
 from loadsmith.engine.attempts import moment_of_package, was_left_by_attempt
-from loadsmith.engine.ledger import LedgerEntry, open_ledger
+from loadsmith.engine.ledger import open_ledger
+from loadsmith.engine.ledger_entry import LedgerEntry
 from loadsmith.engine.packages import RunPackages
 from loadsmith.engine.workspace import Workspace
 from loadsmith.model import RunRequest
