@@ -1,14 +1,21 @@
 """The one place for private or version-dependent names of Dagster; each was read in 1.13.27."""
 
 import multiprocessing
+import os
+import signal
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 from dagster._core.executor.child_process_executor import _execute_command_in_child_process
 from dagster._utils.schedules import is_valid_cron_schedule
+
+#: Seconds between two looks whether the process of a run is there.
+_WATCH_SECONDS = 1.0
 
 
 def is_cron(text: str) -> bool:
@@ -49,13 +56,28 @@ def op_config_of(context: Any) -> dict[str, Any]:
     return dict(config) if isinstance(config, dict) else {}
 
 
-def is_orphan() -> bool:
-    """Tell whether this is the process of a step whose run has lost its own process.
+@contextmanager
+def ended_with_run() -> Iterator[None]:
+    """Interrupt the block, as a cancellation would, when the run has lost its own process.
 
-    Nobody would cancel it any more: Dagster counts the run as failed, and it may be run again.
+    Nobody would end the process of a step then: Dagster counts the run as failed, and it may be
+    run again. The process of a run, though, outlives that of the code location.
     """
     parent = multiprocessing.parent_process()
     target = getattr(multiprocessing.current_process(), "_target", None)
-    # The process of a run outlives that of the code location; only a step's is of no use alone.
-    is_of_step = target is _execute_command_in_child_process
-    return is_of_step and parent is not None and not parent.is_alive()
+    if parent is None or target is not _execute_command_in_child_process:
+        yield
+        return
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_WATCH_SECONDS):
+            if not parent.is_alive():
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()

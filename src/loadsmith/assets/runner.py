@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
-from loadsmith.assets._dagster import is_orphan
+from loadsmith.assets._dagster import ended_with_run
 from loadsmith.assets.live import build_live_specs, live_definition
 from loadsmith.assets.outcome import outcome_of
 from loadsmith.assets.partitions import read_partitions
@@ -219,7 +219,7 @@ class _Run:
         from loadsmith.engine.run import run_load
 
         definition = render_definition(self.definition, request.variables)
-        with run_load(definition, request) as result:
+        with ended_with_run(), run_load(definition, request) as result:
             notify_schema_changes(self.definition.name, result.schema_changes, request.warn)
             self.report.fetches_row_counts = self.fetches_row_counts
             yield from self.report.events(result)
@@ -325,7 +325,6 @@ class _Run:
             limit=limit,
             log=context.log.info,
             warn=context.log.warning,
-            cancelled=is_orphan,
         )
 
 
