@@ -1,6 +1,8 @@
 """From an empty folder to rows in DuckDB, with `dg` alone."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +72,13 @@ class Walk:
             return connection.execute(query).fetchall()
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "component.md").read_text(encoding="utf-8")
+#: The commands of the page, without `dg`.
+COMMANDS = [
+    shlex.split(line)[1:]
+    for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+]
 TYPE = "loadsmith.DltLoadCollectionComponent"
 POSTGRES = "postgresql://postgres:x@127.0.0.1:5432/postgres"
 IN_PROCESS = '{"execution": {"config": {"in_process": {}}}}'
@@ -87,9 +96,8 @@ attributes:
 def greetings(tmp_path_factory):
     """The walk with nothing but what `dg scaffold` writes, and what dg says meanwhile."""
     walk = Walk(tmp_path_factory.mktemp("walk"))
-    walk.dg("scaffold", "defs", TYPE, "dlt_ingest")
-    walk.said = walk.dg("check", "defs")
-    walk.dg("launch", "--assets", "*")
+    said = [walk.dg(*arguments) for arguments in COMMANDS[:3]]
+    walk.said = said[1]
     return walk
 
 
@@ -100,7 +108,7 @@ def declared(tmp_path_factory, api_of_module, schema_of_module):
     _declare_rest_api(walk, api_of_module)
     if schema_of_module is not None:
         _declare_database(walk, schema_of_module)
-        walk.said = walk.dg("utils", "refresh-defs-state")
+        walk.said = walk.dg(*COMMANDS[3])
     # In one process: three loads do not import dlt three times.
     walk.launched = walk.dg("launch", "--assets", "*", "--config-json", IN_PROCESS)
     return walk
@@ -131,6 +139,15 @@ def _declare_database(walk, schema):
             f'source_params: {{schema: {schema}}}\n      resources: ["*"]',
         )
     )
+
+
+def test_the_commands_of_the_page_are_the_ones_that_are_run():
+    assert [words[:2] for words in COMMANDS] == [
+        ["scaffold", "defs"],
+        ["check", "defs"],
+        ["launch", "--assets"],
+        ["utils", "refresh-defs-state"],
+    ]
 
 
 def test_a_newcomer_scaffolds_checks_and_materializes(greetings):

@@ -1,12 +1,14 @@
 """Pages as projects: files are written, commands are run, outputs are compared, from top to bottom.
 
 A block with `title="a/file"` is that file. A block of `sh` is run, line by line, in the folder of
-the project; with `title="in another terminal"` it stays there until the page ends. A block
-`text title="output"` says what the commands before it write, `text title="error"` what they fail
-with; `...` stands for anything, and so does the number of spaces.
+the project; with `title="in another terminal"` it stays there until the page ends, and with
+`title="in a checkout"` it is run where the sources of loadsmith are. A block `text title="output"`
+says what the commands before it write, `text title="error"` what they fail with; `...` stands for
+anything, and so does the number of spaces. What is not run is in `not_run.toml`, with the reason.
 """
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -14,7 +16,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.error
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,18 +30,20 @@ import tomlkit
 from click.testing import CliRunner
 
 from loadsmith.cli import cli
-from loadsmith.testing.watching import load_definitions
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 FILES = ("yaml", "python", "toml", "json", "sql", "csv")
 SHELL = ("sh", "bash", "console")
 ELSEWHERE = "in another terminal"
+CHECKOUT = "in a checkout"
 #: Pages write this port; the test takes one that is free.
 PORT = "8642"
 #: The address on the page, and the server of the tests; a page gets a database of its own there.
 POSTGRES = "postgresql://loader:password@db.example.com:5432/warehouse"
 SERVER = "postgresql://postgres:x@127.0.0.1:5432/"
+
+NOT_RUN = tomlkit.parse((Path(__file__).parent / "not_run.toml").read_text(encoding="utf-8"))
 
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
@@ -89,10 +96,15 @@ class Walk:
             path.write_text(text, encoding="utf-8")
         elif block.language in SHELL and block.title == ELSEWHERE:
             self._start(text)
-        elif block.language in SHELL:
+        elif block.language in SHELL and not self._is_left_out(text):
             self.output, self.code = "", 0
+            project = self.folder
+            if block.title == CHECKOUT:
+                self.folder = ROOT
             for line in _lines(text):
                 self._run(line)
+            if block.title == CHECKOUT:
+                self.folder = project
             is_error = following is not None and following.title == "error"
             if not is_error:
                 assert self.code == 0, f"exit code {self.code}:\n{self.output}"
@@ -101,6 +113,11 @@ class Walk:
             self._compare(text)
         elif block.title == "output":
             self._compare(text)
+
+    def _is_left_out(self, text: str) -> bool:
+        """Tell whether a line of the block is in `not_run.toml`."""
+        left_out = NOT_RUN.get(self.page.relative_to(DOCS).as_posix(), {})
+        return any(line in left_out for line in text.splitlines())
 
     def _compare(self, text: str) -> None:
         found = [" ".join(line.split()) for line in self.output.splitlines()]
@@ -122,7 +139,9 @@ class Walk:
             case ["cd", path]:
                 self.folder = self.folder / path
             case ["pip", "install", *wanted]:
-                _check_extras(wanted)
+                # Without an index: what the page asks for is what this environment has.
+                options = ["--no-index", "--dry-run", "--quiet", "--disable-pip-version-check"]
+                self._subprocess([sys.executable, "-m", "pip", "install", *options, *wanted])
             case ["loadsmith", *arguments]:
                 self.monkeypatch.chdir(self.folder)
                 done = CliRunner().invoke(cli, arguments)
@@ -130,10 +149,8 @@ class Walk:
                 self.code = done.exit_code
                 if done.exception and not isinstance(done.exception, SystemExit):
                     raise AssertionError(f"{line}\n{done.exception!r}\n{done.output}")
-            case ["dagster", "dev", "-f", path]:
-                self.monkeypatch.chdir(self.folder)
-                self.monkeypatch.syspath_prepend(str(self.folder))
-                load_definitions(f"{Path(path).stem}:defs").resolve_asset_graph()
+            case ["dagster", "dev", *arguments]:
+                self._open_page(arguments)
             case ["pytest", *arguments]:
                 self._subprocess([sys.executable, "-m", "pytest", "-p", "no:randomly", *arguments])
             case ["python", *arguments]:
@@ -143,10 +160,24 @@ class Walk:
 
     def _subprocess(self, command: list[str]) -> None:
         done = subprocess.run(
-            command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=120
+            command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=300
         )
         self.output += done.stdout + done.stderr
         self.code = done.returncode
+
+    def _open_page(self, arguments: list[str]) -> None:
+        """Start Dagster's page, wait until it shows assets, and end it."""
+        port = _free_port()
+        command = [sys.executable, "-m", "dagster", "dev", *arguments, "-p", port]
+        with tempfile.TemporaryFile("w+") as log:
+            process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, text=True)
+            try:
+                found = _assets_on_page(port, process)
+            finally:
+                _end([process])
+                log.seek(0)
+                self.output += log.read()
+        assert found, f"Dagster's page shows no assets:\n{self.output}"
 
     def _start(self, text: str) -> None:
         for line in _lines(text):
@@ -169,6 +200,8 @@ def walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
     monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    scripts = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", f"{scripts}{os.pathsep}{os.environ['PATH']}")
     with contextlib.ExitStack() as stack:
 
         def begin(page: str) -> Walk:
@@ -187,7 +220,7 @@ def walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
 def _end(processes: list[subprocess.Popen[str]]) -> None:
     for process in processes:
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(60)
 
 
 @contextlib.contextmanager
@@ -216,18 +249,29 @@ def _lines(text: str) -> list[str]:
     return [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
 
 
-def _check_extras(wanted: list[str]) -> None:
-    project = tomlkit.parse((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for requirement in wanted:
-        match = re.match(r"loadsmith\[([\w,]+)\]", requirement)
-        for extra in match[1].split(",") if match else ():
-            assert extra in project["optional-dependencies"], f"there is no extra {extra!r}"
-
-
 def _free_port() -> str:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return str(found.getsockname()[1])
+
+
+def _assets_on_page(port: str, process: "subprocess.Popen[str]") -> list[object]:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql",
+        data=json.dumps({"query": "{assetNodes {id}}"}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                nodes: list[object] = json.load(answer)["data"]["assetNodes"]
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.5)
+            continue
+        if nodes:
+            return nodes
+    return []
 
 
 def _wait_for(port: int, process: subprocess.Popen[str]) -> None:

@@ -7,6 +7,7 @@ import pytest
     "page",
     [
         "tutorial.md",
+        "cli.md",
         "how-to/bigquery.md",
         "how-to/editor.md",
         "how-to/files.md",
@@ -20,6 +21,7 @@ import pytest
         "how-to/snowflake.md",
         "how-to/testing.md",
         "explanation/nouns.md",
+        pytest.param("reliability.md", marks=pytest.mark.slow),
     ],
 )
 def test_a_page_works_from_top_to_bottom(walk, page):

@@ -1,17 +1,20 @@
 """The README keeps to what is there."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BLOCKS = dict(BLOCK.findall(README))
+BLOCKS = {language: text for language, text in BLOCK.findall(README) if language != "sh"}
+MAKE, OWN_PROJECT = (text for language, text in BLOCK.findall(README) if language == "sh")
 
 
 def test_every_make_target_of_the_readme_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = re.findall(r"^make (\w+)", BLOCKS["sh"], re.MULTILINE)
+    targets = re.findall(r"^make (\w+)", MAKE, re.MULTILINE)
     assert targets[:1] == ["demo"]
     assert [name for name in targets if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
 
@@ -30,10 +33,30 @@ def test_the_python_of_the_readme_builds_the_demo(monkeypatch):
     assert {"countryinfo/countries", "countryinfo/countries__timezones"} <= keys
 
 
-def test_every_row_about_neighbours_has_a_page():
+def test_the_project_of_the_readme_loads(tmp_path, monkeypatch):
+    """In the environment of the tests, which is what the first line activates."""
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    first, *commands = OWN_PROJECT.splitlines()
+    assert first == ". .venv/bin/activate"
+    scripts = Path(sys.executable).parent
+    text = "\n".join([f'PATH="{scripts}:$PATH"', *commands])
+    done = subprocess.run(
+        ["bash", "-ec", text], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 assets, 320 rows" in done.stdout
+
+
+def test_every_row_about_neighbours_has_a_page_that_a_test_runs():
     rows = [line for line in README.splitlines() if line.startswith("| ") and "here" not in line]
+    walked = (Path(__file__).parent / "test_pages.py").read_text(encoding="utf-8")
+    python = (Path(__file__).parent / "test_python_pages.py").read_text(encoding="utf-8")
     assert len(rows) > 5
-    assert [row for row in rows if "](docs/" not in row.split("|")[1]] == []
+    for row in rows:
+        pages = re.findall(r"\]\(docs/([^)#]+)", row.split("|")[1])
+        assert pages, row
+        assert [page for page in pages if f'"{page}"' not in walked + python] == []
 
 
 def test_the_readme_is_a_screen_and_a_half():

@@ -9,16 +9,22 @@ import sys
 from pathlib import Path
 
 import pytest
+import tomlkit
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 PROSE = [*PAGES, ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
-TITLED = ("yaml", "python", "toml", "json", "sql")
-#: Pages that show a part of a file or a command too long to run, and why.
-UNTITLED = {
-    "performance.md": "excerpts of settings, and the benchmark takes minutes",
-}
+EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
+TITLED = ("yaml", "python", "toml", "json", "sql", "csv")
+SHELL = ("sh", "bash", "console")
+#: A line each for the start-up file of the shell, which `tests/cli` asks for completions.
+COMPLETION = ("zsh", "fish")
+#: Text that is neither run nor compared may be a drawing or a message, but no command.
+COMMAND = re.compile(r"^(\$ |(loadsmith|dagster|dg|pip|python3?|make|pytest|mkdocs|uv) )", re.M)
+#: Generated from the help texts, whose examples have a test beside them.
+GENERATED = DOCS / "reference"
+NOT_RUN = tomlkit.parse((Path(__file__).parent / "not_run.toml").read_text("utf-8")).unwrap()
 
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
@@ -63,13 +69,43 @@ def test_paths_in_prose_exist(page):
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_every_block_of_code_is_a_file_of_a_project(page):
-    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
-    loose = [text for language, title, text in blocks if language in TITLED and not title]
-    if page.name in UNTITLED:
-        return
+def name_of(page):
+    return page.relative_to(DOCS if page.is_relative_to(DOCS) else ROOT).as_posix()
+
+
+def is_left_out(page, text):
+    return any(line in NOT_RUN.get(name_of(page), {}) for line in text.splitlines())
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md", *EXAMPLES], ids=ids)
+def test_every_block_of_code_is_a_file_or_is_run(page):
+    """Files have a title and are written, `sh` is run; all else is no code, or has a reason."""
+    loose = [
+        text
+        for language, title, text in BLOCK.findall(page.read_text(encoding="utf-8"))
+        if not is_left_out(page, text)
+        and (
+            (language in TITLED and not title)
+            or (language not in (*TITLED, *SHELL, *COMPLETION, "text", "diff"))
+            or (
+                (language == "text" and not title and GENERATED not in page.parents)
+                and COMMAND.search(text)
+            )
+        )
+    ]
     assert loose == []
+
+
+def test_what_is_not_run_has_a_reason_and_is_still_there():
+    pages = {name_of(page): page for page in (*PAGES, ROOT / "README.md", *EXAMPLES)}
+    for name, blocks in NOT_RUN.items():
+        lines = {
+            line
+            for _, _, text in BLOCK.findall(pages[name].read_text(encoding="utf-8"))
+            for line in text.splitlines()
+        }
+        assert [line for line in blocks if line not in lines] == [], name
+        assert all(len(reason) > 10 for reason in blocks.values())
 
 
 def test_every_page_with_code_is_walked_through_by_a_test():
@@ -80,10 +116,14 @@ def test_every_page_with_code_is_walked_through_by_a_test():
     )
     with_code = [
         page
-        for page in PAGES
-        if any(title for _, title, _ in BLOCK.findall(page.read_text(encoding="utf-8")))
+        for page in (*PAGES, *EXAMPLES)
+        if any(
+            (title or language in SHELL) and not is_left_out(page, text)
+            for language, title, text in BLOCK.findall(page.read_text(encoding="utf-8"))
+        )
     ]
-    missing = [page for page in with_code if f'"{page.relative_to(DOCS).as_posix()}"' not in tests]
+    assert len(with_code) > 20
+    missing = [page for page in with_code if f'{name_of(page)}"' not in tests]
     assert [ids(page) for page in missing] == []
 
 

@@ -1,5 +1,9 @@
 """The GitHub project: a day of pull requests as a partition, and a query downstream."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -85,6 +89,21 @@ def test_the_query_reads_the_tables_that_its_parents_report(
     assert metadata["row_count"].value == len(
         {pull["user"] and pull["user"]["login"] for pull in _opened(github, "2024-01-01")}
     )
+
+
+def test_the_commands_of_the_readme_load_a_day_and_ask_it(
+    project: Path, github: Any, count_rows: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[2] / "examples/github/README.md"
+    (commands,) = re.findall(r"^```sh\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    scripts = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", f"{scripts}{os.pathsep}{os.environ['PATH']}")
+    done = subprocess.run(
+        ["bash", "-ec", commands], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "process_pull_requests" in done.stdout
+    assert count_rows(project / "data" / "github.db", "github_data") == THIRD_DAY
 
 
 def test_the_token_in_the_secrets_file_reaches_the_source(
