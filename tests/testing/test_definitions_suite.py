@@ -4,11 +4,18 @@ from pathlib import Path
 
 import dagster as dg
 import dlt
+import duckdb
 import pytest
 
 from loadsmith import DagsterDltResource, dlt_assets
 from loadsmith.testing import build_definitions_tests
-from loadsmith.testing.sources import failing_midway, nested
+from loadsmith.testing.sources import (
+    failing_midway,
+    incremental_cursors,
+    merging,
+    nested,
+    transforming,
+)
 
 DEFINITIONS = """
 import os
@@ -58,6 +65,43 @@ def test_definitions_in_python_pass_and_their_loads_run_twice(tmp_path):
     tests.test_there_is_a_load()
     tests.test_metadata_is_plain_data()
     tests.test_every_load_runs_twice_and_reports_its_rows()
+
+
+@pytest.mark.parametrize("source", [merging, nested, transforming, incremental_cursors])
+def test_the_rows_that_are_reported_are_compared_with_those_that_are_there(tmp_path, source):
+    tests = build_definitions_tests(make_definitions(tmp_path, source), runs_loads=True)()
+    rows = tests.run_loads({})
+    assert all(found.total == found.loaded for found in rows.values())
+    tests.check_loads()
+
+
+def test_rows_that_appear_beside_those_that_are_reported_are_told(tmp_path):
+    """A load that writes into the table behind dlt's back has other rows than it says."""
+    file = tmp_path / "suite.duckdb"
+
+    @dlt.source
+    def shop():
+        @dlt.resource(write_disposition="append", columns={"id": {"data_type": "bigint"}})
+        def orders():
+            yield [{"id": 1}]
+
+        return orders
+
+    definitions = make_definitions(tmp_path, shop)
+    tests = build_definitions_tests(definitions, runs_loads=True)()
+    tests.run_loads({})
+
+    class AndMore(tests.__class__):
+        def run_loads(self, choices):
+            rows = super().run_loads(choices)
+            with duckdb.connect(str(file)) as connection:
+                connection.execute("INSERT INTO shop.orders SELECT * FROM shop.orders")
+            return rows
+
+    with pytest.raises(
+        AssertionError, match="the second run reported 1 rows; before it there were"
+    ):
+        AndMore().check_loads()
 
 
 def test_definitions_by_name_are_watched(tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ class RunChoices:
 
 
 _FIELDS = ("refresh", "write_disposition", "on_empty", "limit", "loader_file_format")
-_TAGS = (*_FIELDS, "window_start", "window_end")
+_TAGS = (*_FIELDS, "window_start", "window_end", "row_count")
 _CHOICES: Mapping[str, type[Enum]] = {
     "refresh": Refresh,
     "write_disposition": WriteDisposition,
@@ -133,6 +133,11 @@ def has_our_config(op: dg.OpDefinition) -> bool:
     field_of_op = op.config_schema.as_field() if op.config_schema else None
     fields = getattr(field_of_op.config_type, "fields", None) if field_of_op else None
     return fields is not None and set(DltRunConfig.model_fields) <= set(fields)
+
+
+def asks_for_row_counts(context: Any) -> bool:
+    """Tell whether the tag `loadsmith/row_count` asks for the rows of each table afterwards."""
+    return _tags_of(context).get(f"{TAG_PREFIX}row_count") == "true"
 
 
 def _tags_of(context: Any) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ from loadsmith.assets.live import build_live_specs, live_definition
 from loadsmith.assets.outcome import outcome_of
 from loadsmith.assets.partitions import read_partitions
 from loadsmith.assets.report import LoadEvent, Report
-from loadsmith.assets.run_config import has_our_config, read_choices
+from loadsmith.assets.run_config import asks_for_row_counts, has_our_config, read_choices
 from loadsmith.assets.specs import AssetTarget, targets_of
 from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.engine.live import live_resources, recipe_of
@@ -81,7 +81,7 @@ class LoadEvents(Iterator[LoadEvent]):
         return self
 
 
-class DagsterDltResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+class DagsterDltResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gives itself
     """Runs loads: `yield from dlt.run(context=context)` in a `dlt_assets` function or an op."""
 
     def run(
@@ -221,7 +221,9 @@ class _Run:
         definition = render_definition(self.definition, request.variables)
         with ended_with_run(), run_load(definition, request) as result:
             notify_schema_changes(self.definition.name, result.schema_changes, request.warn)
-            self.report.fetches_row_counts = self.fetches_row_counts
+            self.report.fetches_row_counts = self.fetches_row_counts or asks_for_row_counts(
+                self.context
+            )
             yield from self.report.events(result)
         if result.failures:
             raise RunError(

@@ -1,7 +1,8 @@
 """Dagster definitions in, a class of tests for pytest out; for loads that Python describes."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -28,8 +29,9 @@ def build_definitions_tests(
         definitions: `my_module:defs`, the definitions, or a function that gives them. A name is
             best: with it, a process of its own shows whether definitions keep their hands off
             network, secrets and disk.
-        runs_loads: Whether every load is run twice, into the destination that it has. Give
-            definitions whose destination is one to try things on.
+        runs_loads: Whether every load is run twice, into the destination that it has, and the rows
+            that it reports are compared with those that are there. The first run replaces what
+            the tables hold: give definitions whose destination is one to try things on.
         limit: Pages of each resource in those runs.
         partition: The partition of those runs, where the assets have some.
     """
@@ -57,6 +59,19 @@ def build_definitions_tests(
             test_every_load_runs_twice_and_reports_its_rows
         )
     return type("DefinitionsTests", (DefinitionsTests,), members)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of an asset after a run.
+
+    Attributes:
+        loaded: What the run reported; None where nobody counted.
+        total: What the destination holds; None where it cannot count.
+    """
+
+    loaded: int | None
+    total: int | None
 
 
 class DefinitionsTests:
@@ -103,31 +118,86 @@ class DefinitionsTests:
         ]
 
     def check_loads(self) -> None:
-        """Run every load twice, a little of it, and look at what it reports.
+        """Run every load twice, a little of it, and compare what it reports with what is there.
+
+        The first run replaces what the tables hold, so that it has to report as many rows as
+        the destination holds afterwards; the second one writes as the load says. A destination
+        that cannot count rows is not compared.
+
+        Raises:
+            AssertionError: A load failed, an asset was not reported, or its rows are not the ones
+                that are there.
+        """
+        first = self.run_loads({"loadsmith/write_disposition": "replace"})
+        second = self.run_loads({})
+        wrong = [
+            text
+            for key in first
+            for text in _differences(key, first[key], second[key], self.partition)
+        ]
+        assert not wrong, "\n".join(wrong)
+
+    def run_loads(self, choices: Mapping[str, str]) -> dict[str, Rows]:
+        """Run every load once, a little of it; return the rows of each asset.
 
         Raises:
             AssertionError: A load failed, or an asset was not reported.
         """
         keys = self.loaded_keys()
-        for _ in range(2):
-            with dg.DagsterInstance.ephemeral() as instance:
-                job = self.definitions().resolve_implicit_global_asset_job_def()
-                result = job.execute_in_process(
-                    asset_selection=keys,
-                    partition_key=self.partition,
-                    tags={"loadsmith/limit": str(self.limit)},
-                    instance=instance,
-                    raise_on_error=False,
-                )
-            failures = [
-                str(event.step_failure_data.error_display_string)
-                for event in result.all_events
-                if event.is_step_failure
-            ]
-            assert result.success, "\n".join(failures)
-            reported = {event.asset_key for event in result.get_asset_materialization_events()}
-            missing = [key.to_user_string() for key in keys if key not in reported]
-            assert not missing, f"not reported as materialized: {', '.join(missing)}"
+        tags = {"loadsmith/limit": str(self.limit), "loadsmith/row_count": "true", **choices}
+        with dg.DagsterInstance.ephemeral() as instance:
+            job = self.definitions().resolve_implicit_global_asset_job_def()
+            result = job.execute_in_process(
+                asset_selection=keys,
+                partition_key=self.partition,
+                tags=tags,
+                instance=instance,
+                raise_on_error=False,
+            )
+        failures = [
+            str(event.step_failure_data.error_display_string)
+            for event in result.all_events
+            if event.is_step_failure
+        ]
+        assert result.success, "\n".join(failures)
+        reported = {
+            event.asset_key: event.step_materialization_data.materialization.metadata
+            for event in result.get_asset_materialization_events()
+        }
+        missing = [key.to_user_string() for key in keys if key not in reported]
+        assert not missing, f"not reported as materialized: {', '.join(missing)}"
+        return {
+            key.to_user_string(): Rows(
+                loaded=_number(reported[key].get("rows_loaded")),
+                total=_number(reported[key].get("dagster/row_count")),
+            )
+            for key in keys
+        }
+
+
+def _differences(key: str, first: Rows, second: Rows, partition: str | None) -> list[str]:
+    """Say where the rows that two runs reported are not those that the destination holds."""
+    if None in (first.loaded, first.total, second.loaded, second.total):
+        return []
+    loaded, total, more, held = first.loaded, first.total, second.loaded, second.total
+    assert loaded is not None
+    assert total is not None
+    assert more is not None
+    assert held is not None
+    found = []
+    # A table with partitions holds the rows of the others, too.
+    if total < loaded or (partition is None and total != loaded):
+        found.append(f"{key}: the first run reported {loaded} rows, and {total} are there.")
+    if held > total + more or (more and not held):
+        found.append(
+            f"{key}: the second run reported {more} rows; before it there were {total}, and after "
+            f"it {held}."
+        )
+    return found
+
+
+def _number(value: dg.MetadataValue[Any] | None) -> int | None:
+    return value.value if value is not None and isinstance(value.value, int) else None
 
 
 def _maker_of(

@@ -28,21 +28,21 @@ class TableCount:
 
     Attributes:
         write_disposition: That of its root table, as the run had it.
+        first: Rows in the destination after the first run.
+        second: Those after the second.
+        reported: Rows that each run reported; None where it did not know.
     """
 
     name: str
     write_disposition: str
     first: int
     second: int
+    reported: tuple[int | None, int | None] = (None, None)
 
 
 def dlt_assets_of(files: ProjectFiles) -> dict[str, Located[DltAsset]]:
     """Return the loads of a project's files by asset key."""
-    return {
-        located.value.asset_key: Located(located.value, located.document, located.path)
-        for located in files.assets
-        if isinstance(located.value, DltAsset)
-    }
+    return {located.value.asset_key: located for located in files.dlt_assets}
 
 
 def load_twice(
@@ -71,12 +71,27 @@ def load_twice(
         variables = _variables(scratch, files, key, window)
         rendered = render_definition(scratch, variables)
         request = RunRequest(partition_key=key, window=window, source=_limited(rendered, limit))
-        first, _ = _run(rendered, replace(request, run_id="first"), Path(folder))
-        second, dispositions = _run(rendered, replace(request, run_id="second"), Path(folder))
+        first = _run(rendered, replace(request, run_id="first"), Path(folder))
+        second = _run(rendered, replace(request, run_id="second"), Path(folder))
     return [
-        TableCount(name, dispositions[name], first.get(name, 0), rows)
-        for name, rows in sorted(second.items())
+        TableCount(
+            name,
+            second.dispositions[name],
+            first.held.get(name, 0),
+            rows,
+            (first.reported.get(name, 0), second.reported.get(name, 0)),
+        )
+        for name, rows in sorted(second.held.items())
     ]
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Rows that a run reported and left, and write dispositions, by table."""
+
+    reported: Mapping[str, int | None]
+    held: Mapping[str, int]
+    dispositions: Mapping[str, str]
 
 
 def _in_scratch(definition: LoadDefinition, folder: Path) -> LoadDefinition:
@@ -114,16 +129,15 @@ def _limited(definition: LoadDefinition, limit: int) -> Any:
     return make
 
 
-def _run(
-    definition: LoadDefinition, request: RunRequest, folder: Path
-) -> tuple[dict[str, int], dict[str, str]]:
-    """Run a load; return the rows in the destination and the write dispositions, by table."""
+def _run(definition: LoadDefinition, request: RunRequest, folder: Path) -> _Counts:
+    """Run a load into the scratch database and count."""
     import dlt
     import duckdb
 
     from loadsmith.engine.run import run_load
 
-    with run_load(definition, request):
+    with run_load(definition, request) as result:
+        reported = {table.name: table.rows_loaded for table in result.tables}
         schema = dlt.current.pipeline().default_schema
         dispositions = {
             str(table["name"]): _disposition(schema, str(table["name"]))
@@ -134,7 +148,7 @@ def _run(
         for name in dispositions:
             table = connection.table(f'{_DATASET}."{name}"')
             counts[name] = len(table)
-    return counts, dispositions
+    return _Counts(reported, counts, dispositions)
 
 
 def _disposition(schema: Any, name: str) -> str:
