@@ -192,6 +192,17 @@ def test_settings_in_meta_become_dagsters_own() -> None:
         ),
         ({"freshness_lower_bound_delta_seconds": -1}, "freshness_lower_bound_delta_seconds.*-1"),
         ({"owners": 3}, "owners"),
+        ({"automation_condition": 3}, "automation_condition: 3 is wrong.*neither the name"),
+        (
+            {
+                "automation_condition": dg.AutomationCondition.eager(),
+                "automation_condition_config": {"cron_schedule": "@daily"},
+            },
+            "automation_condition_config.*named",
+        ),
+        ({"poool": "crm"}, "'poool'.*Did you mean 'pool'"),
+        ({"retry_policy": {"max_retrys": 3}}, "retry_policy.max_retrys"),
+        ({"partitions_def": {"type": "dialy", "start": "2024-01-01"}}, "partitions_def.*'daily'"),
     ],
 )
 def test_a_wrong_setting_names_resource_field_and_match(
@@ -214,7 +225,7 @@ def test_a_resource_that_is_there_twice_is_refused() -> None:
 
 def test_something_else_than_a_resource_is_refused() -> None:
     with pytest.raises(ConfigError, match="no dlt resource"):
-        ConfigurableDltResource.config(rows)  # type: ignore[arg-type]
+        ConfigurableDltResource.config(rows)
 
 
 def test_a_bare_resource_is_taken_and_its_table_is_that_of_the_name(destination: Any) -> None:
@@ -252,6 +263,110 @@ def test_options_of_dagsters_multi_asset_pass_through() -> None:
     ]
     assert assets.op.pool == "crm"
     assert assets.op.retry_policy == dg.RetryPolicy(max_retries=3)
+
+
+def test_a_condition_may_be_a_live_one_and_so_may_all_else() -> None:
+    condition = dg.AutomationCondition.eager() & ~dg.AutomationCondition.in_progress()
+    upstream = dg.AssetSpec(["elsewhere", "users"])
+    definitions = DagsterDltFactory.build_definitions(
+        [
+            resource(
+                "crm.users",
+                meta={
+                    "dagster": {
+                        "automation_condition": condition,
+                        "kinds": ["rest"],
+                        "tags": {"tier": "gold"},
+                        "metadata": {"page": "users"},
+                        "deps": [upstream],
+                    }
+                },
+            )
+        ]
+    )
+    users = specs_of(definitions)["crm/raw/users"]
+    assert users.automation_condition == condition
+    assert users.kinds == {"dlt", "duckdb", "rest"}
+    assert users.tags["tier"] == "gold"
+    assert users.metadata["page"] == "users"
+    assert upstream.key in {dep.asset_key for dep in users.deps}
+
+
+def ops_of(definitions: dg.Definitions) -> dict[str, dg.AssetsDefinition]:
+    return {
+        key.to_user_string(): found
+        for found in definitions.assets or ()
+        if isinstance(found, dg.AssetsDefinition)
+        for key in found.keys
+    }
+
+
+def test_settings_of_an_op_give_a_resource_one_of_its_own(destination: Any) -> None:
+    daily = dg.DailyPartitionsDefinition("2024-01-01")
+    policy = dg.RetryPolicy(max_retries=4, delay=2, backoff=dg.Backoff.LINEAR)
+    definitions = DagsterDltFactory.build_definitions(
+        [
+            resource("crm.users"),
+            resource("crm.deals"),
+            resource(
+                "crm.calls",
+                meta={
+                    "dagster": {
+                        "pool": "calls",
+                        "op_tags": {"size": "large"},
+                        "retry_policy": policy,
+                    }
+                },
+            ),
+            resource("crm.visits", meta={"dagster": {"partitions_def": daily}}),
+        ],
+        destination,
+        pool="all",
+        op_tags={"size": "small", "team": "crm"},
+    )
+    ops = ops_of(definitions)
+    assert ops["crm/raw/users"] is ops["crm/raw/deals"]
+    calls, users = ops["crm/raw/calls"].op, ops["crm/raw/users"].op
+    assert (calls.pool, users.pool) == ("calls", "all")
+    assert (calls.tags["size"], calls.tags["team"], users.tags["size"]) == ("large", "crm", "small")
+    assert (calls.retry_policy, users.retry_policy) == (policy, None)
+    assert ops["crm/raw/visits"].partitions_def == daily
+    assert set(run(definitions, "crm/raw/users", "crm/raw/calls")) == {
+        "crm/raw/users",
+        "crm/raw/calls",
+    }
+
+
+def test_a_transformer_in_an_op_of_its_own_comes_from_the_asset_that_feeds_it() -> None:
+    people = dlt.resource(rows, name="crm.people")
+    letters = dlt.transformer(lambda page: page, data_from=people, name="crm.letters")
+    definitions = DagsterDltFactory.build_definitions(
+        [people, ConfigurableDltResource.config(letters, meta={"dagster": {"pool": "letters"}})]
+    )
+    deps = {dep.asset_key.to_user_string() for dep in specs_of(definitions)["crm/raw/letters"].deps}
+    assert deps == {"crm/src/letters", "crm/raw/people"}
+
+
+def test_a_spec_of_the_translators_own_begins_with_the_keys_of_the_door(destination: Any) -> None:
+    class Owned(DagsterDltTranslator):
+        def get_asset_spec(self, data: Any) -> dg.AssetSpec:
+            spec = super().get_asset_spec(data)
+            return spec.replace_attributes(owners=["team:crm"])
+
+    class Prefixed(DagsterDltTranslator):
+        def get_asset_spec(self, data: Any) -> dg.AssetSpec:
+            spec = super().get_asset_spec(data)
+            return spec.replace_attributes(
+                key=spec.key.with_prefix("lake"), deps=[dg.AssetKey("somewhere")]
+            )
+
+    owned = DagsterDltFactory.build_definitions([resource("crm.users")], destination, Owned())
+    specs = specs_of(owned)
+    assert set(specs) == {"crm/raw/users", "crm/src/users"}
+    assert list(specs["crm/raw/users"].owners) == ["team:crm"]
+    assert run(owned)["crm/raw/users"]["rows_loaded"] == 2
+    prefixed = DagsterDltFactory.build_definitions([resource("crm.users")], destination, Prefixed())
+    assert set(specs_of(prefixed)) == {"lake/crm/raw/users", "somewhere"}
 
 
 def test_what_the_others_loaded_is_kept_where_asked(destination: Any) -> None:

@@ -67,6 +67,8 @@ def build_specs(
         if definition.resources.matches(resource.name)
         and (resource.selected or definition.resources.is_plain)
     }
+    # A whole spec of the translator's own stands; it began with the key that the door gives.
+    spec_is_own = type(translator).get_asset_spec is not DagsterDltTranslator.get_asset_spec
     specs: dict[dg.AssetKey, dg.AssetSpec] = {}
     roots: dict[str, dg.AssetKey] = {}
     for resource in _parents_first(resources):
@@ -77,6 +79,8 @@ def build_specs(
             definition=definition,
             snapshot=resource,
             parent_key=roots.get(resource.upstream) if resource.upstream else None,
+            default_key=key_for(resource, _only_root(resource)) if key_for else None,
+            default_deps=tuple(deps_for(resource)) if deps_for else None,
         )
         spec = translator.get_asset_spec(data)
         if not isinstance(spec, dg.AssetSpec):
@@ -84,12 +88,9 @@ def build_specs(
                 f"{type(translator).__name__}, resource '{resource.name}': get_asset_spec gave "
                 f"{spec!r}. Return a dg.AssetSpec."
             )
-        if deps_for is not None:
-            extra = [dg.AssetKey.from_user_string(dep) for dep in data.attributes.deps]
-            parents = [data.parent_key] if data.parent_key is not None else []
-            deps = dict.fromkeys((*deps_for(resource), *parents, *extra))
-            spec = spec.replace_attributes(deps=list(deps))
-        for table_spec in _table_specs(resource, spec, snapshot, definition, key_for):
+        for table_spec in _table_specs(
+            resource, spec, snapshot, definition, None if spec_is_own else key_for
+        ):
             if table_spec.key in specs:
                 raise TranslationError(
                     f"load '{definition.name}', resource '{resource.name}': the key "
@@ -178,6 +179,11 @@ def _table_specs(
                     spec_metadata(resource.name, table, **named),
                     table.description or _nested_description(table),
                 )
+
+
+def _only_root(resource: ResourceSnapshot) -> TableSnapshot | None:
+    roots = resource.root_tables
+    return roots[0] if len(roots) == 1 else None
 
 
 def _nested_description(table: TableSnapshot) -> str:

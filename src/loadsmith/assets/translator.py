@@ -45,6 +45,8 @@ class DltResourceTranslatorData:
         definition: The load that the resource belongs to.
         snapshot: The resource as plain data, whatever `resource` is.
         parent_key: Key of the asset of the resource that feeds this one, if it has an asset.
+        default_key: Key that the front door gives, where it is not that of `get_asset_key`.
+        default_deps: What the front door says that the resource is made from, likewise.
     """
 
     resource: Any
@@ -53,6 +55,8 @@ class DltResourceTranslatorData:
     definition: LoadDefinition | None = None
     snapshot: ResourceSnapshot | None = None
     parent_key: dg.AssetKey | None = None
+    default_key: dg.AssetKey | None = None
+    default_deps: tuple[dg.AssetKey, ...] | None = None
 
     @property
     def destination(self) -> Any:
@@ -75,15 +79,19 @@ class DagsterDltTranslator:
         """
         resource, attributes = data.resource, data.attributes
         kinds = set(self._ask("get_kinds", resource, data.destination) or ())
-        deps = list(self.get_deps_asset_keys(resource) or ())
+        key, deps = data.default_key, data.default_deps
+        if key is None or self._overrides("get_asset_key"):
+            key = self.get_asset_key(resource)
+        if deps is None or self._overrides("get_deps_asset_keys"):
+            deps = tuple(self.get_deps_asset_keys(resource) or ())
         if not self._overrides("get_deps_asset_keys") and data.parent_key is not None:
-            deps.append(data.parent_key)
-        deps.extend(dg.AssetKey.from_user_string(dep) for dep in attributes.deps)
+            deps = (*deps, data.parent_key)
+        deps = (*deps, *(dg.AssetKey.from_user_string(dep) for dep in attributes.deps))
         if len(kinds | set(attributes.kinds)) <= _MOST_KINDS:
             kinds |= set(attributes.kinds)
         try:
             return dg.AssetSpec(
-                key=self.get_asset_key(resource),
+                key=key,
                 deps=list(dict.fromkeys(deps)),
                 description=self._prefer("get_description", resource, attributes.description),
                 group_name=self._prefer("get_group_name", resource, attributes.group_name),
@@ -151,13 +159,13 @@ class DagsterDltTranslator:
 
     def _automation_condition(self, data: DltResourceTranslatorData) -> Any:
         condition = self.get_automation_condition(data.resource)
-        if condition is None and data.attributes.automation_condition:
-            condition = build_automation_condition(
-                data.attributes.automation_condition,
-                data.attributes.automation_condition_config,
-                where=_where(data),
-            )
-        return condition
+        asked = data.attributes.automation_condition
+        if condition is not None or not asked:
+            return condition
+        if callable(asked):
+            return asked()
+        config = data.attributes.automation_condition_config
+        return build_automation_condition(asked, config, where=_where(data))
 
     def _overrides(self, method: str) -> bool:
         own = getattr(type(self), method)

@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loadsmith.assets.build import build_load_definitions, checked_options
+from loadsmith.assets.build import (
+    build_load_definitions,
+    build_upstream_specs,
+    checked_options,
+)
 from loadsmith.assets.specs import op_name
 from loadsmith.assets.split import with_granularity
 from loadsmith.assets.translator import DagsterDltTranslator
@@ -83,15 +87,11 @@ class DagsterDltFactory:
                 )
             members[found.resource.name] = found
         loads = [
-            SchemaLoad.make(
-                schema,
-                members,
-                destination,
-                nested_tables,
-                options,
-                pipelines_dir,
-            )
+            load
             for schema, members in schemas.items()
+            for load in SchemaLoad.make_all(
+                schema, members, destination, nested_tables, options, pipelines_dir
+            )
         ]
         return _build(loads, translator, granularity, multi_asset_options)
 
@@ -184,8 +184,8 @@ def _build(
 ) -> dg.Definitions:
     """Build the definitions of loads, with the door's keys unless the translator has its own."""
     own_spec = _overrides(translator, "get_asset_spec")
-    own_keys = own_spec or _overrides(translator, "get_asset_key")
-    own_deps = own_spec or _overrides(translator, "get_deps_asset_keys")
+    own_keys = _overrides(translator, "get_asset_key")
+    own_deps = _overrides(translator, "get_deps_asset_keys")
     assets: list[Any] = []
     checks: list[Any] = []
     sensors: list[Any] = []
@@ -197,15 +197,27 @@ def _build(
             translator=translator,
             key_for=None if own_keys else load.key_for,
             deps_for=None if own_deps else load.deps_for,
-            with_upstreams=own_deps,
-            **multi_asset_options,
+            with_upstreams=False,
+            **_options_of(load, multi_asset_options),
         )
         assets += built.assets or ()
         checks += built.asset_checks or ()
         sensors += built.sensors or ()
         if not own_deps:
             sources.update({spec.key: spec for spec in load.source_specs()})
+    if own_spec or own_deps:
+        # The translator's own upstream assets; the door's where nothing depends on them is none.
+        wanted = build_upstream_specs([spec for asset in assets for spec in asset.specs])
+        sources = {spec.key: sources.get(spec.key, spec) for spec in wanted}
     return dg.Definitions(assets=[*assets, *sources.values()], asset_checks=checks, sensors=sensors)
+
+
+def _options_of(load: FactoryLoad, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `multi_asset` for a load: its own win over those for all."""
+    own = dict(load.options)
+    if "op_tags" in own:
+        own["op_tags"] = {**(given.get("op_tags") or {}), **own["op_tags"]}
+    return {**given, **own}
 
 
 def _overrides(translator: DagsterDltTranslator | None, method: str) -> bool:

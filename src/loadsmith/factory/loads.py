@@ -2,7 +2,7 @@
 
 import glob
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -92,6 +92,11 @@ class FactoryLoad:
     definition: LoadDefinition
     snapshot: LoadSnapshot
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Arguments of `multi_asset` that are the load's own; None takes away one for all."""
+        return {}
+
     def key_for(self, resource: ResourceSnapshot, table: TableSnapshot | None) -> dg.AssetKey:
         """Return the key of a resource's asset, or of that of one of its root tables."""
         raise NotImplementedError
@@ -117,26 +122,27 @@ class FactoryLoad:
                 kinds=set(self.source_kinds(resource)),
             )
             for resource in self.snapshot.resources
+            if self.definition.resources.matches(resource.name)
         ]
 
 
 @dataclass(frozen=True)
 class SchemaLoad(FactoryLoad):
-    """The resources of one schema."""
+    """The resources of one schema, or those of them that are run in the same way."""
 
     schema: str
     members: Mapping[str, ConfigurableDltResource]
 
     @staticmethod
-    def make(
+    def make_all(
         schema: str,
         members: Mapping[str, ConfigurableDltResource],
         destination: Any,
         nested_tables: bool,
         options: RunOptions,
         pipelines_dir: str | None,
-    ) -> "SchemaLoad":
-        """Return the load of the resources of a schema."""
+    ) -> "list[SchemaLoad]":
+        """Return the loads of the resources of a schema: one for each way to run an op."""
         source = _make_source(schema, [member.resource for member in members.values()])
         target = DestinationOf(destination, pipeline_name_of(schema), schema, pipelines_dir)
         definition = LoadDefinition(
@@ -153,7 +159,48 @@ class SchemaLoad(FactoryLoad):
             dataset_name=schema,
             destination_name=target.name,
         )
-        return SchemaLoad(definition, snapshot, schema, members)
+        ways = _by_way_to_run(members)
+        if len(ways) == 1:
+            (names,) = ways
+            op = members[names[0]].op
+            return [SchemaLoad(replace(definition, op=op), snapshot, schema, members)]
+        return [
+            SchemaLoad(
+                replace(
+                    definition,
+                    name=f"{definition.name}__{op_name(members[names[0]].table)}",
+                    op=members[names[0]].op,
+                    resources=ResourceSelection(include=tuple(map(glob.escape, names))),
+                    owns_pipeline_name=False,
+                    part_of=ResourceSelection(include=tuple(map(glob.escape, members))),
+                ),
+                snapshot,
+                schema,
+                members,
+            )
+            for names in ways
+        ]
+
+    @property
+    def _member(self) -> ConfigurableDltResource:
+        """A resource of the load; all of them are run in the same way."""
+        selected = self.definition.resources
+        return next(found for name, found in self.members.items() if selected.matches(name))
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Arguments of `multi_asset` that are the load's own; None takes away one for all."""
+        op, partitions_def = self._member.op, self._member.partitions_def
+        own: dict[str, Any] = {"partitions_def": partitions_def} if partitions_def else {}
+        if op.pool:
+            own["pool"] = op.pool
+        if op.op_tags:
+            own["op_tags"] = op.op_tags
+        if op.max_retries:
+            own["retry_policy"] = None
+        if op.max_partitions_per_run or partitions_def:
+            own["backfill_policy"] = None
+        return own
 
     def key_for(self, resource: ResourceSnapshot, table: TableSnapshot | None) -> dg.AssetKey:
         """Return `<schema>/raw/<table>`."""
@@ -166,6 +213,16 @@ class SchemaLoad(FactoryLoad):
     def source_key(self, resource: ResourceSnapshot) -> dg.AssetKey:
         """Return `<schema>/src/<table>`."""
         return dg.AssetKey([self.schema, "src", self.members[resource.name].table])
+
+    def deps_for(self, resource: ResourceSnapshot) -> tuple[dg.AssetKey, ...]:
+        """Return the external asset, and what feeds a transformer that another op loads."""
+        feeds = resource.upstream
+        if feeds is None or feeds not in self.members or self.definition.resources.matches(feeds):
+            return super().deps_for(resource)
+        return (
+            *super().deps_for(resource),
+            self.key_for(ResourceSnapshot(name=feeds, source_name=self.schema), None),
+        )
 
     def source_kinds(self, resource: ResourceSnapshot) -> tuple[str, ...]:
         """Return the kinds that the resource was given."""
@@ -215,6 +272,19 @@ class CollectionLoad(FactoryLoad):
     def source_key(self, resource: ResourceSnapshot) -> dg.AssetKey:
         """Return `<database>/<collection>`."""
         return dg.AssetKey([self.database, resource.name])
+
+
+def _by_way_to_run(members: Mapping[str, ConfigurableDltResource]) -> list[list[str]]:
+    """Return names of resources, those together whose ops are the same."""
+    ways: list[tuple[Any, list[str]]] = []
+    for name, member in members.items():
+        way = (member.op, member.partitions_def)
+        names = next((names for known, names in ways if known == way), None)
+        if names is None:
+            ways.append((way, [name]))
+        else:
+            names.append(name)
+    return [names for _, names in ways]
 
 
 def _make_source(schema: str, resources: Sequence["DltResource"]) -> "DltSource":

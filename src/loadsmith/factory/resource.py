@@ -1,16 +1,23 @@
 """One dlt resource and what Dagster is to know of it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
+
+from loadsmith.assets.partitions import build_partitions_def
+from loadsmith.assets.settings import OpOptions, read_options
 from loadsmith.assets.specs import op_name
+from loadsmith.config.settings import PartitionParams
 from loadsmith.errors import ConfigError
-from loadsmith.factory.settings import META_KEY, read_settings
-from loadsmith.model import AssetAttributes
+from loadsmith.model import AssetAttributes, OpSettings
 
 if TYPE_CHECKING:
     from dlt.extract import DltResource
+
+#: Where Dagster's settings are in `meta`.
+META_KEY = "dagster"
 
 
 @dataclass(frozen=True)
@@ -22,12 +29,16 @@ class ConfigurableDltResource:
         attributes: Dagster's settings of its asset.
         source_kinds: Kinds of the system that it comes from.
         meta: The rest of `meta`, which becomes metadata of the asset.
+        op: How Dagster runs the op of the resource; those that say the same share one.
+        partitions_def: The partitions of its asset, where they are its own.
     """
 
     resource: "DltResource"
     attributes: AssetAttributes = field(default_factory=AssetAttributes)
     source_kinds: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
+    op: OpSettings = field(default_factory=OpSettings)
+    partitions_def: "dg.PartitionsDefinition[Any] | None" = None
 
     @staticmethod
     def config(
@@ -44,35 +55,39 @@ class ConfigurableDltResource:
                 the external asset upstream and, beside dlt's, on the asset itself.
             tags: Dagster tags of the asset.
             meta: Metadata of the asset. Its entry `dagster` holds settings instead:
-                `automation_condition`, `automation_condition_config`,
-                `freshness_lower_bound_delta_seconds`, `owners`, `group_name`, `description`,
-                `deps`, `checks`.
+                `automation_condition` (a name, or a `dg.AutomationCondition`),
+                `automation_condition_config`, `freshness_lower_bound_delta_seconds`, `owners`,
+                `group_name`, `description`, `deps`, `kinds`, `tags`, `metadata`, `checks`, and of
+                the op `pool`, `op_tags`, `retry_policy`, `max_partitions_per_run`,
+                `partitions_def`.
 
         Raises:
             ConfigError: The name has another form, or a setting is wrong.
         """
         schema, table = split_name(resource)
         given = dict(meta or {})
-        settings = read_settings(f"{schema}.{table}", given.pop(META_KEY, None))
-        own = settings.to_attributes()
+        place = f"resource '{schema}.{table}', meta['{META_KEY}']"
+        options = read_options(OpOptions, given.pop(META_KEY, None), place=place)
+        partitions = options.partitions_def
+        if isinstance(partitions, PartitionParams):
+            partitions = build_partitions_def(
+                partitions.to_settings(), where=f"{place}.partitions_def"
+            )
+        own = options.to_attributes()
         named = tuple([kinds] if isinstance(kinds, str) else kinds or ())
         return ConfigurableDltResource(
             resource=resource,
-            attributes=AssetAttributes(
+            attributes=replace(
+                own,
                 group_name=own.group_name or op_name(schema),
-                description=own.description,
-                owners=own.owners,
                 tags={**own.tags, **(tags or {})},
                 kinds=tuple(dict.fromkeys((*named, *own.kinds))),
-                deps=own.deps,
                 metadata={**given, **own.metadata},
-                automation_condition=own.automation_condition,
-                automation_condition_config=own.automation_condition_config,
-                freshness_lower_bound_delta_seconds=own.freshness_lower_bound_delta_seconds,
-                checks=own.checks,
             ),
             source_kinds=named,
             meta=given,
+            op=options.to_op_settings(),
+            partitions_def=partitions,
         )
 
     @property
