@@ -36,7 +36,7 @@ def run(variant: Variant, folder: Path) -> Measures:
         initialize(report, *args, **kwargs)
         report.fetches_row_counts = True
 
-    Report.__init__ = with_row_counts  # type: ignore[method-assign]
+    Report.__init__ = with_row_counts
     started = perf_counter()
     projects.run_all(projects.build_yaml(folder, variant.size))
     return {"seconds": perf_counter() - started, "metadata": spent[0]}

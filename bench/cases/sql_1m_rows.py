@@ -74,7 +74,7 @@ def _source(backend: str) -> Any:
         POSTGRES.replace("postgresql://", "postgresql+psycopg2://"),
         schema="bench_source",
         table_names=["rows"],
-        backend=backend,  # type: ignore[arg-type]
+        backend=backend,
     )
 
 

@@ -1,7 +1,6 @@
 """Ask 2: the window of a partition reaches dlt, whatever the type of the cursor."""
 
 # dlt reads the cursor of a resource from a default argument.
-# ruff: noqa: B008
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
@@ -194,8 +193,10 @@ def test_ask_02_an_initial_value_inside_of_the_window_is_kept(shop: Any) -> None
 
 
 def test_ask_02_what_feeds_a_transformer_is_bound_too(shop: Any) -> None:
+    first = iso(FIRST)
+
     @dlt.resource
-    def users(at: Any = incremental("at", initial_value=iso(FIRST))) -> Any:
+    def users(at: Any = incremental("at", initial_value=first)) -> Any:
         yield [{"id": number, "at": iso(moment)} for number, moment in enumerate(MOMENTS)]
 
     @dlt.transformer(data_from=users)

@@ -5,7 +5,6 @@ file beside this one. What other tests hold already is listed at the end, by ask
 """
 
 # dlt reads the cursor of a resource from a default argument.
-# ruff: noqa: B008
 
 import re
 from pathlib import Path

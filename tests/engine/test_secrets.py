@@ -7,6 +7,8 @@ import urllib.parse
 
 import dlt
 import pytest
+from dlt.extract.exceptions import ResourceExtractionError
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from loadsmith.engine.secrets import (
     Redactor,
@@ -168,7 +170,7 @@ def test_a_secret_that_code_reads_from_the_environment_is_named(secrets):
     def rows():
         yield {"token": os.environ["GITHUB__API_TOKEN"]}
 
-    with secrets_in_environment([path]), pytest.raises(Exception) as caught:  # noqa: PT011
+    with secrets_in_environment([path]), pytest.raises(ResourceExtractionError) as caught:
         list(rows())
     error = missing_secret(caught.value, [path])
     assert isinstance(error, SecretNotFound)
@@ -183,7 +185,7 @@ def test_another_key_error_is_no_missing_secret():
 
 def test_missing_credentials_of_a_destination_are_named(tmp_path):
     pipeline = dlt.pipeline("p", destination="postgres", pipelines_dir=str(tmp_path))
-    with pytest.raises(Exception) as caught:  # noqa: PT011
+    with pytest.raises(PipelineStepFailed) as caught:
         pipeline.run([{"id": 1}], table_name="t")
     error = missing_secret(caught.value, ["/x/secrets.toml"])
     assert error is not None

@@ -72,14 +72,11 @@ def check_project(folder: str, *, deep: bool = False) -> int:
 
 
 def _problems_with_dlt(files: ProjectFiles, *, deep: bool) -> Iterator[Problem]:
-    from loadsmith.config.models import DltAsset
     from loadsmith.resolve import resolve_asset
 
     seen: set[str] = set()
-    for located in files.assets:
-        if not isinstance(located.value, DltAsset):
-            continue
-        definition = resolve_asset(located, files)  # type: ignore[arg-type]
+    for located in files.dlt_assets:
+        definition = resolve_asset(located, files)
         for problem in _problems_of(located, definition, deep=deep):
             # Assets that share their settings share the mistake, too.
             if problem.message not in seen:

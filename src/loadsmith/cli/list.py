@@ -107,16 +107,11 @@ def describe_schedules(definitions: "dg.Definitions") -> list[dict[str, Any]]:
 
 def _list_settings(folder: str, as_json: bool) -> None:
     from loadsmith.config.files import read_project
-    from loadsmith.config.models import DltAsset
     from loadsmith.engine.settings import effective_settings
     from loadsmith.resolve import merge_definitions, resolve_asset
 
     files = read_project(folder)
-    groups = merge_definitions(
-        resolve_asset(located, files)  # type: ignore[arg-type]
-        for located in files.assets
-        if isinstance(located.value, DltAsset)
-    )
+    groups = merge_definitions(resolve_asset(located, files) for located in files.dlt_assets)
     rows = [
         {
             "load": group.definition.name,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import click
+
 _SHOWN_LEVEL = 20
 """Python's INFO: what loads log for people. DEBUG is Dagster's own bookkeeping."""
 
@@ -71,12 +73,12 @@ def _print_finished(entry: Any) -> None:
     event = entry.dagster_event
     if event is None:
         if entry.level > _SHOWN_LEVEL:
-            print(_one_line(entry.user_message), file=sys.stderr)  # noqa: T201
+            click.echo(_one_line(entry.user_message), err=True)
     elif event.is_step_success:
         seconds = event.step_success_data.duration_ms / 1000
-        print(f"{entry.step_key}: done in {seconds:.1f} s", file=sys.stderr)  # noqa: T201
+        click.echo(f"{entry.step_key}: done in {seconds:.1f} s", err=True)
     elif event.is_step_failure:
-        print(f"{entry.step_key}: failed", file=sys.stderr)  # noqa: T201
+        click.echo(f"{entry.step_key}: failed", err=True)
 
 
 def _one_line(text: str | None) -> str:

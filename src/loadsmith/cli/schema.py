@@ -171,12 +171,8 @@ def choose_loads(files: ProjectFiles, pattern: str) -> list[LoadDefinition]:
     return [group.definition for group in merged]
 
 
-def _dlt_assets(files: ProjectFiles) -> dict[str, Located[Any]]:
-    return {
-        located.value.asset_key: located
-        for located in files.assets
-        if isinstance(located.value, DltAsset)
-    }
+def _dlt_assets(files: ProjectFiles) -> dict[str, Located[DltAsset]]:
+    return {located.value.asset_key: located for located in files.dlt_assets}
 
 
 def _update(

@@ -3,8 +3,9 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from loadsmith.component.load_spec import DltLoadSpecModel, Home
@@ -164,8 +165,7 @@ def _into_pipeline(written: _Written, pipeline: Any) -> ComponentLoad:
     choice = choose_profile(profiles, os.environ)
     profile = profiles.get(choice.name, {})
     if profile or choice.suffix:
-        original = make_pipeline
-        make_pipeline = lambda: _repointed(original(), profile, choice.suffix)  # noqa: E731
+        make_pipeline = partial(_repointed, make_pipeline, profile, choice.suffix)
         names = pipeline_names(make_pipeline)
     name = written.name if spec.entry.name else _identifier(f"{written.name}_{dataset}")
     definition = _base(
@@ -204,11 +204,12 @@ def _base(written: _Written) -> LoadDefinition:
     )
 
 
-def _repointed(pipeline: Any, given: Mapping[str, Any], suffix: str) -> Any:
-    """Return a pipeline like `pipeline` that goes where the profile of this deployment says."""
+def _repointed(make: Callable[[], Any], given: Mapping[str, Any], suffix: str) -> Any:
+    """Return a pipeline like that of `make` that goes where the profile of this deployment says."""
     profile = ProfileParams.model_validate(given)
     import dlt
 
+    pipeline = make()
     destination = pipeline.destination
     if profile.destination:
         destination = make_destination(

@@ -40,7 +40,7 @@ def run_dlt_init(source: str, destination: str) -> InitFiles:
     """
     with TemporaryDirectory() as name:
         folder = Path(name)
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - this interpreter, and no shell
             [sys.executable, "-m", "dlt", "--non-interactive", "init", source, destination],
             cwd=folder,
             capture_output=True,

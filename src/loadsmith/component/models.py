@@ -29,7 +29,7 @@ class PartitionsEntry(PartitionParams):
     start_date: str | None = Field(default=None, description="The same as `start`.")
     end_date: str | None = Field(default=None, description="The same as `end`.")
     partition_keys: tuple[str, ...] | None = Field(default=None, description="The same as `keys`.")
-    dimensions: dict[str, "PartitionsEntry"] = Field(  # type: ignore[assignment]
+    dimensions: dict[str, "PartitionsEntry"] = Field(  # type: ignore[assignment]  # dict is invariant
         default_factory=dict, description="Two partitions by name; kind `multi`."
     )
 
@@ -95,7 +95,7 @@ class LoadEntry(LoadSettings):
             "`filesystem.readers`, or the dotted path of a source, `.` first for this folder."
         ),
     )
-    translation: str | AssetAttributesModel | None = Field(  # type: ignore[valid-type]
+    translation: str | AssetAttributesModel | None = Field(  # type: ignore[valid-type]  # Dagster makes it
         default=None,
         description=(
             "Asset attributes over the default ones, as templates of `data`, `resource`, "

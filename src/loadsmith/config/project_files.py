@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from loadsmith.config.models import (
     Asset,
+    DltAsset,
     DltResourceParams,
     JobParams,
     PartitionEntry,
@@ -68,6 +69,15 @@ class ProjectFiles:
     assets: tuple[Located[Asset], ...]
     partitions: tuple[Located[PartitionEntry], ...]
     jobs: tuple[Located[JobParams], ...]
+
+    @cached_property
+    def dlt_assets(self) -> tuple[Located[DltAsset], ...]:
+        """Those of the assets that are loads of dlt, in the order of the files."""
+        return tuple(
+            Located(asset.value, asset.document, asset.path)
+            for asset in self.assets
+            if isinstance(asset.value, DltAsset)
+        )
 
     @cached_property
     def dlt_resource(self) -> DltResourceParams | None:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loadsmith.config.dlt_names import destination_problem
-from loadsmith.config.models import Asset, DltAsset, ResourceEntry
+from loadsmith.config.models import Asset, ResourceEntry
 from loadsmith.config.nodes import Document, Node, shorten
 from loadsmith.config.project_files import Located, ProjectFiles
 from loadsmith.config.templates import Scope, template_problems
@@ -155,7 +155,7 @@ def _unknown_kinds(
 def _destination_problems(
     files: ProjectFiles, broken_assets: Sequence[Document]
 ) -> Iterator[Problem]:
-    documents = [asset.document for asset in files.assets if isinstance(asset.value, DltAsset)]
+    documents = [asset.document for asset in files.dlt_assets]
     for document in (*documents, *broken_assets):
         params = _members(document.root).get("params")
         # With `destination_type`, the name is the user's own: the sections of its settings.
@@ -192,11 +192,7 @@ def _twice_partitioned(files: ProjectFiles) -> Iterator[Problem]:
 
 def _unknown_keys(files: ProjectFiles, known: set[str]) -> Iterator[Problem]:
     # A load makes its prefix an asset, and below it tables that only its schema file tells.
-    prefixes = {
-        asset.value.asset_key.rpartition("/")[0]
-        for asset in files.assets
-        if isinstance(asset.value, DltAsset)
-    }
+    prefixes = {asset.value.asset_key.rpartition("/")[0] for asset in files.dlt_assets}
     known = known | prefixes
     for reference in asset_references(files):
         if reference.key in known or reference.key.rpartition("/")[0] in prefixes:

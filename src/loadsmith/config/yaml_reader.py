@@ -17,7 +17,7 @@ from loadsmith.errors import Problem
 try:
     from yaml import CSafeLoader as _SafeLoader
 except ImportError:  # a PyYAML that was built without libyaml
-    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]  # same methods
 
 _MERGE_KEY = "<<"
 

@@ -45,12 +45,13 @@ class _JsonbCopyJob(PostgresParquetCopyJob):
                 for table in pq_stream_with_new_columns(self._file_path, ()):
                     yield from _with_versions(table, columns).to_batches()
 
-            names = {"catalog_name": catalog, "db_schema_name": schema}
+            places = {"catalog_name": catalog, "db_schema_name": schema}
+            known: dict[str, Any] = {name: place for name, place in places.items() if place}
             cursor.adbc_ingest(
                 self.load_table_name,
                 batches(),
                 mode="append",
-                **{name: value for name, value in names.items() if value is not None},  # type: ignore[arg-type]
+                **known,
             )
             connection.commit()
 

@@ -46,8 +46,9 @@ def incremental_of(resource: DltResource) -> Incremental[Any] | None:
         return step
     if isinstance(step, IncrementalResourceWrapper) and step._incremental is not None:
         return step._incremental
+    generator: Any = resource._pipe.gen
     try:
-        parameters = inspect.signature(resource._pipe.gen).parameters  # type: ignore[arg-type]
+        parameters = inspect.signature(generator).parameters
     except (TypeError, ValueError):
         return None
     for parameter in parameters.values():

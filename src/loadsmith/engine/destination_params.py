@@ -250,8 +250,9 @@ def _fields_of(destination_class: Any) -> tuple[set[str], set[str]]:
 def _spec_of(destination_class: Any) -> Any:
     found = getattr(destination_class, "spec", None)
     if isinstance(found, property):
+        getter: Any = found.fget
         try:
-            return found.fget(None)  # type: ignore[misc]
+            return getter(None)
         except (AttributeError, TypeError):
             # A custom destination knows its spec when it is made.
             return destination_class().spec

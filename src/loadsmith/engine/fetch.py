@@ -39,7 +39,7 @@ def _count_rows(tables: Sequence[str], warn: Callable[[str], None]) -> dict[str,
     try:
         with _client() as client:
             statement = " UNION ALL ".join(
-                f"SELECT {number} AS position, COUNT(*) AS counted FROM {_qualified(client, name)}"  # noqa: S608
+                f"SELECT {number} AS position, COUNT(*) AS counted FROM {_qualified(client, name)}"
                 for number, name in enumerate(tables)
             )
             with client.execute_query(statement) as cursor:
@@ -49,7 +49,7 @@ def _count_rows(tables: Sequence[str], warn: Callable[[str], None]) -> dict[str,
             table: int(row[0])
             for table, row in _fetch(
                 tables,
-                lambda client, name: f"SELECT COUNT(*) FROM {_qualified(client, name)}",  # noqa: S608
+                lambda client, name: f"SELECT COUNT(*) FROM {_qualified(client, name)}",
                 warn,
             )
         }
@@ -68,7 +68,7 @@ def fetch_key_counts(
         listed, source = ", ".join(keys), _qualified(client, name)
         nulls = " OR ".join(f"{key} IS NULL" for key in keys)
         return (
-            f"SELECT (SELECT COUNT(*) FROM (SELECT {listed} FROM {source} GROUP BY {listed} "  # noqa: S608
+            f"SELECT (SELECT COUNT(*) FROM (SELECT {listed} FROM {source} GROUP BY {listed} "
             f"HAVING COUNT(*) > 1) doubled), (SELECT COUNT(*) FROM {source} WHERE {nulls})"
         )
 

@@ -70,5 +70,5 @@ class LogProgress(Collector):
         return {"step": self.step}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(lambda _line: None, lambda: False)  # type: ignore[misc]
+        LogProgress.__init__(self, lambda _line: None, lambda: False)
         self.step = state["step"]

@@ -122,7 +122,7 @@ def inspect_project(files: ProjectFiles) -> tuple[ProjectLoads, list[Problem]]:
     entries: dict[int, Located[DltAsset]] = {}
     definitions: list[LoadDefinition] = []
     seen: dict[str, str | None] = {}
-    for asset in dlt_assets_of(files.assets):
+    for asset in files.dlt_assets:
         found = list(_problems_of(asset, files, seen))
         if found:
             problems += found
@@ -185,14 +185,6 @@ def _problems_of(
             "params",
             "resources" if names else "exclude",
         )
-
-
-def dlt_assets_of(assets: Iterable[Located[Asset]]) -> Iterable[Located[DltAsset]]:
-    """Yield those of the entries that are loads."""
-    for asset in assets:
-        value = asset.value
-        if isinstance(value, DltAsset):
-            yield Located(value, asset.document, asset.path)
 
 
 def tasks_of(assets: Iterable[Located[Asset]]) -> Iterable[Located[TaskAsset]]:

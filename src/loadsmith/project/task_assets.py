@@ -192,10 +192,8 @@ def _build_op(
 
         resources = {kind: getattr(context.resources, key) for kind, key in keys.items()}
         try:
-            made = _fill_in(task, model, variables(names))
-            value = made.run(  # type: ignore[attr-defined]
-                _context_for(context, task, around, {**given, **resources}, variables)
-            )
+            made: Any = _fill_in(task, model, variables(names))
+            value = made.run(_context_for(context, task, around, {**given, **resources}, variables))
             result = to_result(value, asset_key=entry.asset_key)
         except LoadsmithError as error:
             raise dg.Failure(description=f"{task.place}: {error}", allow_retries=False) from error

@@ -266,28 +266,28 @@ def incremental_cursors(days: int = 10) -> Any:
 
     @dlt.resource(write_disposition="append")
     def by_datetime(
-        cursor: dlt.sources.incremental[datetime] = dlt.sources.incremental("at"),  # noqa: B008
+        cursor: dlt.sources.incremental[datetime] = dlt.sources.incremental("at"),
     ) -> Iterator[Any]:
         """Cursor with a time and a zone."""
         yield [{"id": day, "at": at(day)} for day in range(days)]
 
     @dlt.resource(write_disposition="append")
     def by_date(
-        cursor: dlt.sources.incremental[date] = dlt.sources.incremental("day"),  # noqa: B008
+        cursor: dlt.sources.incremental[date] = dlt.sources.incremental("day"),
     ) -> Iterator[Any]:
         """Cursor with a date."""
         yield [{"id": day, "day": at(day).date()} for day in range(days)]
 
     @dlt.resource(write_disposition="append")
     def by_text(
-        cursor: dlt.sources.incremental[str] = dlt.sources.incremental("at"),  # noqa: B008
+        cursor: dlt.sources.incremental[str] = dlt.sources.incremental("at"),
     ) -> Iterator[Any]:
         """Cursor with ISO text."""
         yield [{"id": day, "at": at(day).isoformat()} for day in range(days)]
 
     @dlt.resource(write_disposition="append")
     def by_number(
-        cursor: dlt.sources.incremental[int] = dlt.sources.incremental("at"),  # noqa: B008
+        cursor: dlt.sources.incremental[int] = dlt.sources.incremental("at"),
     ) -> Iterator[Any]:
         """Cursor with seconds since 1970."""
         yield [{"id": day, "at": int(at(day).timestamp())} for day in range(days)]

@@ -149,4 +149,4 @@ def main() -> None:
             load_definitions(sys.argv[1]).resolve_asset_graph()
         except LoadsmithError as error:
             sys.exit(str(error))
-    print(json.dumps([asdict(touch) for touch in dict.fromkeys(found)]))  # noqa: T201
+    json.dump([asdict(touch) for touch in dict.fromkeys(found)], sys.stdout)
