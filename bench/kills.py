@@ -1,11 +1,12 @@
 """Kill loads at random moments, run them again, and compare the destination with a good run.
 
     python -m bench.kills --destination duckdb --trials 30
-    python -m bench.kills --destination postgres --processes 32 --lose-directory
+    python -m bench.kills --destination postgres --processes 32 --trials 3
 
 Each trial loads an append, a merge and a replace resource, all with nested rows, into a dataset of
 its own, in one or more processes of which each loads a partition. The processes are killed with
-SIGKILL at random moments and started again until each has ended well.
+SIGKILL at random moments and started again until each has ended well. What each process was at
+when it was killed is counted, by what it left in its working directory.
 """
 
 import argparse
@@ -29,6 +30,7 @@ import duckdb
 from loadsmith.assets.decorator import dlt_assets
 from loadsmith.assets.runner import DagsterDltResource
 
+MARIADB = os.environ.get("BENCH_MARIADB", "mysql+pymysql://root@127.0.0.1:3306")
 POSTGRES = os.environ.get("BENCH_POSTGRES", "postgresql://postgres:x@127.0.0.1:5432/postgres")
 
 #: Longest time that a trial may take, in seconds.
@@ -51,6 +53,8 @@ class Trial:
             return dlt.destinations.duckdb(str(self.folder / "kills.duckdb"))
         if self.destination == "postgres":
             return dlt.destinations.postgres(POSTGRES)
+        if self.destination == "mariadb":
+            return dlt.destinations.sqlalchemy(f"{MARIADB}/{self.dataset}")
         return dlt.destinations.filesystem((self.folder / "files").as_uri())
 
     def count(self, table: str, key: str) -> tuple[int, int]:
@@ -66,14 +70,40 @@ class Trial:
             found = cursor.fetchone()
             connection.close()
             return found
+        if self.destination == "mariadb":
+            with connect_to_mariadb() as connection:
+                return tuple(connection.exec_driver_sql(query.replace('"', "`")).one())
         if self.destination == "duckdb":
             with duckdb.connect(str(self.folder / "kills.duckdb")) as connection:
                 return connection.execute(query).fetchone()
         files = self.folder / "files" / self.dataset / table / "*.parquet"
         return duckdb.sql(query.replace(name, f"read_parquet('{files}')")).fetchone()
 
+    def prepare(self) -> None:
+        """Make what has to be there before the first load."""
+        if self.destination == "mariadb":
+            with connect_to_mariadb() as connection:
+                connection.exec_driver_sql(f"CREATE DATABASE {self.dataset}")
+
+    def stage(self, number: int) -> str:
+        """Say what a process was at, from what it has left in its working directory."""
+        home = self.folder / "pipelines"
+        name = "kills"
+        if self.processes > 1:
+            name = f"kills__{number}_*"
+        if next(home.glob(f"**/{name}/load/normalized/*"), None):
+            return "load"
+        if next(home.glob(f"**/{name}/normalize/extracted/*"), None):
+            return "normalize"
+        return "before or after"
+
     def clean(self) -> None:
         """Remove the dataset and the folder."""
+        if self.destination == "mariadb":
+            with connect_to_mariadb() as connection:
+                found = connection.exec_driver_sql(f"SHOW DATABASES LIKE '{self.dataset}%%'")
+                for (name,) in found.all():
+                    connection.exec_driver_sql(f"DROP DATABASE {name}")
         if self.destination == "postgres":
             import psycopg2
 
@@ -88,6 +118,14 @@ class Trial:
                 cursor.execute(f'DROP SCHEMA "{name}" CASCADE')
             connection.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def connect_to_mariadb() -> Any:
+    """Open a connection to the server, in which each statement is committed."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(MARIADB, isolation_level="AUTOCOMMIT")
+    return engine.connect()
 
 
 def load(trial: Trial, number: int) -> None:
@@ -156,14 +194,15 @@ def has_ended_well(trial: Trial, number: int) -> bool:
 
 def run_trial(
     trial: Trial, chance: random.Random, *, kills: int, longest: float, loses_directory: bool
-) -> tuple[int, int, str]:
-    """Run one trial; return its kills, its failed runs, and what is wrong at the end."""
+) -> tuple[Counter[str], int, str]:
+    """Run one trial; return its kills by stage, its failed runs, and what is wrong at the end."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.kills"])
     left = dict.fromkeys(range(trial.processes), kills)
     running: dict[int, tuple[Any, float]] = {}
     done: set[int] = set()
-    killed = failed = 0
+    killed: Counter[str] = Counter()
+    failed = 0
     end = time.monotonic() + PATIENCE
     while len(done) < trial.processes:
         if time.monotonic() > end:
@@ -180,8 +219,9 @@ def run_trial(
                 continue
             if process.is_alive():
                 os.kill(process.pid, signal.SIGKILL)
+                process.join()
                 left[number] -= 1
-                killed += 1
+                killed[trial.stage(number)] += 1
             process.join()
             del running[number]
             if has_ended_well(trial, number):
@@ -213,17 +253,47 @@ def problems_of(trial: Trial) -> str:
     return "; ".join(wrong)
 
 
+def measured_seconds(options: argparse.Namespace, seed: int) -> float:
+    """Return how long a trial takes in which nobody is killed; the first one starts a server."""
+    seconds = 0.0
+    for number in range(2):
+        trial = make_trial(options, f"kills_{seed}_good{number}")
+        started = time.monotonic()
+        _, failed, wrong = run_trial(
+            trial, random.Random(seed), kills=0, longest=PATIENCE, loses_directory=False
+        )
+        seconds = time.monotonic() - started
+        if failed or wrong:
+            raise SystemExit(f"without kills: {wrong or failed}, see {trial.folder}")
+        trial.clean()
+    return seconds
+
+
+def make_trial(options: argparse.Namespace, dataset: str) -> Trial:
+    """Make the folder and the dataset of a trial."""
+    folder = Path(tempfile.mkdtemp(prefix="kills-"))
+    os.environ["DLT_DATA_DIR"] = str(folder / "dlt")
+    trial = Trial(folder, options.destination, dataset, options.rows, options.processes)
+    trial.prepare()
+    return trial
+
+
 def main() -> int:
     """Run the trials and print what they found."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
-        "--destination", default="duckdb", choices=["duckdb", "postgres", "filesystem"]
+        "--destination", default="duckdb", choices=["duckdb", "postgres", "filesystem", "mariadb"]
     )
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--processes", type=int, default=1, help="partitions at the same time")
     parser.add_argument("--kills", type=int, default=3, help="at most so many of each process")
     parser.add_argument("--rows", type=int, default=2000, help="of each resource and process")
-    parser.add_argument("--longest", type=float, default=4.0, help="seconds until a kill, at most")
+    parser.add_argument(
+        "--longest",
+        type=float,
+        default=None,
+        help="seconds until a kill, at most; else as long as a trial without kills takes",
+    )
     parser.add_argument(
         "--lose-directory", action="store_true", help="remove the working directory after each kill"
     )
@@ -233,34 +303,33 @@ def main() -> int:
     chance = random.Random(seed)
     print(f"seed {seed}, duckdb {duckdb.__version__}, dlt {dlt.__version__}", flush=True)
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+    longest = chosen.longest or measured_seconds(chosen, seed)
+    print(f"each process is killed within {longest:.1f} s of its start", flush=True)
     sums: Counter[str] = Counter()
+    stages: Counter[str] = Counter()
     for trial_number in range(chosen.trials):
-        folder = Path(tempfile.mkdtemp(prefix="kills-"))
-        os.environ["DLT_DATA_DIR"] = str(folder / "dlt")
-        trial = Trial(
-            folder,
-            chosen.destination,
-            f"kills_{seed}_{trial_number}",
-            chosen.rows,
-            chosen.processes,
-        )
+        trial = make_trial(chosen, f"kills_{seed}_{trial_number}")
         killed, failed, wrong = run_trial(
             trial,
             chance,
             kills=chosen.kills,
-            longest=chosen.longest,
+            longest=longest,
             loses_directory=chosen.lose_directory,
         )
-        sums.update(kills=killed, failed=failed, wrong=bool(wrong))
-        print(f"trial {trial_number}: {killed} kills, {wrong or 'each row once'}", flush=True)
+        stages.update(killed)
+        sums.update(kills=killed.total(), failed=failed, wrong=int(bool(wrong)))
+        print(
+            f"trial {trial_number}: {killed.total()} kills, {wrong or 'each row once'}", flush=True
+        )
         if wrong:
-            print(f"  kept for a look: {folder}")
+            print(f"  kept for a look: {trial.folder}")
         else:
             trial.clean()
     print(
         f"{sums['kills']} kills in {chosen.trials} trials: {sums['wrong']} wrong, "
         f"{sums['failed']} runs failed by themselves"
     )
+    print(", ".join(f"{count} in {stage}" for stage, count in sorted(stages.items())))
     return 1 if sums["wrong"] else 0
 
 
