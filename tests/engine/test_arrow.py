@@ -32,7 +32,8 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from loadsmith.engine import _arrow_items
-from loadsmith.engine.arrow import ArrowReport, arrow_normalizer
+from loadsmith.engine.arrow import arrow_normalizer
+from loadsmith.engine.arrow_report import ArrowReport
 
 Page = list[Any]
 
@@ -55,7 +56,7 @@ def normalize(
     capabilities.max_column_identifier_length = 40
     with TemporaryDirectory() as folder, Container().injectable_context(capabilities):
         schema = Schema("shapes")
-        schema.update_table({**new_table("root", resource="root"), **deepcopy(dict(table))})  # type: ignore[typeddict-item]
+        schema.update_table({**new_table("root", resource="root"), **deepcopy(dict(table))})
         extracted = NormalizeStorageConfiguration(f"{folder}/normalize")
         loads = LoadStorageConfiguration(f"{folder}/load")
         package = NormalizeStorage(True, extracted).extracted_packages

@@ -31,7 +31,7 @@ def part_source(shop: Shop, key: str, batch: int = 0):
             yield own
 
         @dlt.resource(write_disposition="append")
-        def log(at=dlt.sources.incremental("id", initial_value=-1)):  # noqa: B008
+        def log(at=dlt.sources.incremental("id", initial_value=-1)):
             # The rows of a partition come before those of the one before it, so that a cursor
             # that two partitions shared would leave out rows.
             first = (len(KEYS) - number) * 1000
@@ -153,7 +153,7 @@ def test_loads_that_share_a_pipeline_name_keep_all_cursors(make_shop):
         @dlt.source(name="shared")
         def shared():
             return dlt.resource(
-                lambda at=dlt.sources.incremental("id", initial_value=-1): iter(  # noqa: B008
+                lambda at=dlt.sources.incremental("id", initial_value=-1): iter(
                     [[{"id": n} for n in range(rows)]]
                 ),
                 name=name,
