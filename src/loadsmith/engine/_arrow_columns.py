@@ -1,0 +1,75 @@
+"""Records in, columns of values out; nothing here knows dlt's schema."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, repeat
+from typing import Any, NamedTuple
+
+Values = Sequence[Any]
+
+# Records with keys of their own (a mapping written as an object) make a table of mostly nothing.
+_MAX_KEYS = 1000
+
+
+class NotPlain(Exception):
+    """These records need dlt's own normalizer."""
+
+
+class Missing:
+    """The type of what stands where a record lacks a key that others have.
+
+    None is a value of its own for dlt.
+    """
+
+
+MISSING = Missing()
+
+
+class Column(NamedTuple):
+    """Values of a column, and their types."""
+
+    values: Values
+    types: set[type]
+
+
+def column_of(values: Values) -> Column:
+    """Return the values with their types."""
+    return Column(values, set(map(type, values)))
+
+
+def columns_of(records: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Column]]:
+    """Give the values of each key, in the order of the keys.
+
+    Raises:
+        NotPlain: There are too many keys.
+    """
+    shapes = set(map(tuple, records))
+    if len(shapes) == 1:
+        [keys] = shapes
+        # One list of everything and a slice for each key is twice as fast as `zip`.
+        values = list(chain.from_iterable(map(dict.values, records)))
+        for place, key in enumerate(keys):
+            yield key, column_of(values[place :: len(keys)])
+        return
+    keys = tuple(dict.fromkeys(chain.from_iterable(shapes)))
+    if len(keys) > _MAX_KEYS:
+        raise NotPlain
+    for key in keys:
+        yield key, column_of([record.get(key, MISSING) for record in records])
+
+
+def items_of(lists: Column) -> tuple[list[Any], list[int]]:
+    """Return the items of all lists in one, and the length of each; what is no list has none."""
+    values: Iterable[Any] = lists.values
+    if lists.types != {list}:
+        values = [value if type(value) is list else () for value in lists.values]
+    return list(chain.from_iterable(values)), list(map(len, values))
+
+
+def positions_in(lengths: Sequence[int]) -> list[int]:
+    """Return the place of each item in its list."""
+    return list(chain.from_iterable(map(range, lengths)))
+
+
+def repeated(values: Values, times: Sequence[int]) -> list[Any]:
+    """Return each value as often as its list has items."""
+    return list(chain.from_iterable(map(repeat, values, times)))

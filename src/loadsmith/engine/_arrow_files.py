@@ -1,0 +1,77 @@
+"""Arrow tables into the parquet files that dlt writes records to."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+from dlt.common.data_writers.writers import ParquetDataWriter
+from dlt.common.storages.data_item_storage import DataItemStorage
+from dlt.common.typing import TDataItem
+
+# Before this version of Arrow, nulls are not refused where a column does not take them.
+_REFUSES_NULLS = 19
+
+
+class ColumnarParquetWriter(ParquetDataWriter):
+    """dlt's writer of records to parquet that takes Arrow tables in between."""
+
+    def write_data(self, items: Sequence[TDataItem]) -> None:
+        """Write records and tables in their order."""
+        for is_table, run in groupby(items, key=lambda item: isinstance(item, pa.Table)):
+            if is_table:
+                self._write_tables(list(run))
+            else:
+                super().write_data(list(run))
+
+    def _write_tables(self, tables: list[pa.Table]) -> None:
+        assert self.schema is not None
+        assert self.writer is not None
+        table = pa.concat_tables([_fitted(table, self.schema) for table in tables])
+        if int(pa.__version__.split(".")[0]) < _REFUSES_NULLS:
+            table = table.cast(self.schema)
+        self.items_count += table.num_rows
+        self.writer.write_table(table, row_group_size=self.parquet_format.row_group_size)
+
+
+def arrow_table(columns: Mapping[str, Sequence[Any]], rows: int, schema: pa.Schema) -> pa.Table:
+    """Make a table of the columns that there are, by the call that dlt's own writer makes."""
+    return pa.Table.from_arrays(
+        [
+            pa.array(columns[field.name], type=field.type)
+            if field.name in columns
+            else pa.nulls(rows, type=field.type)
+            for field in schema
+        ],
+        schema=schema,
+    )
+
+
+def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    # Columns are only ever added to a table, and a file may be opened after that. A type differs
+    # only where a time zone is configured for files.
+    if table.schema.equals(schema):
+        return table
+    known = set(table.column_names)
+    return pa.Table.from_arrays(
+        [
+            table.column(field.name).cast(field.type)
+            if field.name in known
+            else pa.nulls(table.num_rows, type=field.type)
+            for field in schema
+        ],
+        schema=schema,
+    )
+
+
+def write_tables_too(storage: DataItemStorage) -> None:
+    """Let the writers of the storage take Arrow tables beside records."""
+    get_writer = storage._get_writer
+
+    def get_columnar_writer(load_id: str, schema_name: str, table_name: str) -> Any:
+        writer = get_writer(load_id, schema_name, table_name)
+        writer.writer_cls = ColumnarParquetWriter
+        return writer
+
+    # dlt asks no hook for the writer of a table.
+    storage._get_writer = get_columnar_writer  # type: ignore[method-assign]
