@@ -11,142 +11,23 @@ that its copies share, so these are put back when the block ends.
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import date, datetime, time, timezone
 from typing import Any
 
 from dlt.common.data_types import py_type_to_sc_type
 from dlt.extract.incremental import Incremental, IncrementalResourceWrapper
 
+from loadsmith.engine import _window_pages as _window_pages
+from loadsmith.engine.bounds import (
+    WindowNumber,
+    WindowTime,
+    day_at,
+    moment_of,
+    number_at,
+    text_at,
+    unit_of,
+)
+from loadsmith.errors import ResolveError
 from loadsmith.model import CursorResult, Window
-
-#: A number from here on is milliseconds since 1970, below it seconds, as dlt counts.
-_FIRST_MILLISECONDS = 100_000_000_000
-
-
-class _Bound:
-    """A bound of a window that compares with values of any type by the time that they mean."""
-
-    __slots__ = ()
-
-    @property
-    def moment(self) -> datetime:
-        """The time of the bound."""
-        raise NotImplementedError
-
-    def __eq__(self, other: object) -> bool:
-        return moment_of(other) == self.moment
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __lt__(self, other: Any) -> bool:
-        return self.moment < moment_of(other)
-
-    def __le__(self, other: Any) -> bool:
-        return self.moment <= moment_of(other)
-
-    def __gt__(self, other: Any) -> bool:
-        return self.moment > moment_of(other)
-
-    def __ge__(self, other: Any) -> bool:
-        return self.moment >= moment_of(other)
-
-    def __hash__(self) -> int:
-        return hash(self.moment)
-
-
-class WindowText(_Bound, str):
-    """A bound as ISO text, for a cursor of text."""
-
-    __slots__ = ("_moment",)
-
-    _moment: datetime
-
-    def __new__(cls, text: str, moment: datetime) -> "WindowText":
-        """Make a bound that is shown as `text` and compares as `moment`."""
-        bound = super().__new__(cls, text)
-        bound._moment = moment
-        return bound
-
-    @property
-    def moment(self) -> datetime:
-        """The time of the bound."""
-        return self._moment
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "WindowText":
-        return self
-
-    def __copy__(self) -> "WindowText":
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (WindowText, (str(self), self.moment))
-
-
-class WindowNumber(_Bound, float):
-    """A bound as seconds since 1970, for a cursor of numbers that may be milliseconds as well."""
-
-    @property
-    def moment(self) -> datetime:
-        """The time of the bound."""
-        return datetime.fromtimestamp(float(self), timezone.utc)
-
-    def __int__(self) -> int:
-        return int(self.moment.timestamp())
-
-    def __str__(self) -> str:
-        return str(int(self))
-
-
-class WindowTime(_Bound, datetime):
-    """A bound as a time, for a cursor whose type nobody declared; shown as ISO text."""
-
-    @property
-    def moment(self) -> datetime:
-        """The time of the bound."""
-        zone = self.tzinfo or timezone.utc
-        parts = (self.year, self.month, self.day, self.hour, self.minute, self.second)
-        return datetime(*parts, self.microsecond, zone, fold=self.fold)
-
-    @classmethod
-    def of(cls, moment: datetime) -> "WindowTime":
-        """Make the bound of a time."""
-        utc = moment.astimezone(timezone.utc)
-        return cls(
-            utc.year,
-            utc.month,
-            utc.day,
-            utc.hour,
-            utc.minute,
-            utc.second,
-            utc.microsecond,
-            timezone.utc,
-        )
-
-    def __str__(self) -> str:
-        return self.isoformat().replace("+00:00", "Z")
-
-
-def moment_of(value: Any) -> datetime:
-    """Return the time that a cursor's value means; without a zone it is UTC.
-
-    Raises:
-        ValueError: The text is no ISO date or time.
-    """
-    if isinstance(value, _Bound):
-        return value.moment
-    if isinstance(value, datetime):
-        moment = value
-    elif isinstance(value, date):
-        moment = datetime.combine(value, time())
-    elif isinstance(value, int | float):
-        seconds = value / 1000 if abs(value) >= _FIRST_MILLISECONDS else value
-        moment = datetime.fromtimestamp(seconds, timezone.utc)
-    else:
-        from dlt.common.time import ensure_datetime
-
-        moment = ensure_datetime(str(value))
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 @contextmanager
@@ -182,6 +63,14 @@ def bound_to_window(
                     " not take the window. Remove allow_external_schedulers=False from it."
                 )
                 continue
+            if incremental.last_value_func not in (min, max):
+                ordered_by = getattr(incremental.last_value_func, "__name__", "a function")
+                raise ResolveError(
+                    f"resource '{name}': its cursor '{incremental.cursor_path}' is ordered by"
+                    f" '{ordered_by}' (last_value_func), so that nobody can tell what is in the"
+                    f" window {window.start.isoformat()} to {window.end.isoformat()}. Order it by"
+                    " max or min, or leave the resource out of the partitions."
+                )
             stack.callback(_note, found, resource)
             bounds = _bounds(resource, incremental, window)
             if bounds is not None:
@@ -194,12 +83,15 @@ def _note(found: list[CursorResult], resource: Any) -> None:
     incremental = incremental_of(resource)
     if incremental is None or incremental.end_value is None:
         return
+    start, end = incremental.initial_value, incremental.end_value
+    if incremental.last_value_func is min:
+        start, end = end, start
     found.append(
         CursorResult(
             resource=resource.name,
             cursor_path=str(incremental.cursor_path),
-            start_value=str(incremental.initial_value),
-            end_value=str(incremental.end_value),
+            start_value=str(start),
+            end_value=str(end),
             last_value=str(incremental.last_value),
         )
     )
@@ -262,20 +154,23 @@ def incremental_of(resource: Any) -> Any | None:
 
 
 def _bounds(resource: Any, incremental: Any, window: Window) -> tuple[Any, Any] | None:
-    """Return bounds of our own where dlt's context does not do, else None."""
+    """Return the window as values for the cursor; None where dlt's context does it."""
     kind = incremental.get_incremental_value_type()
     initial = incremental.initial_value
     data_type = _declared_type(resource, incremental) if kind is Any else py_type_to_sc_type(kind)
     if data_type == "text":
-        return _text(window.start, initial), _text(window.end, initial)
+        return text_at(window.start, initial), text_at(window.end, initial)
     if data_type in ("bigint", "double"):
-        if initial and abs(initial) >= _FIRST_MILLISECONDS:
+        unit = unit_of(initial) if initial else 1
+        if unit != 1:
             number = type(initial)
-            return number(window.start.timestamp() * 1000), number(window.end.timestamp() * 1000)
+            return number(number_at(window.start, unit)), number(number_at(window.end, unit))
         return WindowNumber(window.start.timestamp()), WindowNumber(window.end.timestamp())
-    if kind is Any:
-        return WindowTime.of(window.start), WindowTime.of(window.end)
-    return None
+    if kind is not Any and incremental.last_value_func is max:
+        return None
+    if kind is not Any and data_type == "date":
+        return day_at(window.start), day_at(window.end)
+    return WindowTime.of(window.start), WindowTime.of(window.end)
 
 
 def _declared_type(resource: Any, incremental: Any) -> str | None:
@@ -298,30 +193,21 @@ def _warn_of_number(
         )
 
 
-def _text(moment: datetime, like: Any) -> WindowText:
-    """Write a bound the way that the source writes its own initial value, for use in its URLs."""
-    utc = moment.astimezone(timezone.utc)
-    sample = like if isinstance(like, str) else ""
-    if len(sample) == len("2024-01-01"):
-        text = utc.strftime("%Y-%m-%d")
-    elif sample.endswith("Z") or not sample:
-        text = utc.strftime("%Y-%m-%dT%H:%M:%SZ")
-    elif sample[10:11] == " ":
-        text = utc.strftime("%Y-%m-%d %H:%M:%S")
-    elif "+" in sample[10:]:
-        text = utc.isoformat()
-    else:
-        text = utc.strftime("%Y-%m-%dT%H:%M:%S")
-    return WindowText(text, utc)
-
-
 def _set_bounds(resource: Any, incremental: Any, start: Any, end: Any) -> None:
+    """Bound a cursor by the window and by what the source says itself, whichever is narrower."""
     bounded = incremental.copy()
-    initial = bounded.initial_value
-    # Zero and one are how sources write "from the beginning".
-    later = bool(initial) and moment_of(initial) > moment_of(start)
-    bounded.initial_value = initial if later else start
-    ends_before = bounded.end_value is not None and moment_of(bounded.end_value) < moment_of(end)
-    bounded.end_value = bounded.end_value if ends_before else end
+    initial, final = bounded.initial_value, bounded.end_value
+    if bounded.last_value_func is min:
+        # It runs from late to early, where the first value is the late one: not in the window.
+        if not initial or moment_of(initial) >= moment_of(end):
+            bounded.initial_value, bounded.range_start = end, "open"
+        if final is None or moment_of(final) < moment_of(start):
+            bounded.end_value, bounded.range_end = start, "closed"
+    else:
+        # Zero and one are how sources write "from the beginning".
+        if not initial or moment_of(initial) <= moment_of(start):
+            bounded.initial_value = start
+        if final is None or moment_of(final) >= moment_of(end):
+            bounded.end_value = end
     bounded.allow_external_schedulers = False
     resource.apply_hints(incremental=bounded)
