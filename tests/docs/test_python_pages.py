@@ -54,6 +54,7 @@ def test_the_page_of_the_decorator(walk: Any, at: Any) -> None:
     assert keys == set(keys_in("dlt-assets.md", "asset"))
     assert rows(folder / "data.duckdb", "SELECT count(*) FROM web.orders") == [(3,)]
 
+    import fresh
     import in_an_op
     import partitioned
     import translated
@@ -61,6 +62,9 @@ def test_the_page_of_the_decorator(walk: Any, at: Any) -> None:
 
     assert dg.AssetKey(["warehouse", "web", "users"]) in translated.translated.keys
     assert {spec.key.to_user_string() for spec in upstream.sources} >= {"shop_orders"}
+    checks = {key.to_user_string() for key in fresh.defs.resolve_asset_graph().asset_check_keys}
+    assert checks >= {"dlt_shop_orders:freshness_check", "dlt_shop_users:freshness_check"}
+    assert [sensor.name for sensor in fresh.defs.sensors] == ["fresh_assets_freshness"]
     config = {"ops": {"load_shop": {"config": {"limit": 1, "write_disposition": "replace"}}}}
     in_an_op.nightly.execute_in_process(run_config=config)
     assert rows(folder / "data.duckdb", "SELECT id FROM web.orders") == [(1,)]

@@ -25,11 +25,10 @@ from loadsmith import (
     ConfigurableDltResource,
     DagsterDltFactory,
     DagsterDltResource,
-    DagsterDltTranslator,
     build_definitions,
     dlt_assets,
 )
-from loadsmith.assets.automation import build_automation_condition
+from loadsmith.assets.freshness import build_freshness_definitions
 from loadsmith.assets.partitions import build_partitions_def
 from loadsmith.config.models import PartitionParams
 
@@ -84,6 +83,7 @@ class Asked:
     """What is asked of a door, beside the load itself; in the words that files have for it."""
 
     settings: Mapping[str, Any]
+    resource_settings: Mapping[str, Any]
     partitions: Mapping[str, Any] | None
     run_params: Mapping[str, Any]
 
@@ -136,42 +136,26 @@ class Decorator(Door):
 
     def build(self, asked: Asked) -> dg.Definitions:
         settings = dict(asked.settings)
-        retry = settings.get("retry_policy")
-
-        class Translator(DagsterDltTranslator):
-            def get_asset_spec(self, data: Any) -> dg.AssetSpec:
-                spec = super().get_asset_spec(data)
-                condition = settings.get("automation_condition")
-                return spec.replace_attributes(
-                    owners=settings.get("owners", []),
-                    tags={**spec.tags, **settings.get("tags", {})},
-                    kinds={*spec.kinds, *settings.get("kinds", ())},
-                    automation_condition=build_automation_condition(
-                        condition, settings.get("automation_condition_config")
-                    )
-                    if condition
-                    else None,
-                )
+        retry = settings.pop("retry_policy", None)
+        seconds = settings.pop("freshness_lower_bound_delta_seconds", None)
 
         @dlt_assets(
             dlt_source=self.module.shop(),
             dlt_pipeline=self.pipeline(),
-            group_name=settings.get("group_name"),
-            dagster_dlt_translator=Translator(),
             partitions_def=_partitions(asked),
-            pool=settings.get("pool"),
-            op_tags=settings.get("op_tags"),
-            checks=settings.get("checks", ()),
+            pool=settings.pop("pool", None),
+            op_tags=settings.pop("op_tags", None),
+            settings=settings,
+            resource_settings=asked.resource_settings,
             retry_policy=dg.RetryPolicy(max_retries=retry["max_retries"]) if retry else None,
         )
         def load_shop(context: dg.AssetExecutionContext, dlt: DagsterDltResource) -> Any:
             yield from dlt.run(context=context, **asked.run_params)
 
-        seconds = settings.get("freshness_lower_bound_delta_seconds")
-        freshness = _freshness([load_shop], seconds) if seconds else []
-        return dg.Definitions(
-            assets=[load_shop], asset_checks=freshness, resources={"dlt": DagsterDltResource()}
-        )
+        built = dg.Definitions(assets=[load_shop], resources={"dlt": DagsterDltResource()})
+        if seconds is None:
+            return built
+        return dg.Definitions.merge(built, build_freshness_definitions(load_shop, seconds))
 
 
 class Factory(Door):
@@ -193,7 +177,9 @@ class Factory(Door):
         return DagsterDltFactory.build_definitions(
             [
                 ConfigurableDltResource.config(
-                    resource, kinds=settings.get("kinds"), meta={"dagster": dict(settings)}
+                    resource,
+                    kinds=settings.get("kinds"),
+                    meta={"dagster": {**settings, **_own_settings(asked, resource)}},
                 )
                 for resource in self.module.resources("ds.")
             ],
@@ -238,7 +224,10 @@ class Files(Door):
             **_plain(asked.settings),
         }
         workflow: dict[str, Any] = {
-            "assets": [{"asset_key": f"shop/{table}", **load} for table in TABLES]
+            "assets": [
+                {"asset_key": f"shop/{table}", **load, **asked.resource_settings.get(table, {})}
+                for table in TABLES
+            ]
         }
         if asked.partitions:
             workflow["partitions"] = [
@@ -287,6 +276,7 @@ class Component(Door):
             "pipeline": ".loads.pipeline",
             "nested_tables": False,
             "run_params": dict(asked.run_params),
+            "resource_settings": _plain(asked.resource_settings),
             **_plain(asked.settings),
         }
         if asked.partitions:
@@ -408,7 +398,10 @@ def make_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
             door = door_class(folder)
             defs = door.build(
                 Asked(
-                    asked.get("settings", {}), asked.get("partitions"), asked.get("run_params", {})
+                    asked.get("settings", {}),
+                    asked.get("resource_settings", {}),
+                    asked.get("partitions"),
+                    asked.get("run_params", {}),
                 )
             )
             return Built(door, defs, instance)
@@ -425,6 +418,13 @@ def build(make_built: Any, door_class: type[Door]) -> Any:
     return lambda **asked: make_built(door_class, **asked)
 
 
+def _own_settings(asked: Asked, resource: Any) -> Mapping[str, Any]:
+    """Return the settings of a resource of the factory, merged as the other doors merge them."""
+    own = dict(asked.resource_settings.get(resource.name.removeprefix("ds."), {}))
+    tags = {**asked.settings.get("tags", {}), **own.pop("tags", {})}
+    return {**own, "tags": tags}
+
+
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return what YAML can write."""
     plain: dict[str, Any] = json.loads(json.dumps(value))
@@ -435,11 +435,3 @@ def _partitions(asked: Asked) -> Any:
     if asked.partitions is None:
         return None
     return build_partitions_def(PartitionParams.model_validate(asked.partitions).to_settings())
-
-
-def _freshness(assets: list[Any], seconds: float) -> Any:
-    from datetime import timedelta
-
-    return dg.build_last_update_freshness_checks(
-        assets=assets, lower_bound_delta=timedelta(seconds=seconds)
-    )

@@ -101,6 +101,37 @@ def test_settings_are_those_that_were_asked_for(build: Any) -> None:
         for table in TABLES
         for check in ("row_count", "schema_change", "freshness_check")
     }
+    # Nobody evaluates a freshness check that has no sensor.
+    evaluated = {sensor.name for sensor in built.defs.sensors or ()}
+    assert any(name.endswith("_freshness") for name in evaluated)
+
+
+def test_a_resource_may_have_settings_of_its_own(build: Any) -> None:
+    own = {
+        "group_name": "orders_group",
+        "owners": ["team:orders"],
+        "tags": {"size": "large"},
+        "kinds": ["csv"],
+        "description": "Said by hand.",
+        "automation_condition": "eager",
+        "deps": ["elsewhere/orders"],
+    }
+    built = build(
+        settings={"group_name": "shop_group", "tags": {"tier": "gold"}, "kinds": ["api"]},
+        resource_settings={"orders": own},
+    )
+    specs = built.specs()
+    orders, users = specs["orders"], specs["users"]
+    assert (orders.group_name, users.group_name) == ("orders_group", "shop_group")
+    assert (list(orders.owners), list(users.owners)) == (["team:orders"], [])
+    assert orders.tags["size"] == "large"
+    assert "size" not in users.tags
+    assert "csv" in orders.kinds
+    assert orders.description == "Said by hand."
+    assert users.description != "Said by hand."
+    assert orders.automation_condition.get_label() == "eager"
+    assert users.automation_condition is None
+    assert "elsewhere/orders" in {dep.asset_key.to_user_string() for dep in orders.deps}
 
 
 def test_checks_are_answered_in_the_run(build: Any) -> None:

@@ -16,10 +16,13 @@ from loadsmith.assets.live import (
     build_live_specs,
     live_definition,
 )
+from loadsmith.assets.metadata import RESOURCE_KEY
 from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.assets.runner import CurrentLoad, current_load
+from loadsmith.assets.settings import AssetOptions, read_options
 from loadsmith.assets.specs import op_name
 from loadsmith.assets.translator import DagsterDltTranslator
+from loadsmith.errors import ConfigError, did_you_mean
 from loadsmith.model import AssetAttributes
 
 
@@ -37,6 +40,8 @@ def dlt_assets(
     nested_tables: bool = False,
     schema_file_path: str | None = None,
     checks: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    resource_settings: Mapping[str, Mapping[str, Any]] | None = None,
     on_error: str = "fail",
     on_empty: str = "truncate",
     **multi_asset_options: Any,
@@ -63,6 +68,9 @@ def dlt_assets(
             ones too. With it, a function that makes the source is called in the run only.
         checks: Checks to answer in the run: `primary_key`, `row_count`, `schema_change`,
             `schema_contract`; by name, or with settings.
+        settings: Dagster's settings of all assets in the words of files: `owners`, `tags`, `kinds`,
+            `deps`, `metadata`, `automation_condition` (a name, or a `dg.AutomationCondition`), ...
+        resource_settings: The same by name of the dlt resource, over `settings`.
         on_error: `fail` with the first resource that fails, or `keep` what the others loaded.
         on_empty: Where a resource yields no row in a run: `truncate` a replaced table, as dlt
             does, `keep` its rows, `fail` before anything is loaded, or truncate and `warn`.
@@ -78,11 +86,14 @@ def dlt_assets(
         nested_tables=nested_tables,
         schema_file_path=schema_file_path,
         options=checked_options(on_error=on_error, on_empty=on_empty),
-        attributes=AssetAttributes(
-            checks=dict(checks) if isinstance(checks, Mapping) else {check: {} for check in checks}
-        ),
+        attributes=_attributes(settings, "settings", checks),
+        resource_attributes={
+            resource: _attributes(given, f"resource_settings['{resource}']")
+            for resource, given in (resource_settings or {}).items()
+        },
     )
     specs = build_live_specs(definition, dagster_dlt_translator)
+    _check_names(resource_settings or {}, specs)
 
     def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
         op = name or function.__name__
@@ -109,6 +120,30 @@ def dlt_assets(
         return dg.multi_asset(**options)(inside_load(current, function))
 
     return decorate
+
+
+def _check_names(given: Mapping[str, Any], specs: Sequence[dg.AssetSpec]) -> None:
+    known = list(dict.fromkeys(str(spec.metadata[RESOURCE_KEY]) for spec in specs))
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, known) or f" There is: {', '.join(known)}."
+            raise ConfigError(
+                f"dlt_assets, resource_settings: the source has no resource '{name}'.{hint}"
+            )
+
+
+def _attributes(
+    given: Any, place: str, checks: Mapping[str, Mapping[str, Any]] | Sequence[str] = ()
+) -> AssetAttributes:
+    found = read_options(AssetOptions, given, place=f"dlt_assets, {place}").to_attributes()
+    if found.freshness_lower_bound_delta_seconds is not None:
+        raise ConfigError(
+            f"dlt_assets, {place}.freshness_lower_bound_delta_seconds: a freshness check is a "
+            "definition of its own, beside the assets. Make it with "
+            "loadsmith.assets.freshness.build_freshness_definitions(assets, seconds)."
+        )
+    asked = checks if isinstance(checks, Mapping) else {check: {} for check in checks}
+    return replace(found, checks={**found.checks, **asked})
 
 
 def build_dlt_asset_specs(
