@@ -152,6 +152,9 @@ def _commands_page() -> str:
         command = cli.get_command(context, name)
         assert command is not None
         lines += _command(name, command)
+        if isinstance(command, click.Group):
+            for own, part in command.commands.items():
+                lines += _command(f"{name} {own}", part)
     return "\n".join(lines)
 
 
@@ -166,18 +169,24 @@ def _command(name: str, command: click.Command) -> Iterator[str]:
         f"## loadsmith {name}",
         "",
         "```text",
-        f"loadsmith {name} [OPTIONS] {usage}".strip(),
+        f"loadsmith {name} [OPTIONS] {usage or _command_name(command)}".strip(),
     )
     yield from ("```", "", text.strip(), "")
     if examples:
         example = textwrap.dedent("\n".join(examples.splitlines()[1:])).strip()
         yield from ("```text", example, "```", "")
+    if isinstance(command, click.Group):
+        return
     yield from ("| option | what it does |", "|---|---|")
     for param in command.params:
         if isinstance(param, click.Option) and not param.hidden:
             names = ", ".join(f"`{option}`" for option in param.opts)
             yield f"| {names}{_choices(param)} | {(param.help or '').replace('|', chr(92) + '|')} |"
     yield ""
+
+
+def _command_name(command: click.Command) -> str:
+    return "COMMAND" if isinstance(command, click.Group) else ""
 
 
 def _choices(param: click.Option) -> str:

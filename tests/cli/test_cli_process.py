@@ -9,7 +9,7 @@ import pytest
 
 from loadsmith.cli import cli
 
-COMMANDS = ("check", "init", "json-schema", "list", "run", "schema")
+COMMANDS = ("check", "init", "json-schema", "list", "run", "schema", "state")
 MAIN = "from loadsmith.cli import main; main()"
 
 
@@ -74,9 +74,9 @@ def test_ctrl_c_ends_a_run_within_seconds_and_the_next_one_succeeds(shop):
     assert again.returncode == 0, errors
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "state show", "state reset"])
 def test_every_command_has_help_with_an_example(call, command):
-    done = call(command, "--help")
+    done = call(*command.split(), "--help")
     assert done.exit_code == 0
     assert f"  loadsmith {command}" in done.stdout
 

@@ -133,6 +133,12 @@ def merged_sources(states: list[dict[str, Any]]) -> dict[str, Any]:
 
 def fetch_states(pipeline: Any) -> Iterator[dict[str, Any]]:
     """Ask the destination for the `sources` of the pipeline's last states, the oldest first."""
+    for _, sources in fetch_states_of_packages(pipeline):
+        yield sources
+
+
+def fetch_states_of_packages(pipeline: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Ask for the `sources` of the last states with the package of each, the oldest first."""
     client: Any = pipeline.destination_client()
     with contextlib.suppress(DatabaseUndefinedRelation, DestinationUndefinedEntity), client:
         if isinstance(client, FSClientBase):
@@ -141,8 +147,8 @@ def fetch_states(pipeline: Any) -> Iterator[dict[str, Any]]:
             texts = _query_states(client, pipeline.pipeline_name)
         else:
             return
-        for text in texts:
-            yield dict(decompress_state(text).get("sources", {}))
+        for load_id, text in texts:
+            yield load_id, dict(decompress_state(text).get("sources", {}))
 
 
 def _leaves(sources: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -188,7 +194,7 @@ def _schema_of(text: str) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def _query_states(client: Any, pipeline_name: str) -> list[str]:
+def _query_states(client: Any, pipeline_name: str) -> list[tuple[str, str]]:
     sql, naming = client.sql_client, client.schema.naming
     names = ("state", "_dlt_load_id", "load_id", "pipeline_name", "status")
     c_state, c_dlt_load_id, c_load_id, c_pipeline, c_status = (
@@ -198,15 +204,15 @@ def _query_states(client: Any, pipeline_name: str) -> list[str]:
     loads = sql.make_qualified_table_name(client.schema.loads_table_name)
     top, bottom = sql._limit_clause_sql(HISTORY)
     query = (
-        f"SELECT {top} s.{c_state} FROM {states} AS s JOIN {loads} AS l"
+        f"SELECT {top} l.{c_load_id}, s.{c_state} FROM {states} AS s JOIN {loads} AS l"
         f" ON l.{c_load_id} = s.{c_dlt_load_id} WHERE s.{c_pipeline} = %s AND l.{c_status} = 0"
         f" ORDER BY l.{c_load_id} DESC {bottom}"
     )
     with sql.execute_query(query, pipeline_name) as cursor:
-        return [row[0] for row in reversed(cursor.fetchall())]
+        return [(str(row[0]), row[1]) for row in reversed(cursor.fetchall())]
 
 
-def _read_state_files(client: Any, pipeline_name: str) -> list[str]:
+def _read_state_files(client: Any, pipeline_name: str) -> list[tuple[str, str]]:
     found = [
         (parts[1], path)
         for path, parts in client._list_dlt_table_files(
@@ -214,6 +220,6 @@ def _read_state_files(client: Any, pipeline_name: str) -> list[str]:
         )
     ]
     return [
-        json.loads(client.fs_client.read_text(path, encoding="utf-8"))["state"]
-        for _, path in sorted(found)[-HISTORY:]
+        (load_id, json.loads(client.fs_client.read_text(path, encoding="utf-8"))["state"])
+        for load_id, path in sorted(found)[-HISTORY:]
     ]

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,9 +156,7 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
     A second run of the same load and partition waits until the first has ended.
     """
     parts = _parts(definition, request)
-    partition = request.partition_key if request.window is None else None
-    # A partition that is not a window keeps a cursor of its own, so it has a state of its own.
-    state_name = f"{parts.name}__{partition_slug(partition)}" if partition else parts.name
+    state_name = _state_name(parts.name, request)
     own_directory = request.partition_key is None and definition.owns_pipeline_name
     scope = "/".join(filter(None, (parts.name, _own_part(definition), request.partition_key)))
     home = Path(parts.pipelines_dir)
@@ -212,6 +211,36 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
                 pipeline.deactivate()
         if workspace.transient and workspace.traits.can_read and not pipeline.has_pending_data:
             shutil.rmtree(pipelines_dir, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def look_into(definition: LoadDefinition, request: RunRequest) -> Iterator[tuple[Any, Any, Path]]:
+    """Make the pipeline of a run for those who only look: nothing is locked, written or emptied.
+
+    Yields:
+        The pipeline, in a directory that is gone afterwards; what its destination is good at; and
+        the working directory that a run without partitions, or of a static one, would use.
+    """
+    parts = _parts(definition, request)
+    state_name = _state_name(parts.name, request)
+    home = Path(parts.pipelines_dir)
+    _bind_local_files(parts, home)
+    own = home if definition.owns_pipeline_name else home / ".loadsmith" / definition.name
+    if request.partition_key is not None:
+        own = home / ".loadsmith" / definition.name / partition_slug(request.partition_key)
+    with tempfile.TemporaryDirectory(prefix="loadsmith-look-") as folder:
+        pipeline = _make_pipeline(parts, state_name, Path(folder))
+        try:
+            yield pipeline, traits(parts.destination), own / state_name
+        finally:
+            with contextlib.suppress(Exception):
+                pipeline.deactivate()
+
+
+def _state_name(base_name: str, request: RunRequest) -> str:
+    # A partition that is not a window keeps a cursor of its own, so it has a state of its own.
+    partition = request.partition_key if request.window is None else None
+    return f"{base_name}__{partition_slug(partition)}" if partition else base_name
 
 
 def partition_slug(partition_key: str) -> str:

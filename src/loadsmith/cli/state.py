@@ -1,0 +1,304 @@
+"""`loadsmith state`: the cursors of loads, and how one is forgotten."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import click
+
+from loadsmith.cli.locate import find_config_folder
+from loadsmith.cli.output import ProjectCommand, counted, make_console, show_json, show_table
+from loadsmith.errors import ConfigError, SelectionError, did_you_mean
+from loadsmith.model import LoadDefinition, RunRequest, SourceReference
+
+if TYPE_CHECKING:
+    from loadsmith.config.project_files import ProjectFiles
+    from loadsmith.engine.cursors import StoredCursor
+
+_HELP = """\
+Show the cursors of incremental loads, or forget one so that it starts again.
+
+\b
+Examples:
+  loadsmith state show shop/orders
+  loadsmith state reset shop/orders --yes
+"""
+
+_SHOW_HELP = """\
+Show where the cursors of a load are: path, values, and the package that took each there.
+
+LOAD is the name of a load, an asset key, or a pattern of them; all loads where it is left out.
+They are read from the destination's state, or from the working directory where the destination
+keeps none. PATH is the folder of the project's files. Nothing is changed.
+
+\b
+Examples:
+  loadsmith state show
+  loadsmith state show shop/orders --json
+"""
+
+_RESET_HELP = """\
+Forget the cursors of a load, so that its next run starts from their initial values.
+
+LOAD is the name of a load, an asset key, or a pattern of them. Rows stay where they are: a resource
+that appends loads again what it had loaded, unless its rows are removed first. A run of the load
+that is under way is waited for. PATH is the folder of the project's files.
+
+\b
+Examples:
+  loadsmith state reset shop/orders
+  loadsmith state reset shop --resource orders --yes
+"""
+
+_PARTITION_HELP = "Partition whose cursor is meant, where each keeps its own; else all of them."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenLoad:
+    """A load, or a part of one that has an op of its own, and what is meant of it.
+
+    Attributes:
+        resources: Resources that are meant.
+        partitions: Partitions that keep a cursor each; only None where there are none such.
+    """
+
+    definition: LoadDefinition
+    resources: tuple[str, ...]
+    partitions: tuple[str | None, ...]
+
+    def requests(self) -> Iterator[RunRequest]:
+        """Yield a request for each partition."""
+        for partition in self.partitions:
+            yield RunRequest(run_id="state", partition_key=partition, log=_note, warn=_note)
+
+
+@click.group(
+    "state", help=_HELP, short_help="Show the cursors of incremental loads, or forget one."
+)
+def state_command() -> None:
+    """Run one of the commands."""
+
+
+@state_command.command(
+    "show", cls=ProjectCommand, help=_SHOW_HELP, short_help="Show where the cursors of a load are."
+)
+@click.argument("load", required=False)
+@click.argument("path", required=False)
+@click.option("-p", "--partition", metavar="KEY", help=_PARTITION_HELP)
+@click.option("--json", "as_json", is_flag=True, help="Write the cursors as JSON.")
+def show_state_command(
+    load: str | None, path: str | None, partition: str | None, as_json: bool
+) -> None:
+    """Show cursors."""
+    chosen = choose_cursors(find_config_folder(path), load or "*", partition)
+    found = _fetch(chosen)
+    if as_json:
+        show_json([asdict(cursor) for cursor in found])
+    else:
+        show_cursors(found)
+
+
+@state_command.command(
+    "reset",
+    cls=ProjectCommand,
+    help=_RESET_HELP,
+    short_help="Forget cursors; the next run starts from their initial values.",
+)
+@click.argument("load")
+@click.argument("path", required=False)
+@click.option("-r", "--resource", metavar="NAME", help="The only resource that is meant.")
+@click.option("-p", "--partition", metavar="KEY", help=_PARTITION_HELP)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Write what was forgotten as JSON.")
+def reset_state_command(
+    load: str,
+    path: str | None,
+    resource: str | None,
+    partition: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Forget cursors."""
+    if as_json and not yes:
+        raise click.UsageError("--json leaves no room for a question. Add --yes.")
+    chosen = choose_cursors(find_config_folder(path), load, partition, resource)
+    if not yes:
+        found = _fetch(chosen)
+        if not found:
+            show_cursors(found)
+            return
+        show_cursors(found)
+        click.confirm(
+            "Forget them? Rows stay; what a resource appends is loaded again. Reset",
+            abort=True,
+        )
+    from loadsmith.engine.cursors import reset_cursors
+
+    gone = [
+        cursor
+        for one in chosen
+        for request in one.requests()
+        for cursor in reset_cursors(one.definition, request, one.resources)
+    ]
+    if as_json:
+        show_json([asdict(cursor) for cursor in gone])
+    elif gone:
+        click.echo(f"{counted(len(gone), 'cursor')} forgotten.")
+    else:
+        click.echo("No cursor is stored, so there is nothing to forget.")
+
+
+def show_cursors(cursors: Sequence["StoredCursor"]) -> None:
+    """Write cursors as a table."""
+    if not cursors:
+        click.echo(
+            "No cursor is stored: no load has an incremental resource that ran without a window."
+        )
+        return
+    columns = ["load", "resource", "cursor", "initial", "last value", "package", "moved at"]
+    rows = [
+        [
+            cursor.load,
+            cursor.resource,
+            cursor.cursor_path,
+            cursor.initial_value,
+            cursor.last_value,
+            cursor.load_id,
+            cursor.moved_at,
+        ]
+        for cursor in cursors
+    ]
+    if any(cursor.partition for cursor in cursors):
+        columns.insert(2, "partition")
+        for row, cursor in zip(rows, cursors, strict=True):
+            row.insert(2, cursor.partition)
+    if any(cursor.kept_in != "destination" for cursor in cursors):
+        columns.append("kept in")
+        for row, cursor in zip(rows, cursors, strict=True):
+            row.append(cursor.kept_in)
+    show_table(columns, rows)
+
+
+def choose_cursors(
+    folder: str, pattern: str, partition: str | None, resource: str | None = None
+) -> list[ChosenLoad]:
+    """Return the loads that are meant, each as an op runs it.
+
+    Raises:
+        ConfigError: The files have mistakes.
+        SelectionError: There is no such load, resource or partition.
+    """
+    from loadsmith.assets.metadata import RESOURCE_KEY
+    from loadsmith.assets.specs import build_specs
+    from loadsmith.assets.split import split_load
+    from loadsmith.assets.translator import DagsterDltTranslator
+    from loadsmith.config.files import read_project
+    from loadsmith.project.loads import inspect_project
+
+    files = read_project(folder)
+    loads, problems = inspect_project(files)
+    if problems:
+        raise ConfigError(problems)
+    known: set[str] = set()
+    resources: set[str] = set()
+    chosen: list[ChosenLoad] = []
+    for load in loads.loads:
+        specs = build_specs(
+            load.snapshot,
+            DagsterDltTranslator(),
+            load.definition,
+            key_for=load.key_for,
+            deps_for=load.deps_for,
+        )
+        for part, own in split_load(load.definition, specs, load.snapshot):
+            names = {load.definition.name, part.name}
+            keys = {spec.key.to_user_string(): spec.metadata[RESOURCE_KEY] for spec in own}
+            known |= names | set(keys)
+            meant = dict.fromkeys(
+                name
+                for key, name in keys.items()
+                if any(fnmatchcase(own_name, pattern) for own_name in (key, *names))
+            )
+            resources |= set(meant)
+            if resource is not None:
+                meant = {name: None for name in meant if name == resource}
+            if meant:
+                chosen.append(
+                    ChosenLoad(
+                        definition=_rendered(part, files),
+                        resources=tuple(meant),
+                        partitions=_partitions(part, partition),
+                    )
+                )
+    if not resources:
+        raise SelectionError(
+            f"{pattern}: there is no such load or dlt asset.{did_you_mean(pattern, known)}"
+        )
+    if not chosen:
+        raise SelectionError(
+            f"--resource {resource}: {pattern} has no such resource."
+            f"{did_you_mean(str(resource), resources)}"
+        )
+    return chosen
+
+
+def _partitions(definition: LoadDefinition, wanted: str | None) -> tuple[str | None, ...]:
+    settings = definition.partitions
+    kind = settings.kind if settings else None
+    if settings is None or kind not in ("static", "dynamic"):
+        if wanted is None:
+            return (None,)
+        why = "has no partitions" if settings is None else "has windows, which keep no cursor"
+        raise SelectionError(f"--partition {wanted}: {definition.name} {why}. Leave it out.")
+    if kind == "dynamic":
+        if wanted is None:
+            raise SelectionError(
+                f"{definition.name}: its partitions are dynamic. Add --partition KEY."
+            )
+        return (wanted,)
+    if wanted is None:
+        return settings.keys
+    if wanted not in settings.keys:
+        raise SelectionError(
+            f"--partition {wanted}: {definition.name} has no such partition."
+            f"{did_you_mean(wanted, settings.keys)}"
+        )
+    return (wanted,)
+
+
+def _rendered(definition: LoadDefinition, files: "ProjectFiles") -> LoadDefinition:
+    """Return the load with the variables of its destination filled in; its source is not asked."""
+    from loadsmith.config.templates import names_in
+    from loadsmith.project.variables import resource_variables
+    from loadsmith.resolve import render_definition
+
+    if isinstance(definition.source, SourceReference):
+        definition = replace(definition, source=replace(definition.source, params={}))
+    used = names_in(
+        [
+            getattr(definition.destination, "params", {}),
+            vars(definition.pipeline) if not callable(definition.pipeline) else {},
+            definition.options.params,
+        ]
+    )
+    known = {entry.value.resource_kind: entry.value.params for entry in files.resources}
+    variables = {f"env.{name}": value for name, value in os.environ.items()}
+    return render_definition(definition, {**variables, **resource_variables(used, known)})
+
+
+def _fetch(chosen: Iterable[ChosenLoad]) -> list["StoredCursor"]:
+    from loadsmith.engine.cursors import fetch_cursors
+
+    console = make_console(stderr=True)
+    found: list[StoredCursor] = []
+    for one in chosen:
+        for request in one.requests():
+            with console.status(f"Looking at {one.definition.name} ..."):
+                found.extend(fetch_cursors(one.definition, request, one.resources))
+    return found
+
+
+def _note(line: str) -> None:
+    click.echo(line, err=True)
