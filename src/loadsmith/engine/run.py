@@ -14,14 +14,17 @@ from dlt.common.runtime.collector import NullCollector
 
 from loadsmith.engine import _dlt, collect
 from loadsmith.engine._discards import Discards
+from loadsmith.engine._extracted import compressed_quickly
 from loadsmith.engine.empty import watched_for_rows
 from loadsmith.engine.failures import run_error, run_error_of_all
+from loadsmith.engine.inspect import root_tables_of
 from loadsmith.engine.packages import RunPackages
 from loadsmith.engine.progress import LogProgress
 from loadsmith.engine.recovery import Recovery
 from loadsmith.engine.redaction import Redactor, redacted_logs, redactor_of
 from loadsmith.engine.schema_file import declared_tables
 from loadsmith.engine.secrets import missing_secret, secrets_in_environment
+from loadsmith.engine.seen import write_seen
 from loadsmith.engine.settings import old_objects_set_aside
 from loadsmith.engine.sources import select_resources
 from loadsmith.engine.state import restore_state
@@ -158,7 +161,15 @@ class _Run:
                 self.packages.normalize()
         with self._stage("load"):
             self.packages.load()
-        return self._result(source, before, cursors)
+        result = self._result(source, before, cursors)
+        write_seen(
+            self.definition,
+            result,
+            source,
+            redact=self.redactor.redact_value,
+            warn=self.request.warn,
+        )
+        return result
 
     def _chosen(self, name: str, default: str, choices: Sequence[str]) -> str:
         """Return what the arguments of `run` or the definition say of an option of ours.
@@ -215,6 +226,7 @@ class _Run:
                     ) as cursors,
                     _dlt.window_in_dlt(self.request.window),
                     _dlt.load_ids_in_arrow(self.pipeline),
+                    compressed_quickly(),
                     watched_for_rows(
                         part,
                         part.resources.selected,
@@ -318,7 +330,6 @@ class _Run:
     ) -> LoadResult:
         schema_name = source.schema.name
         schema = self.pipeline.schemas.get(schema_name)
-        declared = declared_tables(self.definition.schema_file_path)
         resources = list(dict.fromkeys((*self.selected, *sorted(self.recovery.finished))))
         changes = []
         for info in self.packages.load_infos:
@@ -334,17 +345,14 @@ class _Run:
             started_at=self._started,
             ended_at=datetime.now(timezone.utc),
             first_run=self._first_run,
-            tables=(
-                collect.table_results(
-                    self.pipeline,
-                    schema,
-                    resources,
-                    self.packages.rows,
-                    declared,
-                    self._client_of(schema),
-                )
-                if schema is not None
-                else ()
+            tables=collect.table_results(
+                self.pipeline,
+                schema,
+                resources,
+                self.packages.rows,
+                declared_tables(self.definition.schema_file_path),
+                self._client_of(schema) if schema is not None else None,
+                promised=self._promised_tables(source),
             ),
             stages=tuple(self._stages),
             schema_changes=tuple(dict.fromkeys(changes)),
@@ -366,6 +374,13 @@ class _Run:
                 job for info in self.packages.load_infos for job in collect.job_records(info)
             ),
         )
+
+    def _promised_tables(self, source: Any) -> dict[str, str]:
+        """Return the table that each resource of this run loads into, where hints name one."""
+        asked = self.params.get("table_name")
+        if isinstance(asked, str):
+            return dict.fromkeys(self.selected, asked)
+        return root_tables_of(source, self.selected)
 
     def _client_of(self, schema: Any) -> Any:
         is_default = schema.name == self.pipeline.default_schema_name

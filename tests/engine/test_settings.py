@@ -1,0 +1,138 @@
+"""The choices that are made for speed: what a run does by itself, and that dlt's settings win."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import dlt
+import duckdb
+import pytest
+
+from loadsmith.engine import settings
+from loadsmith.engine._extracted import compressed_quickly
+from loadsmith.engine.run import run_load
+from loadsmith.engine.settings import normalize_workers
+from loadsmith.model import (
+    DestinationReference,
+    LoadDefinition,
+    LoadResult,
+    PipelineSettings,
+    RunOptions,
+    RunRequest,
+)
+
+# What gzip writes into the ninth byte of a file: the strongest compression, or the quickest.
+STRONGEST, QUICKEST = 2, 4
+
+
+def source_of(*rows: int) -> Any:
+    @dlt.source(name="many")
+    def source() -> Any:
+        for number, count in enumerate(rows):
+            records = [{"id": row, "tags": [row]} for row in range(count)]
+            yield dlt.resource(records, name=f"table_{number}")
+
+    return source()
+
+
+def load_of(folder: Path, *rows: int, **options: Any) -> LoadDefinition:
+    return LoadDefinition(
+        name="many",
+        source=lambda: source_of(*rows),
+        destination=DestinationReference(
+            name="duckdb", params={"database": str(folder / "many.duckdb")}
+        ),
+        pipeline=PipelineSettings(
+            pipeline_name="many", dataset_name="raw", pipelines_dir=str(folder / "pipelines")
+        ),
+        options=RunOptions(**options),
+    )
+
+
+def run(definition: LoadDefinition) -> LoadResult:
+    with run_load(definition, RunRequest(run_id="run")) as result:
+        return result
+
+
+def extracted(folder: Path, *rows: int) -> Any:
+    pipeline = dlt.pipeline(
+        "many",
+        destination=dlt.destinations.duckdb(str(folder / "many.duckdb")),
+        pipelines_dir=str(folder / "pipelines"),
+    )
+    pipeline.extract(source_of(*rows))
+    return pipeline
+
+
+def extracted_files(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in folder.rglob("table_*.typed-jsonl*")]
+
+
+def test_extracted_files_are_compressed_quickly_in_the_block_and_as_dlt_does_it_outside(
+    tmp_path: Path,
+) -> None:
+    with compressed_quickly():
+        extracted(tmp_path / "inside", 9)
+    extracted(tmp_path / "outside", 9)
+
+    [inside], [outside] = (
+        extracted_files(tmp_path / "inside"),
+        extracted_files(tmp_path / "outside"),
+    )
+    assert (inside[8], outside[8]) == (QUICKEST, STRONGEST)
+
+
+def test_a_run_compresses_what_it_extracts_quickly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bytes] = []
+
+    def note(pipeline: Any, definition: LoadDefinition) -> int:
+        seen.extend(extracted_files(Path(pipeline.working_dir)))
+        return normalize_workers(pipeline, definition)
+
+    monkeypatch.setattr("loadsmith.engine.packages.normalize_workers", note)
+    run(load_of(tmp_path, 9))
+
+    assert [file[8] for file in seen] == [QUICKEST]
+
+
+def test_files_that_dlt_is_told_not_to_compress_stay_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATA_WRITER__DISABLE_COMPRESSION", "true")
+    with compressed_quickly():
+        extracted(tmp_path, 9)
+
+    [file] = extracted_files(tmp_path)
+    assert file.startswith(b"[")
+
+
+def test_processes_are_started_for_what_several_resources_share_and_not_for_one_large_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "PARALLEL_NORMALIZE_BYTES", 2_000)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    one = extracted(tmp_path / "one", 5_000)
+    uneven = extracted(tmp_path / "uneven", 5_000, 1)
+    even = extracted(tmp_path / "even", 5_000, 5_000)
+    load = load_of(tmp_path, 1)
+
+    assert [normalize_workers(pipeline, load) for pipeline in (one, uneven, even)] == [1, 1, 3]
+    assert normalize_workers(even, load_of(tmp_path, 1, normalizer="arrow")) == 1
+
+
+def test_a_load_that_several_processes_normalize_has_every_row_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "PARALLEL_NORMALIZE_BYTES", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    result = run(load_of(tmp_path, 100, 200, 300))
+
+    counts = {f"table_{number}": (number + 1) * 100 for number in range(3)}
+    with duckdb.connect(str(tmp_path / "many.duckdb")) as connection:
+        for table, rows in counts.items():
+            for name in (table, f"{table}__tags"):
+                found = connection.sql(f"select count(*), count(distinct _dlt_id) from raw.{name}")
+                assert found.fetchall() == [(rows, rows)]
+    assert counts.items() <= {table.name: table.rows_loaded for table in result.tables}.items()
