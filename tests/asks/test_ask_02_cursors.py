@@ -1,7 +1,6 @@
 """Ask 2: windows in cursors that run backwards, and in pages whose column nobody declared."""
 
 # dlt reads the cursor of a resource from a default argument.
-# ruff: noqa: B008
 
 from collections.abc import Callable
 from datetime import date, datetime, timezone
@@ -89,7 +88,7 @@ def test_ask_02_a_column_of_any_type_takes_the_window(shop: Any, declared: str, 
     @dlt.source(name="many")
     def many() -> Any:
         def resource(kind: str) -> Any:
-            def rows(at: Any = DECLARED[declared]()) -> Any:
+            def rows(at: Any = DECLARED[declared]()) -> Any:  # noqa: B008 - dlt finds a cursor here
                 yield page_of(kind, form)
 
             return dlt.resource(rows, name=kind, write_disposition="replace")

@@ -112,7 +112,7 @@ def test_ask_07_a_run_can_fail_before_anything_of_it_is_loaded(shop: Any, dispos
     def a() -> Any:
         yield {"id": 1}
 
-    @dlt.resource(name="b", write_disposition=disposition)  # type: ignore[arg-type]
+    @dlt.resource(name="b", write_disposition=disposition)
     def b() -> Any:
         yield rows
 

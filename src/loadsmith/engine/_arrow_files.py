@@ -73,5 +73,4 @@ def write_tables_too(storage: DataItemStorage) -> None:
         writer.writer_cls = ColumnarParquetWriter
         return writer
 
-    # dlt asks no hook for the writer of a table.
-    storage._get_writer = get_columnar_writer  # type: ignore[method-assign]
+    storage._get_writer = get_columnar_writer  # type: ignore[method-assign]  # dlt has no hook

@@ -138,9 +138,9 @@ def _filter_counted_columns(self: Any, filtered_columns: Any, row: Any) -> Any:
     return _filter_columns(self, filtered_columns, row)
 
 
-JsonLItemsNormalizer.__init__ = _make_counting_normalizer  # type: ignore[method-assign]
-JsonLItemsNormalizer._normalize_chunk = _normalize_counted_chunk  # type: ignore[method-assign]
-JsonLItemsNormalizer._filter_columns = _filter_counted_columns  # type: ignore[method-assign]
+JsonLItemsNormalizer.__init__ = _make_counting_normalizer  # type: ignore[method-assign]  # dlt has no hook
+JsonLItemsNormalizer._normalize_chunk = _normalize_counted_chunk  # type: ignore[method-assign]  # dlt has no hook
+JsonLItemsNormalizer._filter_columns = _filter_counted_columns  # type: ignore[method-assign]  # dlt has no hook
 
 _map_parallel = Normalize.map_parallel
 
@@ -153,7 +153,7 @@ def _map_parallel_uncounted(self: Any, *args: Any, **options: Any) -> Any:
     return _map_parallel(self, *args, **options)
 
 
-Normalize.map_parallel = _map_parallel_uncounted  # type: ignore[method-assign]
+Normalize.map_parallel = _map_parallel_uncounted  # type: ignore[method-assign]  # dlt has no hook
 
 
 # -- tables that extract does not let come into being ---------------------------------------------
@@ -207,8 +207,8 @@ def _watch_validator(discards: Discards, resource: Any) -> None:
         discards.is_complete = False
 
 
-Extractor._write_to_static_table = _write_to_counted_table  # type: ignore[method-assign]
-Extractor._write_to_dynamic_table = _write_to_counted_tables  # type: ignore[method-assign]
+Extractor._write_to_static_table = _write_to_counted_table  # type: ignore[method-assign]  # dlt has no hook
+Extractor._write_to_dynamic_table = _write_to_counted_tables  # type: ignore[method-assign]  # dlt has no hook
 
 
 # -- Arrow tables and queries ---------------------------------------------------------------------
@@ -250,5 +250,5 @@ def _filter_counted_model(self: Any, items: Any, table_name: str) -> Any:
     return _filter_model(self, items, table_name)
 
 
-ArrowExtractor._apply_contract_filters = _filter_counted_arrow  # type: ignore[method-assign]
-ModelExtractor._apply_contract_filters = _filter_counted_model  # type: ignore[method-assign]
+ArrowExtractor._apply_contract_filters = _filter_counted_arrow  # type: ignore[method-assign]  # dlt has no hook
+ModelExtractor._apply_contract_filters = _filter_counted_model  # type: ignore[method-assign]  # dlt has no hook

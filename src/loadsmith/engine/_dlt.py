@@ -131,7 +131,7 @@ def _arrow_configuration(_extractor: ArrowExtractor) -> ItemsNormalizerConfigura
 
 
 # dlt makes its extractors itself, and asks nobody which.
-ArrowExtractor._retrieve_normalize_config = _arrow_configuration  # type: ignore[assignment,method-assign]
+ArrowExtractor._retrieve_normalize_config = _arrow_configuration  # type: ignore[assignment,method-assign]  # dlt has no hook
 
 
 @contextlib.contextmanager
@@ -165,7 +165,7 @@ def _handle_empty_tables(extract: Extract, source: Any, extractors: Any) -> None
 
 
 # dlt makes the extract of a pipeline itself, and has nothing to set for tables without rows.
-Extract._handle_empty_tables = _handle_empty_tables  # type: ignore[assignment,method-assign]
+Extract._handle_empty_tables = _handle_empty_tables  # type: ignore[assignment,method-assign]  # dlt has no hook
 
 
 def pipeline_of(

@@ -38,4 +38,4 @@ def _open_compressing_writer(self: Any) -> None:
 
 
 # dlt has a setting for whether files are compressed, and none for how.
-BufferedDataWriter._open_writer = _open_compressing_writer  # type: ignore[method-assign]
+BufferedDataWriter._open_writer = _open_compressing_writer  # type: ignore[method-assign]  # dlt has no hook

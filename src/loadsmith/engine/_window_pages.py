@@ -110,4 +110,4 @@ def _rows_in_window(
     return table.filter(pa.array(mask)), False, False
 
 
-ArrowIncremental.__call__ = _compare_with_window  # type: ignore[method-assign,assignment]
+ArrowIncremental.__call__ = _compare_with_window  # type: ignore[method-assign,assignment]  # dlt has no hook
