@@ -8,8 +8,9 @@ import dagster as dg
 from loadsmith.assets.specs import build_specs, op_name
 from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.engine.inspect import inspect_load, inspect_source
-from loadsmith.engine.live import Live, live_resources, pipeline_names, recipe_of
-from loadsmith.model import LoadDefinition, LoadSnapshot
+from loadsmith.engine.live import Live, live_resources, look_at_pipeline, recipe_of
+from loadsmith.engine.seen import with_seen
+from loadsmith.model import LoadDefinition, LoadSnapshot, ResourceSnapshot, TableSnapshot
 
 # A live dlt object, or a function without arguments that makes one. Kept as Any, so that Dagster
 # reads annotations without dlt being imported.
@@ -42,7 +43,8 @@ def build_live_specs(
         TranslationError: The translator gave something unusable.
     """
     assert callable(definition.pipeline)
-    names: dict[str, Any] = dict(pipeline_names(definition.pipeline))
+    found, pipelines_dir = look_at_pipeline(definition.pipeline)
+    names: dict[str, Any] = dict(found)
     has_file = definition.schema_file_path is not None or definition.snapshot_path is not None
     resources: dict[str, Any] = {}
     if has_file and not isinstance(definition.source, Live):
@@ -52,6 +54,14 @@ def build_live_specs(
         snapshot = inspect_source(source, **names)
         if has_file:
             snapshot = _with_tables(snapshot, inspect_load(definition))
+        else:
+            snapshot = with_seen(
+                snapshot,
+                definition.source,
+                pipeline_name=names["pipeline_name"],
+                pipelines_dir=pipelines_dir,
+            )
+            snapshot = replace(snapshot, resources=tuple(map(_with_seen, snapshot.resources)))
     pipeline = definition.pipeline.value if isinstance(definition.pipeline, Live) else None
     return build_specs(
         snapshot,
@@ -60,6 +70,20 @@ def build_live_specs(
         live=resources,
         pipeline=pipeline,
     )
+
+
+def _with_seen(resource: ResourceSnapshot) -> ResourceSnapshot:
+    """Return a live resource with the columns and the nested tables of its root that a run saw."""
+    roots = resource.root_tables
+    if resource.seen is None or len(roots) != 1:
+        return resource
+    family: dict[str | None, TableSnapshot] = {}
+    for table in resource.seen.tables:
+        if table.name == roots[0].name or table.parent in family:
+            family[table.name] = table
+    if roots[0].name not in family:
+        return resource
+    return replace(resource, tables=tuple(family.values()))
 
 
 def _with_tables(live: LoadSnapshot, known: LoadSnapshot) -> LoadSnapshot:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -73,7 +73,7 @@ def build_specs(
     roots: dict[str, dg.AssetKey] = {}
     for resource in _parents_first(resources):
         data = DltResourceTranslatorData(
-            resource=(live or {}).get(resource.name, resource),
+            resource=(live or {}).get(resource.name) or _as_seen(resource),
             pipeline=pipeline,
             attributes=definition.attributes_of(resource.name),
             definition=definition,
@@ -99,6 +99,9 @@ def build_specs(
                 )
             specs[table_spec.key] = table_spec
             roots.setdefault(resource.name, table_spec.key)
+    own_deps = type(translator).get_deps_asset_keys is not DagsterDltTranslator.get_deps_asset_keys
+    if not spec_is_own and not own_deps:
+        _add_seen_parents(specs, resources, roots)
     return list(specs.values())
 
 
@@ -153,7 +156,10 @@ def _table_specs(
             by_parent.setdefault(table.parent, []).append(table)
     if not roots or (len(roots) > 1 and not definition.nested_tables):
         key = key_for(resource, None) if key_for else spec.key
-        found = spec_metadata(resource.name, None, **named)
+        found = {
+            **spec_metadata(resource.name, None, **named),
+            **_seen_metadata(resource, snapshot.dataset_name),
+        }
         if resource.table_name and not roots:
             found.setdefault(
                 "dagster/table_name",
@@ -179,6 +185,50 @@ def _table_specs(
                     spec_metadata(resource.name, table, **named),
                     table.description or _nested_description(table),
                 )
+
+
+def _as_seen(resource: ResourceSnapshot) -> ResourceSnapshot:
+    """Return a resource with what a run has seen of it where the definition does not say it."""
+    seen = resource.seen
+    if seen is None:
+        return resource
+    return replace(
+        resource,
+        description=resource.description or seen.description,
+        write_disposition=resource.write_disposition or seen.write_disposition,
+        primary_key=resource.primary_key or seen.primary_key,
+        incremental=resource.incremental or seen.incremental,
+    )
+
+
+def _add_seen_parents(
+    specs: dict[dg.AssetKey, dg.AssetSpec],
+    resources: Mapping[str, ResourceSnapshot],
+    roots: Mapping[str, dg.AssetKey],
+) -> None:
+    """Put the asset that feeds a transformer upstream of it, where only a run has seen who does.
+
+    It comes last, so that the order of the specs, and with it the ops of a large load, stay.
+    """
+    for key, spec in specs.items():
+        resource = resources[str(spec.metadata[RESOURCE_KEY])]
+        feeds = resource.seen.upstream if resource.seen and resource.upstream is None else None
+        parent = roots.get(feeds) if feeds else None
+        if parent is not None and parent != key:
+            specs[key] = spec.replace_attributes(deps=[*spec.deps, parent])
+
+
+def _seen_metadata(resource: ResourceSnapshot, dataset_name: str | None) -> dict[str, Any]:
+    """Return the metadata of the one root table that a run has seen, and of those nested in it."""
+    tables = resource.seen.tables if resource.seen else ()
+    roots = [table for table in tables if table.parent is None]
+    if len(roots) != 1:
+        return {}
+    nested = [table for table in tables if table.parent is not None]
+    found = spec_metadata(resource.name, roots[0], nested=nested, dataset_name=dataset_name)
+    # The asset still stands for all that the resource will load.
+    found.pop(TABLE_KEY)
+    return found
 
 
 def _only_root(resource: ResourceSnapshot) -> TableSnapshot | None:

@@ -62,18 +62,21 @@ def table_results(
     rows: Mapping[str, int | None],
     declared: frozenset[str] | None,
     client: Any = None,
+    *,
+    promised: Mapping[str, str] | None = None,
 ) -> tuple[TableResult, ...]:
     """Describe every table of `resources`, the ones without rows too.
 
     Args:
         pipeline: The pipeline that loaded.
-        schema: dlt's schema after the run.
+        schema: dlt's schema after the run, or None where nothing ever came.
         resources: Names of the resources that the run was about.
         rows: Rows by table; a table that is not in it got none.
         declared: Tables that were known before, or None where nothing was.
         client: The client of the destination for `schema`, where the caller has one.
+        promised: The root table that each resource loads into once there is a row, by resource.
     """
-    owned = tables_by_resource(schema)
+    owned = tables_by_resource(schema) if schema is not None else {}
     names = [(resource, table) for resource in resources for table in owned.get(resource, ())]
     locations = table_locations(pipeline, schema, [table for _, table in names], client)
     results = []
@@ -97,6 +100,21 @@ def table_results(
                 qualified_name=location.qualified_name,
             )
         )
+    there = {table.resource for table in results}
+    missing = {name: table for name, table in (promised or {}).items() if name not in there}
+    locations = table_locations(pipeline, schema, missing.values(), client)
+    # A table without any row is not there yet, and has the name that it will have.
+    results.extend(
+        TableResult(
+            name=name,
+            resource=resource,
+            declared=declared is None or name in declared,
+            destination_table_id=locations[name].table_id,
+            destination_file_uri=locations[name].file_uri,
+            qualified_name=locations[name].qualified_name,
+        )
+        for resource, name in missing.items()
+    )
     return tuple(results)
 
 

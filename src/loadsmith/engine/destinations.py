@@ -181,7 +181,7 @@ def refuse_ambiguous_dataset(client: "JobClientBase") -> None:
 
 def table_locations(
     pipeline: "Pipeline",
-    schema: "Schema",
+    schema: "Schema | None",
     table_names: Iterable[str],
     client: "JobClientBase | None" = None,
 ) -> dict[str, TableLocation]:
@@ -189,10 +189,10 @@ def table_locations(
     from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 
     if client is None:
-        known = schema.name in pipeline.schemas
-        client = (
-            pipeline.destination_client(schema.name) if known else pipeline.destination_client()
-        )
+        if schema is not None and schema.name in pipeline.schemas:
+            client = pipeline.destination_client(schema.name)
+        else:
+            client = pipeline.destination_client()
     if isinstance(client, FilesystemClient):
         return {name: _file_location(client, name) for name in table_names}
     return {name: _sql_location(client, name) for name in table_names}

@@ -14,6 +14,7 @@ from loadsmith.engine.schema_file import (
     tables_of_schema,
     write_whole,
 )
+from loadsmith.engine.seen import with_seen
 from loadsmith.errors import ResolveError
 from loadsmith.model import (
     IncrementalSnapshot,
@@ -49,12 +50,12 @@ def inspect_load(definition: LoadDefinition, *, may_ask_source: bool = True) -> 
             remedy="Run `loadsmith schema` for the asset, or the pipeline once with"
             " `export_schema_path`, to make it.",
         )
-        return _of_schema_file(file, definition.resources, names)
+        return _with_seen(_of_schema_file(file, definition.resources, names), definition)
     if definition.snapshot_path is not None and Path(definition.snapshot_path).exists():
         return _selected(read_snapshot(definition.snapshot_path), definition.resources)
     if not may_ask_source:
         if definition.resources.is_plain:
-            return _of_names(definition, names)
+            return _with_seen(_of_names(definition, names), definition)
         looked = definition.snapshot_path
         raise ResolveError(
             f"load {definition.name!r}: which resources it has is not known without asking its"
@@ -112,7 +113,7 @@ def inspect_source(
     return LoadSnapshot(
         source_name=source.name,
         resources=tuple(
-            _inspect_resource(resource, source, known) for resource in source.resources.values()
+            inspect_resource(resource, source, known) for resource in source.resources.values()
         ),
         origin=origin,
         pipeline_name=pipeline_name,
@@ -152,6 +153,25 @@ def read_snapshot(path: str) -> LoadSnapshot:
 def write_snapshot(snapshot: LoadSnapshot, path: str) -> None:
     """Store a snapshot as JSON that is fit to be committed: sorted nowhere, one value a line."""
     write_whole(path, json.dumps(snapshot.to_dict(), indent=2, ensure_ascii=False) + "\n")
+
+
+def root_tables_of(source: "DltSource", resources: Iterable[str]) -> dict[str, str]:
+    """Return the root table that the hints of each resource name, unless rows choose it."""
+    known = source.resources
+    found = {name: _root_table(known[name], source) for name in resources if name in known}
+    return {name: table.name for name, table in found.items() if table is not None}
+
+
+def _with_seen(snapshot: LoadSnapshot, definition: LoadDefinition) -> LoadSnapshot:
+    settings = definition.pipeline
+    if not isinstance(settings, PipelineSettings):
+        return snapshot
+    return with_seen(
+        snapshot,
+        definition.source,
+        pipeline_name=settings.pipeline_name,
+        pipelines_dir=settings.pipelines_dir,
+    )
 
 
 def _names(definition: LoadDefinition) -> dict[str, str | None]:
@@ -253,9 +273,16 @@ def _ask(definition: LoadDefinition, names: Mapping[str, str | None]) -> LoadSna
             raise missing from exc
 
 
-def _inspect_resource(
-    resource: "DltResource", source: "DltSource", known: Iterable[TableSnapshot]
+def inspect_resource(
+    resource: "DltResource", source: "DltSource", known: Iterable[TableSnapshot] = ()
 ) -> ResourceSnapshot:
+    """Return the snapshot of one live resource.
+
+    Args:
+        resource: The resource.
+        source: The source that it belongs to.
+        known: Tables that the schema of the source has.
+    """
     from loadsmith.engine._sources_live import description_of, incremental_of, upstream_of
 
     table = _root_table(resource, source)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 #: Times that a pipeline is made when others make the same one at the same moment.
@@ -107,14 +108,23 @@ def _variables_of(traces: Mapping[str, Any]) -> list[str]:
 
 def pipeline_names(recipe: Callable[[], Any]) -> dict[str, str | None]:
     """Return the names of a pipeline; one that a function makes is gone again afterwards."""
+    return look_at_pipeline(recipe)[0]
+
+
+def look_at_pipeline(recipe: Callable[[], Any]) -> tuple[dict[str, str | None], str | None]:
+    """Return the names of a pipeline, as `pipeline_names`, and where its working directory is.
+
+    That is None where a function leaves it to dlt.
+    """
     if isinstance(recipe, Live):
-        return _names(recipe.value)
-    with _MAKING, _data_dir_elsewhere():
+        return _names(recipe.value), str(recipe.value.pipelines_dir)
+    with _MAKING, _data_dir_elsewhere() as elsewhere:
         pipeline = make_pipeline(recipe)
         names = _names(pipeline)
+        folder = str(pipeline.pipelines_dir)
         if pipeline.is_active:
             pipeline.deactivate()
-    return names
+    return names, None if Path(folder).is_relative_to(elsewhere) else folder
 
 
 def make_pipeline(recipe: Callable[[], Any]) -> Any:
@@ -144,14 +154,14 @@ def _names(pipeline: Any) -> dict[str, str | None]:
 
 
 @contextmanager
-def _data_dir_elsewhere() -> Iterator[None]:
+def _data_dir_elsewhere() -> Iterator[str]:
     """Let dlt write what it writes when a pipeline is made to a folder that is thrown away."""
     name = "DLT_DATA_DIR"
     before = os.environ.get(name)
     with tempfile.TemporaryDirectory() as folder:
         os.environ[name] = folder
         try:
-            yield
+            yield folder
         finally:
             if before is None:
                 del os.environ[name]

@@ -56,6 +56,8 @@ class ResourceSnapshot:
         upstream: Name of the resource that feeds this one, where it is a transformer.
         selected: Whether the source loads it unless told otherwise.
         meta: Plain data that the resource carries for Dagster.
+        seen: The resource as the last run of it saw it, where nobody asks the source. It says
+            more of what is there, and never what is there.
     """
 
     name: str
@@ -71,6 +73,7 @@ class ResourceSnapshot:
     incremental: IncrementalSnapshot | None = None
     tables: tuple[TableSnapshot, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
+    seen: "ResourceSnapshot | None" = None
 
     @property
     def root_tables(self) -> tuple[TableSnapshot, ...]:
@@ -123,6 +126,7 @@ def _read_resource(value: Mapping[str, Any]) -> ResourceSnapshot:
             "primary_key": tuple(value.get("primary_key", ())),
             "incremental": IncrementalSnapshot(**incremental) if incremental else None,
             "tables": tuple(_read_table(table) for table in value.get("tables", ())),
+            "seen": _read_resource(value["seen"]) if value.get("seen") else None,
         }
     )
 
