@@ -33,10 +33,12 @@ class RunPartitions:
     Attributes:
         keys: Partition keys, in order; none for a run without partitions.
         window: The time from the first to the last, where the partitions are windows.
+        windows: The window of each of several keys, where they are windows.
     """
 
     keys: tuple[str, ...] = ()
     window: Window | None = None
+    windows: tuple[Window, ...] = ()
 
     @property
     def key(self) -> str | None:
@@ -108,8 +110,14 @@ def read_partitions(context: Any) -> RunPartitions:
     if partitions is None:
         return RunPartitions(keys=(str(context.partition_key),), window=_window_of_op(context))
     keys: Sequence[str] = list(context.partition_keys)
+    window = window_of_keys(partitions, keys)
+    several = keys if window is not None and len(keys) > 1 else ()
     return RunPartitions(
-        keys=tuple(str(key) for key in keys), window=window_of_keys(partitions, keys)
+        keys=tuple(str(key) for key in keys),
+        window=window,
+        windows=tuple(
+            found for key in several if (found := window_of_keys(partitions, [key])) is not None
+        ),
     )
 
 

@@ -24,7 +24,7 @@ from loadsmith.assets.metadata import (
 )
 from loadsmith.assets.partitions import RunPartitions
 from loadsmith.assets.specs import AssetTarget, nested_key, root_table_key
-from loadsmith.engine.fetch import fetch_key_counts, fetch_row_counts
+from loadsmith.engine.fetch import fetch_key_counts, fetch_row_counts, fetch_rows_by_window
 from loadsmith.errors import ContractViolation
 from loadsmith.model import DiscardResult, LoadDefinition, LoadResult, TableResult
 
@@ -52,6 +52,7 @@ class Report:
     fetches_row_counts: bool = False
     _key_by_table: dict[str, dict[str | None, dg.AssetKey]] = field(default_factory=dict)
     _totals: dict[str, int] = field(default_factory=dict)
+    _partition_rows: dict[str, list[int]] = field(default_factory=dict)
     _last_changes: dict[dg.AssetKey, str] = field(default_factory=dict)
 
     def events(self, result: LoadResult) -> Iterator[LoadEvent]:
@@ -61,6 +62,7 @@ class Report:
             self._key_by_table.setdefault(target.resource, {})[target.table] = key
         self._fetch_totals(index)
         self._fetch_last_changes(index)
+        self._fetch_partition_rows(index)
         failed = {failure.resource for failure in result.failures}
         self._log_others(index, failed)
         for key in self.selected:
@@ -72,6 +74,7 @@ class Report:
             if not self.context.has_assets_def:
                 yield self._materialization(key, metadata)
                 continue
+            self._tell_partitions(key, tables)
             yield dg.MaterializeResult(
                 asset_key=key,
                 metadata=metadata,
@@ -220,6 +223,35 @@ class Report:
                 tables, _ = self._tables_of(index, self.targets[key])
                 names.update(dict.fromkeys(table.name for table in tables if table.columns))
         self._totals = fetch_row_counts(names, self.context.log.warning)
+
+    def _fetch_partition_rows(self, index: ResultIndex) -> None:
+        """Ask the destination how many rows each partition got, where a run had several."""
+        partitions = self.partitions
+        if not partitions.windows or len(partitions.windows) != len(partitions.keys):
+            return
+        tables = {
+            table.name: (table, cursors[0].cursor_path)
+            for key in self.selected
+            if (cursors := index.cursors_of.get(self.targets[key].resource))
+            for table in self._tables_of(index, self.targets[key])[0]
+            if table.parent is None and table.rows_loaded != 0
+        }
+        self._partition_rows = fetch_rows_by_window(
+            tables, index.result.load_ids, partitions.windows, self.context.log.warning
+        )
+
+    def _tell_partitions(self, key: dg.AssetKey, tables: Sequence[TableResult]) -> None:
+        """Let Dagster add its own rows to each of the events that it makes of one for several."""
+        found = [self._partition_rows.get(table.name) for table in tables]
+        if not found or any(rows is None for rows in found):
+            return
+        for number, partition in enumerate(self.partitions.keys):
+            rows = sum(rows[number] for rows in found if rows is not None)
+            self.context.add_asset_metadata(
+                {"rows_loaded": rows, "dagster/partition_row_count": rows},
+                asset_key=key,
+                partition_key=partition,
+            )
 
     def _fetch_last_changes(self, index: ResultIndex) -> None:
         """Ask Dagster, once for all assets, which schema change earlier runs told of last."""

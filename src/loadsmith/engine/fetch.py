@@ -1,16 +1,23 @@
 """Ask the destination of the load that is running: rows and keys. It never fails a load."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 
+from loadsmith.engine.bounds import day_at
 from loadsmith.engine.destinations import traits
 from loadsmith.engine.locks import destination_lock
+from loadsmith.model import ColumnSnapshot, TableResult, Window
 
 #: Tables that one query counts. DuckDB's planner takes 0.01 s for 100 of them and 0.2 s for 800,
 #: but 3 s for 3,000.
 TABLES_PER_QUERY = 500
+
+
+#: Windows that one query counts; hours of six weeks.
+WINDOWS_PER_QUERY = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +82,91 @@ def fetch_key_counts(
     for _, row in _fetch([table], statement, warn):
         return KeyCounts(columns=tuple(columns), duplicates=int(row[0]), nulls=int(row[1]))
     return None
+
+
+def fetch_rows_by_window(
+    tables: Mapping[str, tuple[TableResult, str]],
+    load_ids: Sequence[str],
+    windows: Sequence[Window],
+    warn: Callable[[str], None],
+) -> dict[str, list[int]]:
+    """Fetch how many rows of some packages are in each window, by table; one query for all tables.
+
+    A table whose cursor is no column of times or days, or is in no SQL destination, is left out.
+    Call it inside `run_load`, whose pipeline it asks.
+
+    Args:
+        tables: Tables by name, each with the path of the cursor that took the window.
+        load_ids: dlt's names of the packages that are counted.
+        windows: Windows that do not overlap.
+        warn: Takes what could not be asked.
+    """
+    if not tables or not load_ids or len(windows) > WINDOWS_PER_QUERY:
+        return {}
+    counts: dict[str, list[int]] = {}
+    try:
+        with _client() as client:
+            naming = _naming()
+            columns = {
+                name: column
+                for name, (table, path) in tables.items()
+                if (column := _cursor_column(naming, table, path)) is not None
+            }
+            names = list(columns)[:TABLES_PER_QUERY]
+            if not names:
+                return {}
+            load_id = client.capabilities.escape_identifier(naming.normalize_path("_dlt_load_id"))
+            packages = ", ".join(f"'{one}'" for one in load_ids)
+            statement = " UNION ALL ".join(
+                f"SELECT {number} AS position, part, COUNT(*) AS counted FROM (SELECT "
+                f"{_case(client, columns[name], windows)} AS part FROM {_qualified(client, name)} "
+                f"WHERE {load_id} IN ({packages})) parts WHERE part IS NOT NULL GROUP BY part"
+                for number, name in enumerate(names)
+            )
+            counts = {name: [0] * len(windows) for name in names}
+            with client.execute_query(statement) as cursor:
+                for position, part, counted in cursor.fetchall():
+                    counts[names[int(position)]][int(part)] = int(counted)
+    except Exception as error:  # noqa: BLE001 - optional metadata warns and moves on
+        warn(f"rows could not be counted by partition: {type(error).__name__}")
+        return {}
+    return counts
+
+
+def _cursor_column(naming: Any, table: TableResult, path: str) -> ColumnSnapshot | None:
+    """Return the column of a cursor, where values of it can be compared with times in SQL."""
+    columns = {column.name: column for column in table.columns}
+    parts = path.removeprefix("$.").split(".")
+    if (
+        table.destination_file_uri is not None
+        or naming.normalize_path("_dlt_load_id") not in columns
+    ):
+        return None
+    column = columns.get(naming.make_path(*map(naming.normalize_identifier, parts)))
+    return column if column is not None and column.data_type in ("timestamp", "date") else None
+
+
+def _case(client: Any, column: ColumnSnapshot, windows: Sequence[Window]) -> str:
+    name = client.capabilities.escape_identifier(column.name)
+
+    def literal(moment: datetime) -> str:
+        if column.data_type == "date":
+            return f"'{day_at(moment).isoformat()}'"
+        utc = moment.astimezone(timezone.utc)
+        return f"'{utc.strftime('%Y-%m-%d %H:%M:%S')}+00:00'"
+
+    cases = " ".join(
+        f"WHEN {name} >= {literal(window.start)} AND {name} < {literal(window.end)} THEN {number}"
+        for number, window in enumerate(windows)
+    )
+    return f"CASE {cases} END"
+
+
+def _naming() -> Any:
+    import dlt
+
+    pipeline: Any = dlt.current.pipeline()
+    return pipeline.default_schema.naming
 
 
 def _quiet(_line: str) -> None:
