@@ -12,7 +12,13 @@ import yaml
 from dagster.components.core.component_tree import ComponentTree
 from dlt.sources import incremental
 
-from loadsmith import DltLoadCollectionComponent, DltLoadSpecModel, build_definitions
+from loadsmith import (
+    DagsterDltResource,
+    DltLoadCollectionComponent,
+    DltLoadSpecModel,
+    build_definitions,
+    dlt_assets,
+)
 
 DAYS = [f"2024-01-0{day}" for day in (1, 2, 3)]
 FIRST = datetime(2024, 1, 1, tzinfo=timezone.utc)
@@ -87,6 +93,17 @@ def test_ask_24_a_file_system_shows_the_total_alone(shop: Any, tmp_path: Path) -
     events = events_by_partition(shop.run(assets, tags=RANGE), "dlt_one_events")
     assert [event["rows_loaded_in_all_partitions"] for event in events.values()] == [5, 5, 5]
     assert not any("dagster/partition_row_count" in event for event in events.values())
+
+
+def test_ask_24_the_context_of_an_op_shows_the_total_alone(shop: Any) -> None:
+    @dlt_assets(
+        dlt_source=source_of(CURSORS["times"]), dlt_pipeline=shop.pipeline, partitions_def=DAILY
+    )
+    def loaded(context: dg.OpExecutionContext, dlt: DagsterDltResource) -> Any:
+        yield from dlt.run(context=context)
+
+    events = events_by_partition(shop.run(loaded, tags=RANGE), "dlt_one_events")
+    assert [event["rows_loaded_in_all_partitions"] for event in events.values()] == [5, 5, 5]
 
 
 def test_ask_24_a_run_of_one_partition_is_not_asked_again(shop: Any) -> None:
