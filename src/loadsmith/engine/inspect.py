@@ -5,11 +5,11 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from loadsmith.engine.inspect_resource import inspect_resource, root_table_of
 from loadsmith.engine.schema_file import (
     SchemaFile,
-    column_snapshot,
     read_schema_file,
     tables_of_schema,
     write_whole,
@@ -17,7 +17,6 @@ from loadsmith.engine.schema_file import (
 from loadsmith.engine.seen import with_seen
 from loadsmith.errors import ResolveError
 from loadsmith.model import (
-    IncrementalSnapshot,
     LoadDefinition,
     LoadSnapshot,
     PipelineSettings,
@@ -28,7 +27,7 @@ from loadsmith.model import (
 )
 
 if TYPE_CHECKING:
-    from dlt.extract import DltResource, DltSource
+    from dlt.extract import DltSource
 
 
 def inspect_load(definition: LoadDefinition, *, may_ask_source: bool = True) -> LoadSnapshot:
@@ -158,7 +157,7 @@ def write_snapshot(snapshot: LoadSnapshot, path: str) -> None:
 def root_tables_of(source: "DltSource", resources: Iterable[str]) -> dict[str, str]:
     """Return the root table that the hints of each resource name, unless rows choose it."""
     known = source.resources
-    found = {name: _root_table(known[name], source) for name in resources if name in known}
+    found = {name: root_table_of(known[name], source) for name in resources if name in known}
     return {name: table.name for name, table in found.items() if table is not None}
 
 
@@ -271,72 +270,3 @@ def _ask(definition: LoadDefinition, names: Mapping[str, str | None]) -> LoadSna
             if missing is None:
                 raise
             raise missing from exc
-
-
-def inspect_resource(
-    resource: "DltResource", source: "DltSource", known: Iterable[TableSnapshot] = ()
-) -> ResourceSnapshot:
-    """Return the snapshot of one live resource.
-
-    Args:
-        resource: The resource.
-        source: The source that it belongs to.
-        known: Tables that the schema of the source has.
-    """
-    from loadsmith.engine._sources_live import description_of, incremental_of, upstream_of
-
-    table = _root_table(resource, source)
-    tables = tuple(found for found in known if found.resource == resource.name)
-    if table is not None and all(found.name != table.name for found in tables):
-        tables = (table, *tables)
-    cursor = incremental_of(resource)
-    disposition = resource.write_disposition
-    if isinstance(disposition, Mapping):
-        disposition = disposition.get("disposition")
-    return ResourceSnapshot(
-        name=resource.name,
-        source_name=source.name,
-        section=resource.section,
-        table_name=table.name if table is not None else None,
-        write_disposition=disposition if isinstance(disposition, str) else None,
-        primary_key=table.primary_key if table is not None else (),
-        description=description_of(resource),
-        is_transformer=resource.is_transformer,
-        upstream=upstream_of(resource),
-        selected=resource.selected,
-        incremental=_incremental(cursor) if cursor is not None else None,
-        tables=tables,
-    )
-
-
-def _root_table(resource: "DltResource", source: "DltSource") -> TableSnapshot | None:
-    """Return the table that the hints of a resource describe, or None if rows choose it."""
-    from dlt.extract.exceptions import DataItemRequiredForDynamicTableHints, DltResourceException
-
-    if callable(resource.table_name):
-        return None
-    try:
-        hints: Mapping[str, Any] = resource.compute_table_schema()
-    except (DataItemRequiredForDynamicTableHints, DltResourceException):
-        hints = {"name": resource.table_name or resource.name}
-    naming = source.schema.naming
-    disposition = hints.get("write_disposition")
-    return TableSnapshot(
-        name=naming.normalize_tables_path(str(hints["name"])),
-        resource=resource.name,
-        columns=tuple(
-            column_snapshot(naming.normalize_path(name), column)
-            for name, column in (hints.get("columns") or {}).items()
-        ),
-        description=hints.get("description"),
-        write_disposition=disposition if isinstance(disposition, str) else None,
-    )
-
-
-def _incremental(cursor: Any) -> IncrementalSnapshot:
-    initial = cursor.initial_value
-    if initial is None:
-        text = None
-    else:
-        text = initial.isoformat() if hasattr(initial, "isoformat") else str(initial)
-    return IncrementalSnapshot(cursor_path=str(cursor.cursor_path), initial_value=text)

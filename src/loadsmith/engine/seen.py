@@ -1,4 +1,4 @@
-"""What runs have seen of a load: written after a run, read when the load is defined again.
+"""What runs have seen of a load, read when it is defined again; `seen_by_run` writes it.
 
 A source that nobody may import, or whose nested tables nobody can know, has told a run all that:
 docstrings, what feeds what, columns and keys. It is kept beside the working directories of the
@@ -11,27 +11,23 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loadsmith.engine.schema_file import write_whole
 from loadsmith.model import (
-    LoadDefinition,
-    LoadResult,
     LoadSnapshot,
     ResourceSnapshot,
     SourceReference,
-    TableSnapshot,
 )
 
 if TYPE_CHECKING:
-    from dlt.extract import DltSource
+    pass
 
 _LOG = logging.getLogger("loadsmith")
 
-_OWN_FOLDER = ".loadsmith"
+OWN_FOLDER = ".loadsmith"
 
 
 def default_pipelines_dir() -> str:
@@ -68,13 +64,11 @@ def with_seen(
     """
     if pipeline_name is None:
         return snapshot
-    folder = _folder(pipelines_dir or default_pipelines_dir(), pipeline_name)
+    folder = seen_folder(pipelines_dir or default_pipelines_dir(), pipeline_name)
     seen: dict[str, ResourceSnapshot] = {}
     for stored in _read_all(folder):
-        known_by = stored.pop("known_by", None)
-        if known_by == _known_by(source, snapshot.source_name):
-            found = LoadSnapshot.from_dict(stored)
-            seen.update({resource.name: resource for resource in found.resources})
+        if stored["known_by"] == known_by(source, snapshot.source_name):
+            seen.update({resource.name: resource for resource in snapshot_in(stored).resources})
     if not seen:
         return snapshot
     return replace(
@@ -85,101 +79,14 @@ def with_seen(
     )
 
 
-def write_seen(
-    definition: LoadDefinition,
-    result: LoadResult,
-    source: "DltSource",
-    *,
-    redact: Callable[[Any], Any],
-    warn: Callable[[str], object],
-) -> None:
-    """Keep what a run has seen of its resources; those of earlier runs that it had not stay.
-
-    Where that cannot be done, it is a warning: the load is done.
-
-    Args:
-        definition: The load.
-        result: What the run did.
-        source: The source of the run.
-        redact: Takes secrets out of plain data.
-        warn: Takes a warning.
-    """
-    try:
-        _write(definition, result, source, redact)
-    except Exception as error:  # noqa: BLE001 - what comes after a load never fails it
-        warn(
-            f"load '{definition.name}': what the run has seen could not be kept for definitions"
-            f" ({type(error).__name__})"
-        )
-
-
-def _write(
-    definition: LoadDefinition,
-    result: LoadResult,
-    source: "DltSource",
-    redact: Callable[[Any], Any],
-) -> None:
-    from loadsmith.engine.inspect import inspect_resource
-
-    if result.working_dir is None:
-        return
-    tables: dict[str, list[TableSnapshot]] = {}
-    for table in result.tables:
-        of_resource = tables.setdefault(table.resource, [])
-        if not table.columns:
-            continue
-        of_resource.append(
-            TableSnapshot(
-                name=table.name,
-                resource=table.resource,
-                parent=table.parent,
-                columns=table.columns,
-                description=table.description,
-            )
-        )
-    failed = {failure.resource for failure in result.failures}
-    resources = {
-        name: replace(inspect_resource(source.resources[name], source), tables=tuple(found))
-        for name, found in tables.items()
-        if name in source.resources and name not in failed
-    }
-    if not resources:
-        return
-    home = _home_of(result.working_dir)
-    path = _folder(str(home), result.pipeline_name) / f"{definition.name}.json"
-    known_by = _known_by(definition.source, source.name)
-    before = _read(path)
-    if before and before.get("known_by") == known_by:
-        for other in LoadSnapshot.from_dict(_without(before, "known_by")).resources:
-            resources.setdefault(other.name, other)
-    snapshot = LoadSnapshot(
-        source_name=source.name,
-        resources=tuple(resources[name] for name in sorted(resources)),
-        origin="stored",
-        pipeline_name=result.pipeline_name,
-        dataset_name=result.dataset_name,
-        destination_name=result.destination_name,
-    )
-    stored = {"known_by": known_by, **redact(snapshot.to_dict())}
-    text = json.dumps(stored, ensure_ascii=False)
-    if before != json.loads(text):
-        write_whole(str(path), text)
-
-
-def _known_by(source: Any, source_name: str) -> str:
+def known_by(source: Any, source_name: str) -> str:
+    """Return what a source is told by, when it is run as when it is defined."""
     return source.module if isinstance(source, SourceReference) else source_name
 
 
-def _folder(pipelines_dir: str, pipeline_name: str) -> Path:
-    return Path(pipelines_dir) / _OWN_FOLDER / ".seen" / pipeline_name
-
-
-def _home_of(working_dir: str) -> Path:
-    """Return the folder of working directories, from one of a partition or of a part, too."""
-    parts = Path(working_dir).parts
-    if _OWN_FOLDER in parts:
-        return Path(*parts[: len(parts) - 1 - parts[::-1].index(_OWN_FOLDER)])
-    return Path(working_dir).parent
+def seen_folder(pipelines_dir: str, pipeline_name: str) -> Path:
+    """Return the folder of what runs by a pipeline have seen: a file for each load."""
+    return Path(pipelines_dir) / OWN_FOLDER / ".seen" / pipeline_name
 
 
 def _read_all(folder: Path) -> list[dict[str, Any]]:
@@ -188,14 +95,14 @@ def _read_all(folder: Path) -> list[dict[str, Any]]:
     except OSError:
         # A folder that is going away while it is looked at has nothing to tell.
         return []
-    return [dict(found) for path in paths if (found := _read(path)) is not None]
+    return [found for path in paths if (found := read_seen(path)) is not None]
 
 
-def _read(path: Path) -> Mapping[str, Any] | None:
+def read_seen(path: Path) -> dict[str, Any] | None:
     """Return what a file holds, or None where it is not there or damaged: the next run heals it."""
     try:
-        found = json.loads(path.read_text("utf-8"))
-        LoadSnapshot.from_dict(_without(found, "known_by"))
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        snapshot_in(found)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -205,8 +112,17 @@ def _read(path: Path) -> Mapping[str, Any] | None:
             type(error).__name__,
         )
         return None
-    return dict(found)
+    return found
 
 
-def _without(value: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {key: item for key, item in value.items() if key != name}
+def snapshot_in(stored: Mapping[str, Any]) -> LoadSnapshot:
+    """Return the snapshot that a file holds.
+
+    Raises:
+        KeyError: It has another shape; TypeError and AttributeError say the same.
+    """
+    if "known_by" not in stored:
+        raise KeyError("known_by")
+    return LoadSnapshot.from_dict(
+        {name: value for name, value in stored.items() if name != "known_by"}
+    )
