@@ -11,7 +11,7 @@ import sys
 import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -191,9 +191,9 @@ class Factory(Door):
 
 
 class Files(Door):
-    """The door that is defined without dlt, so that it knows what files say and nothing else.
+    """The door that is defined without dlt, so that it knows what files say, and what runs saw.
 
-    Without a schema file that is the names of resources: neither docstrings nor what feeds what.
+    Without a schema file and before the first run that is the names of resources alone.
     """
 
     name = "files"
@@ -206,7 +206,7 @@ class Files(Door):
 
     def build(self, asked: Asked) -> dg.Definitions:
         home = self.folder / "odp_config"
-        (home / "workflows").mkdir(parents=True)
+        (home / "workflows").mkdir(parents=True, exist_ok=True)
         config = {
             "resources": [{"resource_kind": "dlt", "params": {"project_dir": str(self.folder)}}]
         }
@@ -301,8 +301,13 @@ class Built:
     """Definitions of a door, seen by the names of tables."""
 
     door: Door
+    asked: Asked
     defs: dg.Definitions
     instance: dg.DagsterInstance
+
+    def again(self) -> "Built":
+        """Build the same once more, as Dagster does when it loads the code anew."""
+        return replace(self, defs=self.door.build(self.asked))
 
     def specs(self) -> dict[str, dg.AssetSpec]:
         by_key = {spec.key.to_user_string(): spec for spec in self.defs.resolve_all_asset_specs()}
@@ -396,15 +401,13 @@ def make_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
             monkeypatch.chdir(folder)
             monkeypatch.syspath_prepend(str(folder))
             door = door_class(folder)
-            defs = door.build(
-                Asked(
-                    asked.get("settings", {}),
-                    asked.get("resource_settings", {}),
-                    asked.get("partitions"),
-                    asked.get("run_params", {}),
-                )
+            found = Asked(
+                asked.get("settings", {}),
+                asked.get("resource_settings", {}),
+                asked.get("partitions"),
+                asked.get("run_params", {}),
             )
-            return Built(door, defs, instance)
+            return Built(door, found, door.build(found), instance)
 
         yield make
     for name in set(sys.modules) - modules:

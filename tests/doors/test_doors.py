@@ -57,6 +57,44 @@ def test_all_doors_give_the_same_specs(make_built: Any, doors: Any) -> None:
             assert (door, table, *spec) == (door, table, *found["decorator"][table])
 
 
+def test_after_a_run_all_doors_know_the_same(make_built: Any, doors: Any) -> None:
+    found = {}
+    for door in doors:
+        built = make_built(door, settings={"group_name": "shop"})
+        before = built.specs()
+        built.run()
+        after = built.again().specs()
+        assert {table: spec.key for table, spec in before.items()} == {
+            table: spec.key for table, spec in after.items()
+        }
+        found[door.name] = {
+            table: (spec.description, _known_of_table(built.told(spec.metadata)))
+            for table, spec in after.items()
+        }
+        parent = built.door.key("users")
+        assert parent in {dep.asset_key.to_user_string() for dep in after["details"].deps}
+    description, metadata = found["decorator"]["orders"]
+    assert description == "Orders of the shop."
+    columns = {column.name: column for column in metadata["dagster/column_schema"].columns}
+    assert columns["total"].type == "double"
+    assert columns["id"].constraints.other == ["primary_key"]
+    assert not columns["id"].constraints.nullable
+    for door, specs in found.items():
+        for table, spec in specs.items():
+            expected = found["decorator"][table]
+            if (door, table) == ("files", "nothing"):
+                # A table that nobody has declared and that never got a row has no columns to show.
+                expected = (
+                    expected[0],
+                    {"dagster/table_name": None, "dagster/column_schema": None},
+                )
+            assert (door, table, *spec) == (door, table, *expected)
+
+
+def _known_of_table(metadata: Any) -> dict[str, Any]:
+    return {name: metadata.get(name) for name in ("dagster/table_name", "dagster/column_schema")}
+
+
 def test_all_doors_tell_the_same_of_a_run(make_built: Any, doors: Any) -> None:
     found = {}
     for door in doors:
@@ -74,9 +112,6 @@ def test_all_doors_tell_the_same_of_a_run(make_built: Any, doors: Any) -> None:
         for number, events in enumerate(runs):
             for table, event in events.items():
                 expected = found["decorator"][number][table]
-                if (door, table) == ("files", "nothing"):
-                    # A table that files do not name, and that never got a row, has no name yet.
-                    expected = {name: expected[name] for name in event}
                 assert (door, number, table, event) == (door, number, table, expected)
             assert list(events) == list(found["decorator"][number])
 

@@ -165,7 +165,7 @@ def test_secrets_are_not_kept(define, tmp_path, monkeypatch):
     (tmp_path / "shop_seen.py").write_text(MODULE.replace("bought something", "hunter2-hunter2"))
     run(define())
     (path,) = (tmp_path / "dlt" / "pipelines" / ".loadsmith").rglob("*.json")
-    assert json.loads(path.read_text())["resources"]
+    assert json.loads(path.read_text())["snapshot"]["resources"]
     assert "hunter2" not in path.read_text()
 
 

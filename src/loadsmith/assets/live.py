@@ -1,16 +1,24 @@
 """Live dlt objects in, a LoadDefinition and its specs out."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 import dagster as dg
 
 from loadsmith.assets.specs import build_specs, op_name
+from loadsmith.assets.split import OUTPUTS_PER_OP
 from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.engine.inspect import inspect_load, inspect_source
 from loadsmith.engine.live import Live, live_resources, look_at_pipeline, recipe_of
 from loadsmith.engine.seen import with_seen
-from loadsmith.model import LoadDefinition, LoadSnapshot, ResourceSnapshot, TableSnapshot
+from loadsmith.model import (
+    LoadDefinition,
+    LoadSnapshot,
+    PipelineSettings,
+    ResourceSnapshot,
+    TableSnapshot,
+)
 
 # A live dlt object, or a function without arguments that makes one. Kept as Any, so that Dagster
 # reads annotations without dlt being imported.
@@ -43,8 +51,8 @@ def build_live_specs(
         TranslationError: The translator gave something unusable.
     """
     assert callable(definition.pipeline)
-    found, pipelines_dir = look_at_pipeline(definition.pipeline)
-    names: dict[str, Any] = dict(found)
+    looked = look_at_pipeline(definition.pipeline)
+    names: dict[str, Any] = dict(looked[0])
     has_file = definition.schema_file_path is not None or definition.snapshot_path is not None
     resources: dict[str, Any] = {}
     if has_file and not isinstance(definition.source, Live):
@@ -55,13 +63,7 @@ def build_live_specs(
         if has_file:
             snapshot = _with_tables(snapshot, inspect_load(definition))
         else:
-            snapshot = with_seen(
-                snapshot,
-                definition.source,
-                pipeline_name=names["pipeline_name"],
-                pipelines_dir=pipelines_dir,
-            )
-            snapshot = replace(snapshot, resources=tuple(map(_with_seen, snapshot.resources)))
+            snapshot = _with_seen_tables(snapshot, definition, *looked)
     pipeline = definition.pipeline.value if isinstance(definition.pipeline, Live) else None
     return build_specs(
         snapshot,
@@ -70,6 +72,39 @@ def build_live_specs(
         live=resources,
         pipeline=pipeline,
     )
+
+
+def with_seen_tables(snapshot: LoadSnapshot, definition: LoadDefinition) -> LoadSnapshot:
+    """Return the snapshot of a live source with the columns and nested tables that runs have seen.
+
+    Nested tables that are assets are left out where a load has several ops, or would get them:
+    which op loads what must not change while a run goes on.
+    """
+    pipeline = definition.pipeline
+    if isinstance(pipeline, PipelineSettings):
+        names: Mapping[str, str | None] = {"pipeline_name": pipeline.pipeline_name}
+        pipelines_dir = pipeline.pipelines_dir
+    else:
+        names, pipelines_dir = look_at_pipeline(pipeline)
+    found = _with_seen_tables(snapshot, definition, names, pipelines_dir)
+    tables = sum(len(resource.tables) or 1 for resource in found.resources)
+    is_one_op = definition.op.granularity == "source" and tables <= OUTPUTS_PER_OP
+    return found if is_one_op or not definition.nested_tables else snapshot
+
+
+def _with_seen_tables(
+    snapshot: LoadSnapshot,
+    definition: LoadDefinition,
+    names: Mapping[str, str | None],
+    pipelines_dir: str | None,
+) -> LoadSnapshot:
+    found = with_seen(
+        snapshot,
+        definition.source,
+        pipeline_name=names["pipeline_name"],
+        pipelines_dir=pipelines_dir,
+    )
+    return replace(found, resources=tuple(map(_with_seen, found.resources)))
 
 
 def _with_seen(resource: ResourceSnapshot) -> ResourceSnapshot:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from loadsmith.assets.live import with_seen_tables
 from loadsmith.component.definitions import ComponentLoad
 from loadsmith.engine.destinations import check_destination, destination_problems
 from loadsmith.engine.inspect import (
@@ -118,6 +119,8 @@ def _look_at_python(load: ComponentLoad) -> Known:
                 for resource in snapshot.resources
             ),
         )
+    else:
+        snapshot = with_seen_tables(snapshot, definition)
     return Known(snapshot=sent_by_run(snapshot, definition), live=live)
 
 

@@ -24,7 +24,7 @@ from loadsmith.engine.recovery import Recovery
 from loadsmith.engine.redaction import Redactor, redacted_logs, redactor_of
 from loadsmith.engine.schema_file import declared_tables
 from loadsmith.engine.secrets import missing_secret, secrets_in_environment
-from loadsmith.engine.seen import write_seen
+from loadsmith.engine.seen_by_run import write_seen
 from loadsmith.engine.settings import old_objects_set_aside
 from loadsmith.engine.sources import select_resources
 from loadsmith.engine.state import restore_state

@@ -11,23 +11,23 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from loadsmith.model import (
-    LoadSnapshot,
-    ResourceSnapshot,
-    SourceReference,
-)
-
-if TYPE_CHECKING:
-    pass
+from loadsmith.model import LoadSnapshot, ResourceSnapshot, SourceReference
 
 _LOG = logging.getLogger("loadsmith")
 
 OWN_FOLDER = ".loadsmith"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What one load has left: what its source is told by, and its snapshot."""
+
+    known_by: str
+    snapshot: LoadSnapshot
 
 
 def default_pipelines_dir() -> str:
@@ -66,9 +66,9 @@ def with_seen(
         return snapshot
     folder = seen_folder(pipelines_dir or default_pipelines_dir(), pipeline_name)
     seen: dict[str, ResourceSnapshot] = {}
-    for stored in _read_all(folder):
-        if stored["known_by"] == known_by(source, snapshot.source_name):
-            seen.update({resource.name: resource for resource in snapshot_in(stored).resources})
+    for found in _read_all(folder):
+        if found.known_by == known_by(source, snapshot.source_name):
+            seen.update({resource.name: resource for resource in found.snapshot.resources})
     if not seen:
         return snapshot
     return replace(
@@ -89,7 +89,7 @@ def seen_folder(pipelines_dir: str, pipeline_name: str) -> Path:
     return Path(pipelines_dir) / OWN_FOLDER / ".seen" / pipeline_name
 
 
-def _read_all(folder: Path) -> list[dict[str, Any]]:
+def _read_all(folder: Path) -> list[Seen]:
     try:
         paths = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     except OSError:
@@ -98,11 +98,13 @@ def _read_all(folder: Path) -> list[dict[str, Any]]:
     return [found for path in paths if (found := read_seen(path)) is not None]
 
 
-def read_seen(path: Path) -> dict[str, Any] | None:
+def read_seen(path: Path) -> Seen | None:
     """Return what a file holds, or None where it is not there or damaged: the next run heals it."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        snapshot_in(found)
+        stored = json.loads(path.read_text("utf-8"))
+        return Seen(
+            known_by=str(stored["known_by"]), snapshot=LoadSnapshot.from_dict(stored["snapshot"])
+        )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -112,17 +114,3 @@ def read_seen(path: Path) -> dict[str, Any] | None:
             type(error).__name__,
         )
         return None
-    return found
-
-
-def snapshot_in(stored: Mapping[str, Any]) -> LoadSnapshot:
-    """Return the snapshot that a file holds.
-
-    Raises:
-        KeyError: It has another shape; TypeError and AttributeError say the same.
-    """
-    if "known_by" not in stored:
-        raise KeyError("known_by")
-    return LoadSnapshot.from_dict(
-        {name: value for name, value in stored.items() if name != "known_by"}
-    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from loadsmith.assets.live import with_seen_tables
 from loadsmith.assets.specs import op_name
 from loadsmith.engine.destinations import destination_problems
 from loadsmith.engine.inspect import inspect_source
@@ -159,6 +160,7 @@ class SchemaLoad(FactoryLoad):
             dataset_name=schema,
             destination_name=target.name,
         )
+        snapshot = with_seen_tables(snapshot, definition)
         ways = _by_way_to_run(members)
         if len(ways) == 1:
             (names,) = ways
