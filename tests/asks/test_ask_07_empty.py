@@ -1,5 +1,6 @@
 """Ask 7: what becomes of the rows that are there when a resource yields none."""
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,17 @@ import dagster as dg
 import dlt
 import pyarrow as pa
 import pytest
+import yaml
+from dagster.components.core.component_tree import ComponentTree
 
-from loadsmith import DagsterDltResource, dlt_assets
+from loadsmith import (
+    DagsterDltFactory,
+    DagsterDltResource,
+    DltLoadCollectionComponent,
+    DltLoadSpecModel,
+    build_definitions,
+    dlt_assets,
+)
 from loadsmith.errors import ConfigError
 
 STRATEGIES = ["truncate-and-insert", "insert-from-staging", "staging-optimized"]
@@ -174,6 +184,66 @@ def test_ask_07_the_launchpad_and_the_call_win_over_the_definition(shop: Any) ->
     assert "Did you mean 'keep'?" in shop.run(called, fails=True).failure
 
 
-def test_ask_07_a_file_says_it_and_a_wrong_word_is_refused(shop: Any, tmp_path: Path) -> None:
+MODULE = """
+import os
+import dlt
+
+@dlt.resource(name="{name}", write_disposition="replace")
+def listed():
+    yield [{{"id": 1}}] * int(os.environ["ROWS"])
+
+@dlt.source(name="crm")
+def crm():
+    return listed
+"""
+
+
+def definitions_of(
+    door: str, home: Path, database: Path, on_empty: str, monkeypatch: pytest.MonkeyPatch
+) -> dg.Definitions:
+    destination = dlt.destinations.duckdb(str(database))
+    home.mkdir(exist_ok=True)
+    module = f"crm_of_{door}"
+    code = MODULE.format(name="ds.listed" if door == "factory" else "listed")
+    (home / f"{module}.py").write_text(code)
+    if door == "project":
+        (home / "workflows").mkdir()
+        project = {"resource_kind": "dlt", "params": {"project_dir": str(home)}}
+        (home / "dagster_config.yaml").write_text(yaml.safe_dump({"resources": [project]}))
+        params = {
+            "source_module": module,
+            "destination": "duckdb",
+            "destination_params": {"database": str(database)},
+            "pipeline_params": {"dataset_name": "ds"},
+            "on_empty": on_empty,
+        }
+        entry = {"asset_key": "crm/listed", "task_type": "dlt", "params": params}
+        (home / "workflows" / "crm.yaml").write_text(yaml.safe_dump({"assets": [entry]}))
+        return build_definitions(home)
+    monkeypatch.syspath_prepend(str(home))
+    written = importlib.import_module(module)
+    if door == "factory":
+        return DagsterDltFactory.build_definitions([written.listed], destination, on_empty=on_empty)
+    pipeline = dlt.pipeline("crm", destination=destination, dataset_name="ds")
+    load = DltLoadSpecModel(source=written.crm(), pipeline=pipeline, on_empty=on_empty)
+    component = DltLoadCollectionComponent(loads=[load])
+    return component.build_defs(ComponentTree.for_test().load_context)
+
+
+@pytest.mark.parametrize("door", ["project", "component", "factory"])
+def test_ask_07_every_door_that_owns_its_ops_takes_it(
+    shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str
+) -> None:
+    defs = definitions_of(door, tmp_path / "home", shop.database, "keep", monkeypatch)
+    job = defs.resolve_implicit_global_asset_job_def()
+    for rows in (2, 0):
+        monkeypatch.setenv("ROWS", str(rows))
+        assert job.execute_in_process(instance=shop.instance).success
+        assert shop.rows("SELECT count(*) FROM ds.listed") == [(2,)]
+
+
+def test_ask_07_a_wrong_word_is_refused(shop: Any) -> None:
     with pytest.raises(ConfigError, match=r"on_empty: take 'truncate', .* Did you mean 'keep'"):
         shop.assets(System(), on_empty="kepp")
+    with pytest.raises(ConfigError, match=r"on_empty"):
+        DltLoadSpecModel(source=System(), pipeline=shop.pipeline, on_empty="kepp")
