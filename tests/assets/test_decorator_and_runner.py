@@ -453,3 +453,32 @@ def test_the_file_system_counts_its_rows_and_names_its_folder(tmp_path, events_o
     assert (users["rows_loaded"], users["dagster/row_count"]) == (2, 4)
     assert users["destination_file_uri"].endswith("/out/ds/users")
     assert "destination_table_id" not in users
+
+
+def test_nested_tables_are_assets_once_a_run_has_seen_them(pipeline, instance, events_of):
+    options = {"nested_tables": True, "name": "shop_load"}
+    before = make_assets(pipeline, **options)
+    assert dg.AssetKey("dlt_shop_orders__items") not in before.keys
+    resources = {"dlt": DagsterDltResource()}
+    dg.materialize([before], instance=instance, resources=resources)
+    after = make_assets(pipeline, **options)
+    assert dg.AssetKey("dlt_shop_orders__items") in after.keys
+    assert before.keys < after.keys
+    result = dg.materialize([after], instance=instance, resources=resources)
+    assert events_of(result)["dlt_shop_orders__items"]["rows_loaded"] == 3
+    assert "dlt_shop_orders__items" not in {
+        key.to_user_string() for key in make_assets(pipeline, name="shop_load").keys
+    }
+
+
+def test_a_pipeline_of_a_function_is_found_again_too(database, instance):
+    def make_pipeline():
+        return dlt.pipeline(
+            "shop", destination=dlt.destinations.duckdb(str(database)), dataset_name="ds"
+        )
+
+    resources = {"dlt": DagsterDltResource()}
+    dg.materialize([make_assets(make_pipeline)], instance=instance, resources=resources)
+    specs = {spec.key.to_user_string(): spec for spec in make_assets(make_pipeline).specs}
+    columns = specs["dlt_shop_orders"].metadata["dagster/column_schema"].columns
+    assert {"id", "total"} <= {column.name for column in columns}
