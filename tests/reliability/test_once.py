@@ -92,6 +92,19 @@ def test_the_very_first_run_is_not_extracted_again_either(make_shop, point):
     assert shop.calls().count("0 events 0") == 1
 
 
+def test_a_run_that_dies_while_dlt_writes_a_schema_is_run_again(make_shop):
+    # dlt writes it beside its place first, and would take that file for a schema later.
+    shop = make_shop("duckdb")
+    first = in_child(load_batches, shop, (0,), "schema written", output=shop.folder / "log")
+    first.join(60)
+    assert first.exitcode == -9
+    folder = shop.pipelines_dir / shop.pipeline_name / "schemas"
+    assert [path for path in folder.iterdir() if ".schema." not in path.name]
+    assert run_batch(shop, 0).success
+    assert killing.found(shop) == killing.expected(1)
+    assert not [path for path in folder.iterdir() if ".schema." not in path.name]
+
+
 def test_what_a_lost_machine_kept_is_not_loaded_after_another_one_has_taken_over(make_shop):
     shop = make_shop("duckdb")
     first = in_child(load_batches, shop, (0, 1), "load begins", output=shop.folder / "log")

@@ -378,6 +378,13 @@ def _serves_another_destination(working_dir: Path, pipeline: Any, config: Any) -
 
 
 def _remove_broken(working_dir: Path) -> None:
-    """Remove a working directory whose maker died before it wrote a state."""
+    """Remove what a run leaves that dies in the middle of a write of dlt's.
+
+    A directory without a state is of no use. Schemas are written beside their place, and what was
+    not moved there yet dlt would take for the schema of that name.
+    """
     if working_dir.is_dir() and not (working_dir / "state.json").is_file():
         shutil.rmtree(working_dir)
+    for path in working_dir.glob("schemas/*"):
+        if ".schema." not in path.name:
+            path.unlink()
