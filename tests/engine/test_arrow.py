@@ -14,7 +14,7 @@ import dlt
 import pyarrow.parquet as pq
 import pytest
 from dlt.common.configuration.container import Container
-from dlt.common.json import json
+from dlt.common.json import PUA_START, json
 from dlt.common.normalizers.json.helpers import get_nested_row_hash
 from dlt.common.schema import Schema
 from dlt.common.schema.utils import new_table
@@ -136,6 +136,9 @@ simple_values = [
     st.times().map(lambda value: time(value.hour, value.minute, value.second, value.microsecond)),
     st.binary(max_size=5),
     st.builds(Wei, st.integers(0, 10)),
+    st.uuids(),
+    # Text that looks like what dlt marks the type of a value with, and cannot be read as one.
+    st.builds(lambda code, text: chr(PUA_START + code) + text, st.integers(-1, 10), texts),
 ]
 
 
@@ -178,6 +181,11 @@ tables = st.fixed_dictionaries(
             }
         ),
         "write_disposition": st.sampled_from(["merge", "replace"]),
+        "schema_contract": st.dictionaries(
+            st.sampled_from(["tables", "columns", "data_type"]),
+            st.sampled_from(["discard_row", "discard_value", "freeze"]),
+            min_size=1,
+        ),
     },
 )
 
@@ -347,6 +355,24 @@ def test_rows_of_two_lists_in_one_table_keep_their_order() -> None:
 def test_pages_that_are_never_plain_are_not_tried_forever() -> None:
     page = [{"id": [number, {"a": 1}]} for number in range(40)]
     assert assert_same([page] * 6, {}).by_column == 0
+
+
+def test_a_time_zone_that_is_configured_for_files_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_WRITER__TIMESTAMP_TIMEZONE", "Asia/Kolkata")
+    page = [{"seen": datetime(2024, 1, 1, 12, tzinfo=timezone.utc)} for _ in range(40)]
+    assert "Asia/Kolkata" in repr(normalize([page], {}, by_column=True)[0])
+    assert assert_same([page], {}).by_column
+
+
+def test_a_dlt_that_was_not_compared_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = [{"id": number} for number in range(40)]
+    assert assert_same([page], {}).by_column
+    monkeypatch.setattr(_arrow_items, "_PROVEN", {_arrow_items.jsonl: {"another"}})
+    _arrow_items.is_proven.cache_clear()
+    try:
+        assert assert_same([page], {}) == ArrowReport()
+    finally:
+        _arrow_items.is_proven.cache_clear()
 
 
 def test_outside_of_the_block_and_after_it_dlt_is_untouched() -> None:
