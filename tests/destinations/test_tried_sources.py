@@ -1,6 +1,9 @@
 """Sources beside files and functions: an API that pages and refuses, collections of documents."""
 
 import json
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -115,12 +118,13 @@ MONGO = '''
 
 import dlt
 import mongomock
+import pymongo
 from bson import Decimal128, ObjectId
 
 
 @dlt.source(name="mongodb")
-def mongodb(database: str):
-    client = connect()
+def mongodb(database: str, connection_url: str = dlt.secrets.value):
+    client = pymongo.MongoClient(connection_url) if connection_url != "mock" else connect()
     for name in client[database].list_collection_names():
         yield dlt.resource(
             read, name=name, primary_key="_id", write_disposition="replace"
@@ -156,10 +160,10 @@ def plain(value):
 
 
 def test_collections_of_documents_are_resources_with_nested_lists(tmp_path, instance):
-    """mongomock stands in for a server: documents are pymongo's, no connection is made."""
+    """mongomock stands in for a server, with the types that only MongoDB itself has."""
     shared = {
         "source_module": "mongo.source",
-        "source_params": {"database": "mflix"},
+        "source_params": {"database": "mflix", "connection_url": "mock"},
         "pipeline_params": {"dataset_name": "mflix"},
     }
     definitions = build_project(
@@ -177,3 +181,46 @@ def test_collections_of_documents_are_resources_with_nested_lists(tmp_path, inst
     }
     assert columns["_id"] == columns["movie_id"] == "text"
     assert columns["paid"].startswith("decimal")
+
+
+@pytest.fixture
+def mongodb(tmp_path: Path) -> Iterator[str]:
+    """Serve MongoDB's protocol from SQLite, for want of a MongoDB that can be installed."""
+    pytest.importorskip("nx_27017")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "nx_27017.nx_27017", "--db", "memory", "--port", str(port)]
+    log = ["--log-file", str(tmp_path / "mongodb.log")]
+    server = subprocess.Popen([*command, *log], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        yield f"mongodb://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def test_collections_are_read_from_a_server_whose_address_is_a_secret(tmp_path, instance, mongodb):
+    pymongo = pytest.importorskip("pymongo")
+    with pymongo.MongoClient(mongodb, serverSelectionTimeoutMS=60_000) as client:
+        movies = [{"title": f"Part {n}", "genres": ["Drama", "Sci-Fi"]} for n in range(250)]
+        client["mflix"]["movies"].insert_many(movies)
+    params = {
+        "source_module": "mongo.source",
+        "source_params": {"database": "mflix"},
+        "pipeline_params": {"dataset_name": "mflix"},
+    }
+    definitions = build_project(
+        tmp_path,
+        [asset("mflix/movies", tmp_path, **params)],
+        {
+            "dlt_project/mongo/__init__.py": "",
+            "dlt_project/mongo/source.py": MONGO,
+            "dlt_project/.dlt/secrets.toml": f'[mongodb]\nconnection_url = "{mongodb}"\n',
+        },
+    )
+    for _ in range(2):
+        metadata = load(definitions, instance)
+        rows = {key: found["rows_loaded"] for key, found in metadata.items()}
+        assert rows == {"mflix/movies": 250, "mflix/movies__genres": 500}
+    assert mongodb not in str(metadata)
