@@ -4,22 +4,26 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from loadsmith.engine.schema_text import parse_schema, place_in
 from loadsmith.errors import LoadsmithError, ResolveError, SchemaFileNotFound
 from loadsmith.model import ColumnSnapshot, SchemaChange, TableSnapshot
 
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
 
-# libyaml reads some ten times faster; a Python without it still works.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_AGAIN = "Write it again with `loadsmith schema`."
+
+#: Characters of a name that a message shows.
+_SHOWN = 200
+
+#: Says where the key at the end of a path is: file, line and column.
+_Where = Callable[..., str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,25 +78,40 @@ def read_schema_file(path: str, *, written_as: str | None = None, remedy: str = 
             "Run `loadsmith schema` for the asset, or the pipeline once with `export_schema_path`."
         )
         raise SchemaFileNotFound(f"Schema file not found at {shown!r}. {todo}") from exc
-    except (OSError, UnicodeDecodeError) as exc:
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise ResolveError(f"{shown}:{line}:1: this file is not UTF-8. {_AGAIN}") from exc
+    except OSError as exc:
         raise ResolveError(f"{shown}: this file cannot be read ({type(exc).__name__}).") from exc
 
 
 def tables_of_schema(
-    stored: Mapping[str, Any], *, shown: str = "schema"
+    stored: Mapping[str, Any], *, shown: str = "schema", text: str | None = None
 ) -> tuple[TableSnapshot, ...]:
     """Return the data tables of a schema in dlt's stored form, which is left as it is.
+
+    Args:
+        stored: The schema.
+        shown: What it is called in messages.
+        text: The text that it was read from, where there is one, for line and column.
 
     Raises:
         ResolveError: It has another shape.
     """
-    tables = _mapping(stored.get("tables"), f"{shown}: `tables`")
+
+    def where(*path: str) -> str:
+        if text is None:
+            return shown
+        line, column = place_in(text, path)
+        return f"{shown}:{line}:{column}"
+
+    tables = _mapping(stored.get("tables"), "`tables`", where, "tables")
     kept = {
-        str(name): _mapping(table, f"{shown}: table {name!r}")
+        str(name): _mapping(table, f"table {str(name)!r}", where, "tables", str(name))
         for name, table in tables.items()
         if not str(name).lower().startswith("_dlt")
     }
-    return tuple(_in_order(kept, shown))
+    return tuple(_in_order(kept, where))
 
 
 def update_schema_file(schema: "Schema", path: str, *, prune: bool = False) -> list[SchemaChange]:
@@ -110,7 +129,7 @@ def update_schema_file(schema: "Schema", path: str, *, prune: bool = False) -> l
     old: dict[str, Any] = {}
     if Path(path).exists():
         read_schema_file(path)
-        old = _parse(Path(path).read_text("utf-8"), path)
+        old = parse_schema(Path(path).read_text("utf-8"), path)
     new: dict[str, Any] = json.loads(json.dumps(schema.to_dict(remove_defaults=True), default=str))
     merged = new if prune or not old else _merged(old, new)
     changes = list(_changes(old, merged))
@@ -145,90 +164,76 @@ def write_whole(path: str, text: str) -> None:
 
 @lru_cache(maxsize=4096)
 def _read_cached(path: str, _mtime_ns: int, _size: int, shown: str) -> SchemaFile:
-    stored = _parse(Path(path).read_text("utf-8-sig"), shown)
+    text = Path(path).read_text("utf-8-sig")
+    stored = parse_schema(text, shown)
     if "tables" not in stored or "name" not in stored:
         missing = "tables" if "tables" not in stored else "name"
         raise ResolveError(
-            f"{shown}:1:1: this is not a schema that dlt exported: it has no `{missing}`."
-            " Write it again with `loadsmith schema`."
+            f"{shown}:1:1: this is not a schema that dlt exported: it has no `{missing}`. {_AGAIN}"
         )
-    version_hash = stored.get("version_hash")
+    if not isinstance(stored["name"], str):
+        line, column = place_in(text, ["name"])
+        raise ResolveError(f"{shown}:{line}:{column}: `name` is no text. {_AGAIN}")
     return SchemaFile(
-        schema_name=str(stored["name"]),
-        tables=tables_of_schema(stored, shown=shown),
-        version_hash=str(version_hash) if version_hash else None,
+        schema_name=stored["name"],
+        tables=tables_of_schema(stored, shown=shown, text=text),
+        version_hash=_text(stored.get("version_hash")),
     )
 
 
-def _parse(text: str, shown: str) -> dict[str, Any]:
-    try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, of libyaml
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        place = f"{shown}:{mark.line + 1}:{mark.column + 1}" if mark else shown
-        problem = getattr(exc, "problem", None) or "it has a character that YAML does not allow"
-        raise ResolveError(
-            f"{place}: this is not YAML: {problem}. Write it again with `loadsmith schema`."
-        ) from exc
-    except (ValueError, RecursionError) as exc:
-        # PyYAML lets a date such as 2020-99-99 out as a plain ValueError.
-        raise ResolveError(f"{shown}: this is not YAML that can be read: {exc}.") from exc
-    if value is None:
-        raise ResolveError(f"{shown}: the file is empty. Write it with `loadsmith schema`.")
-    if not isinstance(value, dict):
-        raise ResolveError(
-            f"{shown}:1:1: this is not a schema that dlt exported."
-            " Write it again with `loadsmith schema`."
-        )
-    return value
-
-
-def _mapping(value: Any, place: str) -> Mapping[str, Any]:
+def _mapping(value: Any, what: str, where: _Where, *path: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ResolveError(
-            f"{place} is not a mapping, as it is in a schema that dlt exported."
-            " Write the file again with `loadsmith schema`."
+            f"{where(*path)}: {_short(what)} is not a mapping, as it is in a schema that dlt"
+            f" exported. {_AGAIN}"
         )
     return value
 
 
-def _in_order(tables: Mapping[str, Mapping[str, Any]], shown: str) -> Iterator[TableSnapshot]:
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _in_order(tables: Mapping[str, Mapping[str, Any]], where: _Where) -> Iterator[TableSnapshot]:
     below: dict[str, list[str]] = {}
     roots: list[str] = []
     for name, table in tables.items():
         parent = table.get("parent")
         if parent is None:
             roots.append(name)
-        elif parent in tables:
-            below.setdefault(str(parent), []).append(name)
+        elif isinstance(parent, str) and parent in tables:
+            below.setdefault(parent, []).append(name)
         else:
             raise ResolveError(
-                f"{shown}: table {name!r} has the parent {parent!r}, which is not in the file."
-                " Write it again with `loadsmith schema`."
+                f"{where('tables', name, 'parent')}: table {_short(repr(name))} has the parent"
+                f" {_short(repr(parent))}, which is not in the file. {_AGAIN}"
             )
     seen = 0
     for root in roots:
-        resource = str(tables[root].get("resource") or root)
+        resource = _text(tables[root].get("resource")) or root
         stack = [root]
         while stack:
             name = stack.pop()
             seen += 1
-            yield _table(name, resource, tables[name], shown)
+            yield _table(name, resource, tables[name], where)
             stack.extend(reversed(below.get(name, ())))
     if seen != len(tables):
-        raise ResolveError(f"{shown}: tables are each other's parents. Write it again.")
+        raise ResolveError(f"{where('tables')}: tables are each other's parents. {_AGAIN}")
 
 
-def _table(name: str, resource: str, table: Mapping[str, Any], shown: str) -> TableSnapshot:
-    columns = _mapping(table.get("columns") or {}, f"{shown}: `columns` of table {name!r}")
-    parent = table.get("parent")
+def _table(name: str, resource: str, table: Mapping[str, Any], where: _Where) -> TableSnapshot:
+    path = ("tables", name, "columns")
+    columns = _mapping(table.get("columns") or {}, f"`columns` of table {name!r}", where, *path)
     return TableSnapshot(
         name=name,
         resource=resource,
-        parent=str(parent) if parent is not None else None,
+        parent=_text(table.get("parent")),
         columns=tuple(
             column_snapshot(
-                str(column), _mapping(hints, f"{shown}: column {column!r} of table {name!r}")
+                str(column),
+                _mapping(
+                    hints, f"column {str(column)!r} of table {name!r}", where, *path, str(column)
+                ),
             )
             for column, hints in columns.items()
         ),
@@ -261,7 +266,7 @@ def _number(value: Any) -> int | None:
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    tables: dict[str, Any] = dict(_mapping(old.get("tables"), "tables"))
+    tables: dict[str, Any] = dict(_mapping(old.get("tables"), "`tables`", lambda *_path: "schema"))
     for name, table in new["tables"].items():
         before = tables.get(name)
         columns = dict(before.get("columns") or {}) if before else {}

@@ -271,13 +271,16 @@ def _toml_lines(variables: Sequence[str]) -> str:
 
 def _read_toml(path: str) -> dict[str, Any]:
     import tomlkit
-    from tomlkit.exceptions import ParseError, TOMLKitError
+    from tomlkit.exceptions import KeyAlreadyPresent, ParseError, TOMLKitError
 
     try:
         text = Path(path).read_text("utf-8-sig")
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as exc:
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise ConfigError([Problem(path, line, 1, "this file is not UTF-8.")]) from None
+    except OSError as exc:
         problem = Problem(path, 0, 0, f"this file cannot be read ({type(exc).__name__}).")
         raise ConfigError([problem]) from None
     try:
@@ -287,8 +290,25 @@ def _read_toml(path: str) -> dict[str, Any]:
         problem = Problem(path, exc.line, exc.col + 1, "this is not TOML. Put text into quotes.")
         raise ConfigError([problem]) from None
     except TOMLKitError as exc:
-        problem = Problem(path, 0, 0, f"this is not TOML ({type(exc).__name__}).")
+        twice = isinstance(exc, KeyAlreadyPresent)
+        what = "this is here a second time. Delete one." if twice else "this is not TOML."
+        problem = Problem(path, _line_of(type(exc), text), 1, what)
         raise ConfigError([problem]) from None
+
+
+def _line_of(kind: type[Exception], text: str) -> int:
+    """Return the line up to which TOML is wrong in this way; the parser itself does not say it."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    lines = text.splitlines(keepends=True)
+    for number in range(1, len(lines)):
+        try:
+            tomlkit.parse("".join(lines[:number]))
+        except TOMLKitError as exc:
+            if type(exc) is kind:
+                return number
+    return len(lines)
 
 
 def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
