@@ -244,6 +244,7 @@ def test_ask_02_a_database_table_is_asked_for_the_window(shop: Any, tmp_path: An
         (None, "has no incremental cursor that takes the window"),
         (incremental("id", allow_external_schedulers=False), "refuses external schedulers"),
         (incremental("id", initial_value=0), "are read as Unix times"),
+        (incremental("id"), "are read as Unix times"),
     ],
 )
 def test_ask_02_a_load_that_cannot_take_the_window_warns(shop: Any, cursor: Any, said: str) -> None:

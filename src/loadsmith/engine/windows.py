@@ -19,6 +19,7 @@ from dlt.extract.incremental import Incremental, IncrementalResourceWrapper
 from loadsmith.engine import _window_pages as _window_pages
 from loadsmith.engine.bounds import (
     WindowNumber,
+    WindowText,
     WindowTime,
     day_at,
     moment_of,
@@ -186,7 +187,10 @@ def _warn_of_number(
     name: str, incremental: Any, bounds: tuple[Any, Any], warn: Callable[[str], None]
 ) -> None:
     path = str(incremental.cursor_path)
-    if isinstance(bounds[0], WindowNumber) and path.lower().endswith("id"):
+    may_be_number = incremental.get_incremental_value_type() is Any and not isinstance(
+        bounds[0], WindowText
+    )
+    if (may_be_number or isinstance(bounds[0], WindowNumber)) and path.lower().endswith("id"):
         warn(
             f"resource '{name}': the numbers of its cursor '{path}' are read as Unix times, to fit"
             " the window. If they are none, leave the resource out of the partitions."
