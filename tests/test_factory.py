@@ -265,6 +265,14 @@ def test_options_of_dagsters_multi_asset_pass_through() -> None:
     assert assets.op.retry_policy == dg.RetryPolicy(max_retries=3)
 
 
+@pytest.mark.parametrize(
+    ("name", "match"), [("poool", "pool"), ("retry_polcy", "retry_policy"), ("on_eror", "on_error")]
+)
+def test_an_unknown_option_is_refused_with_a_close_match(name: str, match: str) -> None:
+    with pytest.raises(ConfigError, match=f"no option '{name}'. Did you mean '{match}'"):
+        DagsterDltFactory.build_definitions([resource("crm.users")], **{name: "a"})
+
+
 def test_a_condition_may_be_a_live_one_and_so_may_all_else() -> None:
     condition = dg.AutomationCondition.eager() & ~dg.AutomationCondition.in_progress()
     upstream = dg.AssetSpec(["elsewhere", "users"])

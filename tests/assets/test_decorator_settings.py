@@ -101,6 +101,26 @@ def test_a_wrong_setting_names_its_place_and_a_close_match(pipeline, options, me
         make_assets(pipeline, **options)
 
 
+def test_an_unknown_option_is_refused_with_a_close_match(pipeline):
+    with pytest.raises(ConfigError, match=r"'loaded': there is no option 'poool'.*'pool'"):
+        make_assets(pipeline, poool="a")
+    with pytest.raises(ConfigError, match=r"no option 'on_eror'.*'on_error'"):
+        make_assets(pipeline, on_eror="keep")
+
+
+def test_other_resources_are_taken_by_key_as_dagster_has_it(pipeline, instance):
+    @dlt_assets(dlt_source=shop(), dlt_pipeline=pipeline, required_resource_keys={"dlt", "letters"})
+    def loaded(context: dg.AssetExecutionContext):
+        assert context.resources.letters == "abc"
+        yield from context.resources.dlt.run(context=context)
+
+    resources = {
+        "dlt": DagsterDltResource(),
+        "letters": dg.ResourceDefinition.hardcoded_resource("abc"),
+    }
+    assert dg.materialize([loaded], instance=instance, resources=resources).success
+
+
 def test_freshness_is_a_check_and_a_sensor_beside_the_assets(pipeline, instance):
     assets = make_assets(pipeline, nested_tables=True, settings={"checks": ["row_count"]})
     moved = assets.with_attributes(

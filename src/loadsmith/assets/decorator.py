@@ -19,7 +19,7 @@ from loadsmith.assets.live import (
 from loadsmith.assets.metadata import RESOURCE_KEY
 from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.assets.runner import CurrentLoad, current_load
-from loadsmith.assets.settings import AssetOptions, read_options
+from loadsmith.assets.settings import AssetOptions, known_options, read_options
 from loadsmith.assets.specs import op_name
 from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.errors import ConfigError, did_you_mean
@@ -117,7 +117,9 @@ def dlt_assets(
             config_is_ours=bool(ours),
             translator=dagster_dlt_translator,
         )
-        return dg.multi_asset(**options)(inside_load(current, function))
+        with known_options(f"dlt_assets '{op}'", dlt_assets):
+            multi_asset = dg.multi_asset(**options)
+        return multi_asset(inside_load(current, function))
 
     return decorate
 

@@ -1,6 +1,9 @@
 """Dagster settings that Python gives in the words of files, or as live objects of Dagster's."""
 
-from collections.abc import Mapping
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 import dagster as dg
@@ -104,6 +107,38 @@ def read_options(kind: type[Options], given: Any, *, place: str) -> Options:
             "named. Give them to the dg.AutomationCondition itself."
         )
     return found
+
+
+@contextmanager
+def known_options(place: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Say which option is misspelled where Dagster's `multi_asset` takes none of that name.
+
+    Dagster is asked, not a list of ours, so that an option that it gets tomorrow is taken.
+
+    Args:
+        place: Where the options are given, for the error.
+        function: What they were given to; its own options are close matches, too.
+
+    Raises:
+        ConfigError: An option is not known.
+    """
+    try:
+        yield
+    except TypeError as error:
+        found = re.search(
+            r"multi_asset\(?\)? got an unexpected keyword argument '(\w+)'", str(error)
+        )
+        if found is None:
+            raise
+        known = [
+            name
+            for taken in (function, dg.multi_asset)
+            for name, parameter in inspect.signature(taken).parameters.items()
+            if parameter.kind is not parameter.VAR_KEYWORD
+        ]
+        name = found[1]
+        hint = did_you_mean(name, known) or " See the options of Dagster's multi_asset."
+        raise ConfigError(f"{place}: there is no option '{name}'.{hint}") from error
 
 
 def _mistake(kind: type[Any], place: str, detail: Any) -> str:

@@ -10,6 +10,7 @@ from loadsmith.assets.build import (
     build_upstream_specs,
     checked_options,
 )
+from loadsmith.assets.settings import known_options
 from loadsmith.assets.specs import op_name
 from loadsmith.assets.split import with_granularity
 from loadsmith.assets.translator import DagsterDltTranslator
@@ -93,7 +94,8 @@ class DagsterDltFactory:
                 schema, members, destination, nested_tables, options, pipelines_dir
             )
         ]
-        return _build(loads, translator, granularity, multi_asset_options)
+        with known_options("build_definitions", DagsterDltFactory.build_definitions):
+            return _build(loads, translator, granularity, multi_asset_options)
 
     @staticmethod
     def build_collection_definitions(
@@ -162,7 +164,9 @@ class DagsterDltFactory:
                     options,
                 )
             )
-        built = _build(loads, translator, granularity, multi_asset_options)
+        own = DagsterDltFactory.build_collection_definitions
+        with known_options("build_collection_definitions", own):
+            built = _build(loads, translator, granularity, multi_asset_options)
         jobs = [
             dg.define_asset_job(
                 f"{op_name(database)}_assets",
