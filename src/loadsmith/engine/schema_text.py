@@ -80,6 +80,8 @@ def _parse_yaml(text: str, shown: str) -> Any:
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         line, column = (mark.line + 1, mark.column + 1) if mark else _strange(text)
+        # Of a text that ends too early, libyaml says that the mistake is after it.
+        line = min(line, text.count("\n") + 1)
         problem = getattr(exc, "problem", None) or "it has a character that YAML does not allow"
         raise ResolveError(
             f"{shown}:{line}:{column}: this is not YAML: {problem[:200]}. {_AGAIN}"

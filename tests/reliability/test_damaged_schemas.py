@@ -1,0 +1,212 @@
+"""Hundreds of damaged schema files, secrets and `defs.yaml` are read, or told with their line."""
+
+import random
+import re
+import sys
+import time
+
+import dlt
+import pytest
+from dagster.components.core.component_tree import ComponentTree
+from damaging import damage
+
+from loadsmith.engine.schema_file import read_schema_file, update_schema_file
+from loadsmith.engine.secrets import secret_variables
+from loadsmith.errors import ConfigError, ResolveError
+
+SEED = 20_261
+MAX_SECONDS = 2.0
+
+SECRETS = '''
+# Of the shop
+title = "x: y"
+
+[sources.github]
+api_token = "Sekret1-value"
+ports = [1, 2, 3]
+
+[destination.postgres.credentials]
+password = 'Sekret2-value'
+port = 5432
+since = 2024-01-01T00:00:00Z
+
+[shop]
+key = """
+Sekret3-value
+"""
+nested = {a = "Sekret4-value", b = [{c = 1}]}
+
+[[sources.list]]
+x = 1.5
+'''
+
+DEFS = """
+type: loadsmith.DltLoadCollectionComponent
+
+attributes:
+  defaults:
+    destination: duckdb
+    destination_params: {database: shop.duckdb}
+  profiles:
+    prod:
+      destination: postgres
+  loads:
+    - name: shop
+      source_module: shop_source.shop
+      source_params: {day: 1, names: ["a", "b"]}
+      schema_file_path: shop.schema.yaml
+      pipeline_params: {pipeline_name: shop, dataset_name: shop_data}
+      translation:
+        group_name: shop
+        tags: {team: data}
+      resources:
+        - orders
+        - customers
+"""
+
+
+@pytest.fixture
+def schema(tmp_path):
+    """A schema as dlt makes it of nested rows."""
+
+    @dlt.resource(primary_key="id", write_disposition="merge")
+    def orders():
+        yield {"id": 1, "total": 1.5, "at": "2024-01-01T00:00:00Z", "items": [{"tags": ["x"]}]}
+
+    @dlt.resource
+    def customers():
+        yield {"id": 1, "größe": "- #", "doc": {"a": {"b": 1}}}
+
+    pipeline = dlt.pipeline("shop", destination="duckdb", pipelines_dir=str(tmp_path / "pipelines"))
+    pipeline.extract(dlt.source(lambda: (orders, customers), name="shop", section="shop")())
+    pipeline.normalize()
+    return pipeline.default_schema
+
+
+def last_line(raw: bytes) -> int:
+    text = raw.decode("utf-8", "replace")
+    return len(re.findall("\r\n|[\n\r\x85\u2028\u2029]", text)) + 1
+
+
+def assert_all_are_told(read, refused, failures) -> None:
+    print(f"seed {SEED}: {read} read, {refused} refused")  # noqa: T201 - shown with a failure
+    assert not failures, f"seed {SEED}, {len(failures)}:\n" + "\n".join(failures[:20])
+    # Damages that only ever destroy, or never do, would show nothing.
+    assert min(read, refused) > (read + refused) // 10
+
+
+def test_damaged_schema_files_are_read_or_told_with_their_line(tmp_path, schema):
+    texts = {"yaml": schema.to_pretty_yaml(), "json": schema.to_pretty_json()}
+    random_ = random.Random(SEED)
+    read = refused = 0
+    failures = []
+    for number in range(600):
+        kind = random_.choice(list(texts))
+        how, raw = damage(random_, texts[kind])
+        path = tmp_path / f"shop_{number}.schema.{kind}"
+        path.write_bytes(raw)
+        started = time.process_time()
+        try:
+            read_schema_file(str(path), written_as=f"schemas/shop.schema.{kind}")
+            read += 1
+        except ResolveError as error:
+            refused += 1
+            told = re.match(rf"schemas/shop\.schema\.{kind}:(\d+):(\d+): .", str(error))
+            if not told or not 1 <= int(told[1]) <= last_line(raw) or len(str(error)) > 2_000:
+                failures.append(f"{number} {how} {kind}: {str(error)[:300]}")
+        except Exception as error:  # noqa: BLE001 - that there is no other one is the promise
+            failures.append(f"{number} {how} {kind}: {error!r}")
+        if time.process_time() - started > MAX_SECONDS:
+            failures.append(f"{number} {how} {kind}: took long")
+    assert_all_are_told(read, refused, failures)
+
+
+def test_a_damaged_schema_file_is_not_overwritten(tmp_path, schema):
+    path = tmp_path / "shop.schema.yaml"
+    path.write_text("name: shop\ntables: [")
+    with pytest.raises(ResolveError, match=r"shop\.schema\.yaml:2:\d+: this is not YAML"):
+        update_schema_file(schema, str(path))
+    assert path.read_text() == "name: shop\ntables: ["
+
+
+def test_damaged_secrets_are_read_or_told_with_their_line_and_never_shown(tmp_path):
+    random_ = random.Random(SEED)
+    path = tmp_path / "secrets.toml"
+    read = refused = 0
+    failures = []
+    for number in range(600):
+        how, raw = damage(random_, SECRETS)
+        path.write_bytes(raw)
+        try:
+            secret_variables([str(path)])
+            read += 1
+        except ConfigError as error:
+            refused += 1
+            (problem,) = error.problems
+            if problem.file != str(path) or not 1 <= problem.line <= last_line(raw):
+                failures.append(f"{number} {how}: {problem}")
+            if "Sekret" in str(error):
+                failures.append(f"{number} {how} shows a secret: {problem}")
+        except Exception as error:  # noqa: BLE001 - that there is no other one is the promise
+            failures.append(f"{number} {how}: {error!r}")
+    assert_all_are_told(read, refused, failures)
+
+
+def test_damaged_definitions_of_a_component_are_built_or_refused_with_their_file(
+    tmp_path, monkeypatch, schema
+):
+    # Dagster reads the file before we do: what it refuses, it tells in words of its own, and it
+    # follows aliases that repeat one another for ever.
+    but = frozenset({"repeat_by_aliases", "nest_deeply"})
+    package = "damaged_project"
+    folder = tmp_path / "src" / package / "defs" / "ingest"
+    folder.mkdir(parents=True)
+    for parent in (folder.parent, folder.parent.parent):
+        (parent / "__init__.py").write_text("")
+    (tmp_path / "dg.toml").write_text(
+        f'directory_type = "project"\n\n[project]\nroot_module = "{package}"\n'
+    )
+    (folder / "shop.schema.yaml").write_text(schema.to_pretty_yaml())
+    monkeypatch.syspath_prepend(str(tmp_path / "src"))
+    path = folder / "defs.yaml"
+    random_ = random.Random(SEED)
+    read = refused = ours = 0
+    failures = []
+    for number in range(100):
+        how, raw = damage(random_, DEFS, but=but)
+        path.write_bytes(raw)
+        try:
+            ComponentTree.for_project(tmp_path).build_defs()
+            read += 1
+        except Exception as error:  # noqa: BLE001 - Dagster has errors of many kinds for a file
+            refused += 1
+            text = told_by(error)
+            if is_ours(error) or "validation error" in text:
+                ours += 1
+                if "defs.yaml" not in text:
+                    failures.append(f"{number} {how}: {type(error).__name__}: {text[-400:]}")
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[name]
+    assert_all_are_told(read, refused, failures)
+    assert ours > refused // 5
+
+
+def told_by(error: BaseException | None) -> str:
+    """Return what a person reads: the texts of an error and of its causes."""
+    texts = []
+    while error is not None:
+        texts.append(str(error))
+        error = error.__cause__
+    return "\n".join(texts)
+
+
+def is_ours(error: BaseException | None) -> bool:
+    """Tell whether our code found a mistake, and not Dagster before it asks us."""
+    while error is not None:
+        traceback = error.__traceback__
+        while traceback is not None:
+            if "/loadsmith/" in traceback.tb_frame.f_code.co_filename:
+                return True
+            traceback = traceback.tb_next
+        error = error.__cause__
+    return False
