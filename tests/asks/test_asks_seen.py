@@ -224,6 +224,6 @@ def test_ask_21_a_change_fails_as_severe_as_asked_unless_it_is_allowed(
 
 
 def test_ask_21_a_kind_of_change_that_there_is_not_gets_a_close_match(shop: Any) -> None:
+    items = dlt.resource([{"id": 1}], name="items")
     with pytest.raises(ConfigError, match=r"checks\.schema_change\.allow.*Did you mean 'new col"):
-        items = dlt.resource([{"id": 1}], name="items")
         shop.assets(source_of(items), checks={"schema_change": {"allow": ["new colum"]}})
