@@ -80,19 +80,26 @@ def make_destination(reference: DestinationReference) -> "AnyDestination":
 
 
 def exact(destination: "AnyDestination") -> "AnyDestination":
-    """Return the destination, or one like it whose fastest format gives the default's columns.
+    """Return the destination, or one like it: exact in its fastest format, and with little memory.
 
-    A destination of a class that a user derived from dlt's stays as it is.
+    PostgreSQL's parquet gives the default's columns, and DuckDB's memory has a limit. A
+    destination of a class that a user derived from dlt's stays as it is.
     """
+    from dlt.destinations.impl.duckdb.factory import duckdb
     from dlt.destinations.impl.postgres.factory import postgres
 
+    own: Any = copy(destination)
     if type(destination) is postgres and _has("adbc_driver_postgresql", "pyarrow"):
         from loadsmith.engine._postgres import ExactPostgres
 
-        own: Any = copy(destination)
         own.__class__ = ExactPostgres
-        return cast("AnyDestination", own)
-    return destination
+    elif type(destination) is duckdb and _has("duckdb"):
+        from loadsmith.engine._duckdb import LimitedDuckDb
+
+        own.__class__ = LimitedDuckDb
+    else:
+        return destination
+    return cast("AnyDestination", own)
 
 
 def check_destination(reference: DestinationReference) -> list[str]:
@@ -233,6 +240,11 @@ def _own_config(destination: "AnyDestination") -> Any:
         return destination.configuration(destination.spec(), accept_partial=True)
     except ConfigurationException:
         return None
+
+
+def own_credentials(destination: "AnyDestination") -> Any:
+    """Return the credentials of a destination as far as they can be told without a secret."""
+    return getattr(_own_config(destination), "credentials", None)
 
 
 def _drivername(config: Any) -> str:

@@ -11,7 +11,7 @@ from loadsmith.engine.attempts import this_process
 from loadsmith.engine.dataset_lock import in_flight
 from loadsmith.engine.ledger import open_ledger
 from loadsmith.engine.ledger_entry import LedgerEntry, LedgerTable
-from loadsmith.engine.settings import normalize_workers
+from loadsmith.engine.settings import normalize_workers, release_memory
 from loadsmith.engine.workspace import Workspace
 from loadsmith.model import LoadDefinition, RunRequest
 
@@ -73,6 +73,7 @@ class RunPackages:
             entry, may_stage = package_entry(self._workspace, load_id, self._identity())
             entries.append(entry)
             self.may_have_staged |= may_stage
+        release_memory()
         with self._workspace.destination("load"):
             if self.has_ledger:
                 with open_ledger(self._workspace) as ledger:

@@ -3,12 +3,13 @@
 import contextlib
 import gc
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadsmith.engine.destinations import DestinationTraits
+from loadsmith.engine.destinations import DestinationTraits, own_credentials
 from loadsmith.model import LoadDefinition
 
 #: Bytes of extracted files, compressed, that processes have to take over from the one that has
@@ -83,6 +84,15 @@ def _most_bytes(sizes: Mapping[str, int], workers: int) -> int:
     return max((sum(sizes[name] for name in group) for group in groups), default=0)
 
 
+def release_memory() -> None:
+    """Give the memory that normalize has freed back to the system, before a load takes as much."""
+    if "pyarrow" in sys.modules:
+        import pyarrow as pa
+
+        for pool in (pa.default_memory_pool(), pa.system_memory_pool()):
+            pool.release_unused()
+
+
 @contextlib.contextmanager
 def old_objects_set_aside() -> Iterator[None]:
     """Let the garbage collector look at the objects of the block alone.
@@ -110,7 +120,8 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
     found: list[Setting] = []
     options = definition.options.params
     if definition.destination is not None:
-        found_traits = traits(make_destination(definition.destination))
+        destination = make_destination(definition.destination)
+        found_traits = traits(destination)
         own = options.get("loader_file_format")
         configured = configured_file_format(definition.destination.name)
         if own or configured:
@@ -120,6 +131,8 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
                 Setting("loader_file_format", str(found_traits.loader_file_format), "loadsmith")
             )
         found.append(Setting("single_writer", str(found_traits.single_writer).lower(), "dlt"))
+        if found_traits.destination_type == "duckdb":
+            found.append(_memory_limit(destination))
     for name, ours in (
         (
             "normalize.workers",
@@ -140,3 +153,11 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
     found.append(Setting("normalizer", definition.options.normalizer, "loadsmith"))
     found.append(Setting("on_error", definition.options.on_error, "loadsmith"))
     return found
+
+
+def _memory_limit(destination: Any) -> Setting:
+    from loadsmith.engine._duckdb import default_limit, limit_of_user
+
+    name = "duckdb.memory_limit"
+    own = limit_of_user(own_credentials(destination))
+    return Setting(name, own, "you") if own else Setting(name, f"{default_limit():,}", "loadsmith")

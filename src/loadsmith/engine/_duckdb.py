@@ -1,0 +1,127 @@
+"""dlt's DuckDB destination, made to load any number of rows with the same memory.
+
+DuckDB keeps what it writes, and the files that it reads, in memory, up to four fifths of the
+machine's. A load writes each row once and reads no file twice, so that a small limit costs no time.
+What needs more gets it: the statement, or the job that it belongs to, is run again without a limit.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb as duckdb_module
+from dlt.destinations.exceptions import DatabaseTransientException
+from dlt.destinations.impl.duckdb.duck import DuckDbClient
+from dlt.destinations.impl.duckdb.factory import duckdb
+from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
+
+#: Bytes for each thread of DuckDB's, which works at one row group in each of them.
+LIMIT_PER_THREAD = 40_000_000
+_LEAST_LIMIT = 80_000_000
+
+#: Databases that a statement in this process has needed more for.
+_unlimited: set[str] = set()
+
+
+def default_limit() -> int:
+    """Return the bytes that DuckDB may use in a load where the user says nothing."""
+    return max(_LEAST_LIMIT, LIMIT_PER_THREAD * (os.cpu_count() or 1))
+
+
+def limit_of_user(credentials: Any) -> str | None:
+    """Return what the user's own settings of a connection say of DuckDB's memory, or None."""
+    for field in ("global_config", "local_config"):
+        for name, value in (getattr(credentials, field, None) or {}).items():
+            if name.lower() in _LIMIT_NAMES:
+                return str(value)
+    for field in ("pragmas", "statements"):
+        for statement in getattr(credentials, field, None) or ():
+            if any(name in statement.lower() for name in _LIMIT_NAMES):
+                return str(statement)
+    return None
+
+
+_LIMIT_NAMES = ("memory_limit", "max_memory")
+
+
+class _LimitedSqlClient(DuckDbSqlClient):
+    """Opens a database with the limit, and lifts it for what does not fit."""
+
+    _in_transaction = False
+
+    def limit_memory(self) -> None:
+        """Limit what the connections that are opened from here on keep, unless the user does."""
+        credentials: Any = self.credentials
+        database = str(credentials.database)
+        if (
+            database in _unlimited
+            or "://" in database
+            or database.startswith(("md:", ":"))
+            or credentials.external_conn() is not None
+            or limit_of_user(credentials)
+        ):
+            return
+        self._global_config |= {
+            "memory_limit": f"{default_limit()}B",
+            "write_buffer_row_group_count": 1,
+            "enable_external_file_cache": False,
+        }
+
+    @contextlib.contextmanager
+    def begin_transaction(self) -> Iterator[Any]:
+        """Run the block in a transaction."""
+        self._in_transaction = True
+        try:
+            with super().begin_transaction() as transaction:
+                yield transaction
+        finally:
+            self._in_transaction = False
+
+    @contextlib.contextmanager
+    def execute_query(self, query: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """Run a query, and again without the limit where it does not fit.
+
+        A transaction fails as a whole; dlt runs a job again whose transaction failed.
+        """
+        with contextlib.ExitStack() as opened:
+            try:
+                cursor = opened.enter_context(super().execute_query(query, *args, **kwargs))
+            except DatabaseTransientException as error:
+                if not self._lift(error) or self._in_transaction:
+                    raise
+                cursor = opened.enter_context(super().execute_query(query, *args, **kwargs))
+            yield cursor
+
+    def _lift(self, error: DatabaseTransientException) -> bool:
+        if not isinstance(error.dbapi_exception, duckdb_module.OutOfMemoryException):
+            return False
+        if self._global_config.pop("memory_limit", None) is None:
+            return False
+        _unlimited.add(str(self.credentials.database))
+        # RESET would change what DuckDB says of its limit, and not the limit.
+        with duckdb_module.connect() as fresh, self.native_connection.cursor() as session:
+            [(own,)] = fresh.sql("SELECT current_setting('memory_limit')").fetchall()
+            session.execute("SET GLOBAL memory_limit = ?", (own,))
+        return True
+
+
+class _LimitedClient(DuckDbClient):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sql_client.__class__ = _LimitedSqlClient
+        self.sql_client.limit_memory()
+
+
+class LimitedDuckDb(duckdb):
+    """dlt's `duckdb`, with a limit on what a load keeps in memory."""
+
+    @property
+    def destination_type(self) -> str:
+        """Return dlt's own name: pipelines go on with the state that they have."""
+        return "dlt.destinations.duckdb"
+
+    @property
+    def client_class(self) -> type[DuckDbClient]:
+        """Return the client that limits the memory."""
+        return _LimitedClient
