@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -67,6 +67,17 @@ class Promise:
     measure: str = "seconds"
     floor_measure: str | None = None
     extra: float = 0.0
+
+
+def growth(
+    tools: Iterable[str], sizes: tuple[int, int], text: str, at_most: float, measure: str
+) -> list[Promise]:
+    """Return for each tool that the larger size costs at most so many times the smaller one."""
+    small, large = sizes
+    return [
+        Promise(f"{text} ({tool})", Variant(tool, large), [Variant(tool, small)], at_most, measure)
+        for tool in tools
+    ]
 
 
 @dataclass(frozen=True)

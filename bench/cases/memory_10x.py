@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from bench import work
-from bench.case import LOADSMITH, LOADSMITH_ARROW, Case, Measures, Promise, Variant
+from bench.case import DLT_FASTEST, LOADSMITH, LOADSMITH_ARROW, Case, Measures, Variant, growth
 
 RECORDS = (30_000, 300_000)
+TOOLS = (LOADSMITH, LOADSMITH_ARROW, DLT_FASTEST)
 
 
 def run(variant: Variant, folder: Path) -> Measures:
@@ -18,20 +19,7 @@ def run(variant: Variant, folder: Path) -> Measures:
 
 CASE = Case(
     title="Peak memory with ten times the rows",
-    variants=[
-        Variant(tool, size, most_samples=3)
-        for tool in (LOADSMITH, LOADSMITH_ARROW)
-        for size in RECORDS
-    ],
+    variants=[Variant(tool, size, most_samples=3) for tool in TOOLS for size in RECORDS],
     run=run,
-    promises=[
-        Promise(
-            f"1.2 times the peak ({tool})",
-            Variant(tool, RECORDS[1]),
-            [Variant(tool, RECORDS[0])],
-            1.20,
-            measure="peak_mb",
-        )
-        for tool in (LOADSMITH, LOADSMITH_ARROW)
-    ],
+    promises=growth(TOOLS[:2], RECORDS, "1.2 times the peak", 1.20, "peak_mb"),
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 from time import perf_counter
 
 from bench import projects
-from bench.case import Case, Measures, Promise, Variant
+from bench.case import Case, Measures, Variant, growth
 
 SIZES = (300, 3000)
 DOORS = {
@@ -41,14 +41,5 @@ CASE = Case(
         for door in DOORS
     ],
     run=run,
-    promises=[
-        Promise(
-            f"time per resource at T=300 ({door})",
-            Variant(door, SIZES[1]),
-            [Variant(door, SIZES[0])],
-            1.10,
-            measure="per_resource",
-        )
-        for door in DOORS
-    ],
+    promises=growth(DOORS, SIZES, "time per resource at T=300", 1.10, "per_resource"),
 )
