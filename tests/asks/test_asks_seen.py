@@ -1,14 +1,20 @@
 """Asks 16 and 20 to 23: what a run shows of what it did, and what it refused or left out."""
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import dlt
 import pyarrow
 import pytest
+import yaml
 
+from loadsmith import build_definitions
+from loadsmith.assets.live import live_definition
 from loadsmith.engine.arrow import arrow_normalizer
+from loadsmith.engine.cursors import fetch_cursors, reset_cursors
 from loadsmith.errors import ConfigError
+from loadsmith.model import RunRequest
 
 
 def source_of(*resources: Any, name: str = "one") -> Any:
@@ -227,3 +233,64 @@ def test_ask_21_a_kind_of_change_that_there_is_not_gets_a_close_match(shop: Any)
     items = dlt.resource([{"id": 1}], name="items")
     with pytest.raises(ConfigError, match=r"checks\.schema_change\.allow.*Did you mean 'new col"):
         shop.assets(source_of(items), checks={"schema_change": {"allow": ["new colum"]}})
+
+
+@pytest.mark.parametrize("destination", ["duckdb", "filesystem"])
+def test_ask_20_rows_are_counted_where_names_have_to_be_quoted(
+    shop: Any, tmp_path: Path, destination: str
+) -> None:
+    made = {
+        "duckdb": lambda: dlt.destinations.duckdb(str(shop.database)),
+        "filesystem": lambda: dlt.destinations.filesystem((tmp_path / "files").as_uri()),
+    }[destination]
+    pipeline = dlt.pipeline("quoted", destination=made(), dataset_name="order")
+    source = source_of(dlt.resource([{"group": 1}, {"group": 2}], name="select"))
+    checks = {"row_count": {"min": 4}}
+    assets = shop.assets(source, dlt_pipeline=pipeline, checks=checks)
+    assert not shop.run(assets).check("dlt_one_select", "row_count").passed
+    told = shop.run(assets)
+    assert told.check("dlt_one_select", "row_count").passed
+    assert told.events["dlt_one_select"]["dagster/row_count"] == 4
+
+
+def test_ask_16_a_branch_never_writes_where_production_does(
+    shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "odp_config"
+    (home / "workflows").mkdir(parents=True)
+    (home / "dagster_config.yaml").write_text("resources: []\n")
+    load = {
+        "source_module": "loadsmith.testing.sources.empty",
+        "destination": "duckdb",
+        "destination_params": {"database": str(shop.database)},
+        "pipeline_params": {"dataset_name": "real"},
+    }
+    entry = {"asset_key": "s/something", "task_type": "dlt", "group_name": "g", "params": load}
+    (home / "workflows" / "s.yaml").write_text(yaml.safe_dump({"assets": [entry]}))
+    monkeypatch.setenv("DAGSTER_CLOUD_DEPLOYMENT_NAME", "New-Prices")
+    monkeypatch.setenv("DAGSTER_CLOUD_IS_BRANCH_DEPLOYMENT", "1")
+    build_definitions(home).resolve_implicit_global_asset_job_def().execute_in_process()
+    found = "SELECT table_schema FROM information_schema.tables WHERE table_name = 'something'"
+    assert shop.rows(found) == [("real_new_prices",)]
+
+
+def test_ask_23_a_destination_without_states_shows_the_cursor_of_the_working_directory(
+    shop: Any,
+) -> None:
+    @dlt.destination(name="sink")
+    def sink(_rows: Any, _table: Any) -> None:
+        pass
+
+    @dlt.resource(name="events")
+    def events(at: Any = dlt.sources.incremental("id", initial_value=0)) -> Any:
+        yield [{"id": 1}, {"id": 2}]
+
+    pipeline = dlt.pipeline("sunk", destination=sink())
+    assets = shop.assets(source_of(events), dlt_pipeline=pipeline)
+    shop.run(assets)
+    definition = live_definition(source_of(events), pipeline, nested_tables=False)
+    (cursor,) = fetch_cursors(definition, RunRequest())
+    assert (cursor.last_value, cursor.kept_in) == ("2", "working directory")
+    assert reset_cursors(definition, RunRequest()) == (cursor,)
+    assert fetch_cursors(definition, RunRequest()) == ()
+    assert shop.run(assets).events["dlt_one_events"]["rows_loaded"] == 2
