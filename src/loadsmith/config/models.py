@@ -287,7 +287,13 @@ def json_schema(kind: str) -> dict[str, Any]:
     models: dict[str, type[Settings]] = {"workflow": WorkflowFile, "config": DagsterConfigFile}
     if kind not in models:
         raise ValueError(f"there is no file of the kind {kind!r}, only {', '.join(models)}")
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **models[kind].model_json_schema(),
-    }
+    schema = models[kind].model_json_schema()
+    if kind == "config":
+        schema["$defs"]["ResourceEntry"]["allOf"] = [
+            {
+                "if": {"properties": {"resource_kind": {"const": name}}},
+                "then": {"properties": {"params": model.model_json_schema()}},
+            }
+            for name, model in (("dlt", DltResourceParams), ("duckdb", DuckdbResourceParams))
+        ]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
