@@ -9,6 +9,7 @@ import pytest
         "tutorial.md",
         "cli.md",
         "how-to/bigquery.md",
+        "how-to/deployments.md",
         "how-to/editor.md",
         "how-to/files.md",
         "how-to/freshness.md",
