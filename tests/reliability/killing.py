@@ -220,10 +220,10 @@ def broken_once(tmp_path, *, disposition, pages=2):
     return shop
 
 
-def loads_of(shop, source, *, retries=0, **params):
+def loads_of(shop, source, *, retries=0, pipeline=None, **params):
     @dlt_assets(
         dlt_source=source,
-        dlt_pipeline=shop.make_pipeline,
+        dlt_pipeline=pipeline or shop.make_pipeline,
         name="shop_load",
         retry_policy=dg.RetryPolicy(max_retries=retries) if retries else None,
     )

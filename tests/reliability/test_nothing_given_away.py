@@ -3,6 +3,7 @@
 import os
 import stat
 import urllib.parse
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -188,3 +189,49 @@ def test_the_errors_of_dlt_are_kept_as_causes_only_where_they_are_clean(make_sho
         error = error.cause
     assert any("no such password" in text for text in told)
     assert SECRETS["environment"] not in "\n".join(told)
+
+
+def test_a_destination_that_tells_a_secret_while_it_loads_is_not_repeated(
+    make_shop, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setenv("LEAKY_PASSWORD", SECRETS["environment"])
+    monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "2")
+    shop = make_shop("filesystem")
+
+    @dlt.destination(name="sink")
+    def sink(items, table):
+        secret = os.environ["LEAKY_PASSWORD"]
+        raise ConnectionError(f"cannot log in with {secret} or {urllib.parse.quote_plus(secret)}")
+
+    def make_pipeline():
+        return dlt.pipeline(
+            "sink", destination=sink, dataset_name="ds", pipelines_dir=str(shop.pipelines_dir)
+        )
+
+    @dlt.source(name="plain")
+    def plain():
+        return dlt.resource([{"id": 1}], name="rows")
+
+    defs = killing.loads_of(replace(shop, pipeline_name="sink"), plain, pipeline=make_pipeline)
+    home = tmp_path / "home"
+    home.mkdir()
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
+        result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance, raise_on_error=False
+        )
+        assert not result.success
+        logs = "\n".join(repr(log) for log in instance.all_logs(result.run_id))
+    assert "cannot log in with" in logs
+    shown = capfd.readouterr()
+    places = {"events": logs, "output": shown.out + shown.err}
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            text = path.read_bytes().decode("utf-8", "replace")
+            places[str(path.relative_to(tmp_path))] = text
+    leaks = [
+        place
+        for place, text in places.items()
+        for form in forms(SECRETS["environment"])
+        if form in text
+    ]
+    assert leaks == []

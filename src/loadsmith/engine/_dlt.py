@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 import dlt
@@ -27,8 +26,8 @@ from dlt.load.exceptions import LoadClientJobException
 from dlt.normalize.configuration import ItemsNormalizerConfiguration
 from dlt.pipeline.abort import prepare_abort_packages
 from dlt.pipeline.exceptions import PipelineStepFailed
-from dlt.pipeline.trace import save_trace
 
+from loadsmith.engine._dlt_trace import redact_trace
 from loadsmith.model import Window
 
 __all__ = [
@@ -277,23 +276,6 @@ def replace_schema(pipeline: Any, stored: Any) -> None:
 def archive_package(pipeline: Any, load_id: str) -> None:
     """Move a package that the destination has already counted as loaded to the loaded ones."""
     pipeline._get_load_storage().complete_load_package(load_id, aborted=False)
-
-
-def redact_trace(pipeline: Any, redact: Callable[[Any], Any]) -> None:
-    """Take secrets out of the errors that dlt keeps of its steps, here and in the trace file."""
-    trace = pipeline._last_trace
-    if trace is None or not any(step.step_exception for step in trace.steps):
-        return
-    steps = [
-        step._replace(
-            step_exception=redact(step.step_exception),
-            exception_traces=redact(step.exception_traces),
-        )
-        for step in trace.steps
-    ]
-    pipeline._last_trace = trace._replace(steps=steps)
-    if Path(pipeline.working_dir).is_dir():
-        save_trace(pipeline.working_dir, pipeline._last_trace)
 
 
 def package_tables(pipeline: Any, load_id: str) -> tuple[Any, list[str]]:
