@@ -6,6 +6,7 @@ Loads the demo, opens Dagster's page on it in the system's Chromium and writes `
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -207,11 +208,14 @@ def visit_graph(page: Any, demo: Demo) -> None:
     selection = quote('+key:"reports/*"', safe="")
     path = f"/asset-groups~{selection}/?expanded={quote(groups, safe='')}"
     visit(page, demo, path, "flights_by_time_zone", "countries__timezones", "nycflights13")
+    page.get_by_text("Loading").last.wait_for(state="hidden")
 
 
 def visit_asset(page: Any, demo: Demo, key: str, *texts: str) -> None:
     """Show the page of a table."""
     visit(page, demo, f"/assets/{key}", "Columns", *texts)
+    # The bar of the asset's history comes late, with the days that it begins and ends at.
+    page.get_by_text(re.compile(r"^\d+/\d+/\d{4}$")).first.wait_for()
 
 
 def visit_plots(page: Any, demo: Demo, key: str) -> None:

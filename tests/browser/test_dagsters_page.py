@@ -52,6 +52,21 @@ box => [box, ...box.querySelectorAll('*')].map(part => getComputedStyle(part)).s
 """
 
 
+EDGES = 'svg path[d*="C"][stroke="var(--color-lineage-edge)"]'
+
+IS_DRAWN = """
+canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)
+"""
+
+ROWS = """
+{assetNodeOrError(assetKey: {path: ["nycflights13", "airports"]}) {
+  ... on AssetNode {assetMaterializations {
+    metadataEntries {label ... on IntMetadataEntry {intValue}}
+  }}
+}}
+"""
+
+
 def text_of(page: Any) -> str:
     return re.sub(r"\s+", " ", page.inner_text("body"))
 
@@ -71,6 +86,8 @@ def test_the_graph_shows_sources_tables_nested_tables_and_queries(page, demo, sc
         assert page.get_by_text(group, exact=True).count() >= 1
     assert page.get_by_text("dlt", exact=True).count() == 5
     assert page.get_by_text("DuckDB", exact=True).count() == 7
+    # Five from the sources to their tables, five from these to the queries.
+    assert page.locator(EDGES).count() == 10
     kind = page.get_by_text("dlt", exact=True).first.locator("xpath=../..")
     assert kind.evaluate(HAS_PICTURE), "dlt has its icon"
 
@@ -82,7 +99,8 @@ def test_the_page_of_a_table_says_what_it_holds_and_where_it_comes_from(page, de
     assert "faa text non-nullable primary_key FAA code of the airport" in shown
     assert "alt bigint Altitude in feet" in shown
     assert "flights.airports" in shown
-    assert "workflows/flights.yaml:" in shown
+    link = page.get_by_role("link", name=re.compile(r"flights\.yaml:\d+")).first
+    assert re.search(r"odp_config/workflows/flights\.yaml:\d+$", link.get_attribute("href"))
     assert re.search(r"rows_loaded .{0,40}1458", shown)
 
 
@@ -94,8 +112,16 @@ def test_the_last_schema_change_is_a_table(page, demo, screenshots):
 
 def test_rows_loaded_are_plotted_over_the_runs(page, demo, screenshots):
     screenshots.visit_plots(page, demo, "nycflights13/airports")
-    assert page.locator("canvas").count() >= 1
     assert "rows_loaded" in text_of(page)
+    assert page.locator("canvas").first.evaluate(IS_DRAWN)
+    found = screenshots.ask(demo.url, ROWS)["assetNodeOrError"]["assetMaterializations"]
+    rows = [
+        entry["intValue"]
+        for run in found
+        for entry in run["metadataEntries"]
+        if entry["label"] == "rows_loaded"
+    ]
+    assert sorted(rows) == [1400, 1458]
 
 
 def test_a_nested_table_says_what_it_is_nested_in(page, demo, screenshots):
