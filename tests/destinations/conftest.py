@@ -194,6 +194,7 @@ def shop(
         "delta": open_delta,
         "iceberg": open_iceberg,
         "s3": open_s3,
+        "s3_iceberg": open_s3_iceberg,
     }
     with openers[request.param](tmp_path) as warehouse:
         yield Shop(tmp_path / "project", instance, warehouse)
@@ -333,10 +334,37 @@ def open_iceberg(folder: Path) -> Iterator[Warehouse]:
     )
 
 
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of its own on a server of this machine."""
+
+    name: str
+    client: Any
+    credentials: Mapping[str, str]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {"bucket_url": f"s3://{self.name}/raw", "credentials": dict(self.credentials)}
+
+    def location(self, table: str) -> dict[str, str]:
+        return {"destination_file_uri": self.uri(table)}
+
+    def uri(self, table: str) -> str:
+        return f"s3://{self.name}/raw/shop_data/{table}"
+
+    def keys(self, table: str, ending: str) -> list[str]:
+        listed = self.client.list_objects_v2(Bucket=self.name, Prefix=f"raw/shop_data/{table}/")
+        keys = (entry["Key"] for entry in listed.get("Contents", ()))
+        return [key for key in keys if key.endswith(ending)]
+
+    def forget_commits(self) -> None:
+        for key in self.keys("_dlt_loads", ".jsonl"):
+            self.client.delete_object(Bucket=self.name, Key=key)
+
+
 @contextlib.contextmanager
-def open_s3(folder: Path) -> Iterator[Warehouse]:
+def open_bucket() -> Iterator[Bucket]:
     import boto3
-    import pyarrow.parquet
     from moto.server import ThreadedMotoServer
 
     # Servers of one process share what they hold.
@@ -349,34 +377,61 @@ def open_s3(folder: Path) -> Iterator[Warehouse]:
     try:
         client = boto3.client("s3", **keys, **where)
         client.create_bucket(Bucket=bucket)
+        yield Bucket(bucket, client, {**keys, **where})
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def open_s3(folder: Path) -> Iterator[Warehouse]:
+    import pyarrow.parquet
+
+    with open_bucket() as bucket:
 
         def rows(table: str) -> list[dict[str, Any]]:
-            listed = client.list_objects_v2(Bucket=bucket, Prefix=f"raw/shop_data/{table}/")
             found = []
-            for entry in listed.get("Contents", ()):
-                if not entry["Key"].endswith(".parquet"):
-                    continue
+            for key in bucket.keys(table, ".parquet"):
                 file = folder / "downloaded.parquet"
-                client.download_file(bucket, entry["Key"], str(file))
+                bucket.client.download_file(bucket.name, key, str(file))
                 found.extend(pyarrow.parquet.read_table(file).to_pylist())
             return found
 
-        def forget_commits() -> None:
-            listed = client.list_objects_v2(Bucket=bucket, Prefix="raw/shop_data/_dlt_loads/")
-            for entry in listed["Contents"]:
-                if entry["Key"].endswith(".jsonl"):
-                    client.delete_object(Bucket=bucket, Key=entry["Key"])
+        yield Warehouse(
+            name="filesystem",
+            params=bucket.params,
+            rows=rows,
+            location=bucket.location,
+            forget_commits=bucket.forget_commits,
+            merges=False,
+        )
+
+
+@contextlib.contextmanager
+def open_s3_iceberg(folder: Path) -> Iterator[Warehouse]:
+    table_module = pytest.importorskip("pyiceberg.table")
+    with open_bucket() as bucket:
+
+        def rows(table: str) -> list[dict[str, Any]]:
+            properties = {
+                "s3.endpoint": bucket.credentials["endpoint_url"],
+                "s3.region": bucket.credentials["region_name"],
+                "s3.access-key-id": bucket.credentials["aws_access_key_id"],
+                "s3.secret-access-key": bucket.credentials["aws_secret_access_key"],
+            }
+            newest = max(bucket.keys(table, ".metadata.json"))
+            found = table_module.StaticTable.from_metadata(
+                f"s3://{bucket.name}/{newest}", properties
+            )
+            return list(found.scan().to_arrow().to_pylist())
 
         yield Warehouse(
             name="filesystem",
-            params={"bucket_url": f"s3://{bucket}/raw", "credentials": {**keys, **where}},
+            params=bucket.params,
+            run_params={"table_format": "iceberg"},
             rows=rows,
-            location=lambda table: {"destination_file_uri": f"s3://{bucket}/raw/shop_data/{table}"},
-            forget_commits=forget_commits,
-            merges=False,
+            location=bucket.location,
+            forget_commits=bucket.forget_commits,
         )
-    finally:
-        server.stop()
 
 
 def table_uri(folder: Path, table: str) -> str:
