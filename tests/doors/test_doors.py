@@ -215,6 +215,7 @@ def test_the_launchpad_offers_the_same_choices(build: Any) -> None:
     assert set(fields) == {
         "refresh",
         "write_disposition",
+        "on_empty",
         "limit",
         "window",
         "loader_file_format",
