@@ -2,8 +2,12 @@
 
 import contextlib
 import os
+import socket
 import sqlite3
+import subprocess
+import sys
 import textwrap
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -194,6 +198,7 @@ def shop(
         "delta": open_delta,
         "iceberg": open_iceberg,
         "s3": open_s3,
+        "s3_delta": open_s3_delta,
         "s3_iceberg": open_s3_iceberg,
     }
     with openers[request.param](tmp_path) as warehouse:
@@ -365,21 +370,34 @@ class Bucket:
 @contextlib.contextmanager
 def open_bucket() -> Iterator[Bucket]:
     import boto3
-    from moto.server import ThreadedMotoServer
 
-    # Servers of one process share what they hold.
     bucket = f"lake-{uuid.uuid4().hex[:10]}"
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # A process of its own: Rust keeps Python's lock while it waits for an answer.
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "not a secret"}
-    where = {"endpoint_url": f"http://{host}:{port}", "region_name": "us-east-1"}
+    where = {"endpoint_url": f"http://127.0.0.1:{port}", "region_name": "us-east-1"}
     try:
         client = boto3.client("s3", **keys, **where)
+        wait_for(port, server)
         client.create_bucket(Bucket=bucket)
         yield Bucket(bucket, client, {**keys, **where})
     finally:
-        server.stop()
+        server.terminate()
+        server.wait(30)
+
+
+def wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and server.poll() is None:
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("moto's server does not answer")
 
 
 @contextlib.contextmanager
@@ -403,6 +421,34 @@ def open_s3(folder: Path) -> Iterator[Warehouse]:
             location=bucket.location,
             forget_commits=bucket.forget_commits,
             merges=False,
+        )
+
+
+@contextlib.contextmanager
+def open_s3_delta(folder: Path) -> Iterator[Warehouse]:
+    import pyarrow
+
+    deltalake = pytest.importorskip("deltalake")
+    with open_bucket() as bucket:
+
+        def rows(table: str) -> list[dict[str, Any]]:
+            options = {
+                **{name: value for name, value in bucket.credentials.items() if "aws" in name},
+                "aws_endpoint": bucket.credentials["endpoint_url"],
+                "aws_region": bucket.credentials["region_name"],
+                "allow_http": "true",
+            }
+            found = deltalake.DeltaTable(bucket.uri(table), storage_options=options)
+            engine = deltalake.QueryBuilder().register("rows", found)
+            return list(pyarrow.table(engine.execute("SELECT * FROM rows")).to_pylist())
+
+        yield Warehouse(
+            name="filesystem",
+            params=bucket.params,
+            run_params={"table_format": "delta"},
+            rows=rows,
+            location=bucket.location,
+            forget_commits=bucket.forget_commits,
         )
 
 

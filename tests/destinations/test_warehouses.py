@@ -16,6 +16,7 @@ WAREHOUSES = (
     "delta",
     "iceberg",
     "s3",
+    "s3_delta",
     "s3_iceberg",
 )
 
