@@ -86,8 +86,11 @@ def told_by_duckdb(limit: str) -> str:
     return str(told)
 
 
-def test_every_query_of_a_load_has_the_limit(tmp_path: Path, limits: set[str]) -> None:
-    run(load_of(tmp_path))
+@pytest.mark.parametrize("write_disposition", ["append", "replace"])
+def test_every_query_of_a_load_has_the_limit(
+    tmp_path: Path, limits: set[str], write_disposition: str
+) -> None:
+    run(load_of(tmp_path, write_disposition=write_disposition))
 
     assert limits == {told_by_duckdb(f"{_duckdb.default_limit()}B")}
 
@@ -124,3 +127,9 @@ def test_what_needs_more_than_the_limit_gets_it_and_is_there_once(
 
     assert rows_of(tmp_path) == [(number, TEXT) for number in range(10)]
     assert len(limits) > 1
+
+
+def test_a_merge_has_more_from_its_start(tmp_path: Path, limits: set[str]) -> None:
+    run(load_of(tmp_path, write_disposition="merge"))
+
+    assert limits - {told_by_duckdb(f"{_duckdb.default_limit()}B")}

@@ -1,13 +1,14 @@
 """dlt's DuckDB destination, made to load any number of rows with the same memory.
 
 DuckDB keeps what it writes, and the files that it reads, in memory, up to four fifths of the
-machine's. A load writes each row once and reads no file twice, so that a small limit costs no time.
-What needs more gets it: the statement, or the job that it belongs to, is run again without a limit.
+machine's. Copying files into tables writes each row once and reads no file twice, so that a small
+limit costs no time. A merge joins tables, and has DuckDB's own limit from its start; any other
+statement that needs more is run again without ours.
 """
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import duckdb as duckdb_module
@@ -68,6 +69,12 @@ class _LimitedSqlClient(DuckDbSqlClient):
             "enable_external_file_cache": False,
         }
 
+    def open_connection(self) -> duckdb_module.DuckDBPyConnection:
+        """Open a connection; the limit that another one has lifted is not set again."""
+        if str(self.credentials.database) in _unlimited:
+            self._global_config.pop("memory_limit", None)
+        return super().open_connection()
+
     @contextlib.contextmanager
     def begin_transaction(self) -> Iterator[Any]:
         """Run the block in a transaction."""
@@ -88,14 +95,19 @@ class _LimitedSqlClient(DuckDbSqlClient):
             try:
                 cursor = opened.enter_context(super().execute_query(query, *args, **kwargs))
             except DatabaseTransientException as error:
-                if not self._lift(error) or self._in_transaction:
+                fits = not isinstance(error.dbapi_exception, duckdb_module.OutOfMemoryException)
+                if fits or not self._lift() or self._in_transaction:
                     raise
                 cursor = opened.enter_context(super().execute_query(query, *args, **kwargs))
             yield cursor
 
-    def _lift(self, error: DatabaseTransientException) -> bool:
-        if not isinstance(error.dbapi_exception, duckdb_module.OutOfMemoryException):
-            return False
+    def execute_many(self, statements: Sequence[str], *args: Any, **kwargs: Any) -> Any:
+        """Run statements; those that read tables are a merge, or put staged rows in place."""
+        if any("SELECT" in statement.upper() for statement in statements):
+            self._lift()
+        return super().execute_many(statements, *args, **kwargs)
+
+    def _lift(self) -> bool:
         if self._global_config.pop("memory_limit", None) is None:
             return False
         _unlimited.add(str(self.credentials.database))
