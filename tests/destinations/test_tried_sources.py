@@ -116,6 +116,8 @@ def test_a_declared_api_is_paged_through_and_asked_again_when_it_refuses(tmp_pat
 MONGO = '''
 """Every collection of a database, a resource each, as dlt's MongoDB source has it."""
 
+from contextlib import closing
+
 import dlt
 import mongomock
 import pymongo
@@ -124,14 +126,19 @@ from bson import Decimal128, ObjectId
 
 @dlt.source(name="mongodb")
 def mongodb(database: str, connection_url: str = dlt.secrets.value):
-    client = pymongo.MongoClient(connection_url) if connection_url != "mock" else connect()
-    for name in client[database].list_collection_names():
+    with connect(connection_url) as client:
+        names = client[database].list_collection_names()
+    for name in names:
         yield dlt.resource(
             read, name=name, primary_key="_id", write_disposition="replace"
-        )(client[database][name])
+        )(connection_url, database, name)
 
 
-def connect():
+def connect(url):
+    return closing(mock() if url == "mock" else pymongo.MongoClient(url))
+
+
+def mock():
     client = mongomock.MongoClient()
     movie = client["mflix"]["movies"].insert_one(
         {"title": "Metropolis", "genres": ["Drama", "Sci-Fi"], "imdb": {"rating": 8.3, "votes": 1}}
@@ -143,9 +150,10 @@ def connect():
     return client
 
 
-def read(collection):
-    for document in collection.find():
-        yield plain(document)
+def read(url, database, name):
+    with connect(url) as client:
+        for document in client[database][name].find():
+            yield plain(document)
 
 
 def plain(value):

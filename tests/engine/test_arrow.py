@@ -77,7 +77,7 @@ def normalize(
                     [file_name],
                 )
             except NormalizeJobFailed as caught:
-                error = f"{type(caught.__cause__)}"
+                error = f"{type(caught.__cause__ or caught.__context__)}"
         if result is None:
             return Normalized(error, None, {}, None), report
         tables: dict[str, tuple[str, list[dict[str, Any]]]] = {}

@@ -70,24 +70,25 @@ class Page:
     def __enter__(self) -> "Page":
         folder = Path(__file__).parent
         self.show("duckdb", "nothing")
-        log = (self.folder / "page_log").open("w")
         python_path = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._server = subprocess.Popen(
-            [
-                str(Path(sys.executable).with_name("dagster-webserver")),
-                *("-h", "127.0.0.1", "-p", str(self._port), "-f", str(folder / "page_of_loads.py")),
-            ],
-            env={
-                **os.environ,
-                "DAGSTER_HOME": str(self._home),
-                "PAGE": str(self.folder),
-                "PYTHONPATH": os.pathsep.join(python_path),
-            },
-            cwd=self.folder,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with (self.folder / "page_log").open("w") as log:
+            self._server = subprocess.Popen(
+                [
+                    str(Path(sys.executable).with_name("dagster-webserver")),
+                    *("-h", "127.0.0.1", "-p", str(self._port)),
+                    *("-f", str(folder / "page_of_loads.py")),
+                ],
+                env={
+                    **os.environ,
+                    "DAGSTER_HOME": str(self._home),
+                    "PAGE": str(self.folder),
+                    "PYTHONPATH": os.pathsep.join(python_path),
+                },
+                cwd=self.folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         wait_until(self._is_up)
         return self
 

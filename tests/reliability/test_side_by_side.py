@@ -223,7 +223,7 @@ def test_a_database_that_another_program_has_open_is_waited_for(make_shop):
         return dlt.resource([{"id": 1}], name="rows")
 
     _, lines = run(shop, definition_of(shop, "waiting", waiting), lambda _line: stranger.kill())
-    stranger.wait()
+    stranger.communicate()
     assert shop.read("rows", "id") == [(1,)]
     assert any("shop.duckdb" in line and "waiting for" in line for line in lines)
 

@@ -79,10 +79,15 @@ def _run_query(connection: "duckdb.DuckDBPyConnection", sql: str, *, place: str)
     statements = connection.extract_statements(sql)
     if not statements:
         raise ResolveError(f"{place}: the query is empty. Write some SQL into `query`.")
-    for statement in statements[:-1]:
-        connection.execute(statement)
     last = statements[-1]
-    connection.execute(last)
+    for statement in statements:
+        try:
+            connection.execute(statement)
+        except duckdb.CatalogException as error:
+            raise ResolveError(
+                f"{place}: {error}\nA table that never had a row is not in its destination yet: "
+                "load some rows first."
+            ) from error
     if duckdb.ExpectedResultType.CHANGED_ROWS in last.expected_result_type:
         # `CREATE TABLE ... AS`, `INSERT` and their like answer with the one number `Count`.
         changed = connection.fetchone()

@@ -13,9 +13,6 @@ from loadsmith.config.templates import render
 from loadsmith.errors import ResolveError, did_you_mean
 from loadsmith.project.partition_links import parent_partitions
 
-_OF_TABLES = ("destination_table_id", "destination_file_uri")
-"""Metadata that a table gets with its first row."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Parents:
@@ -73,11 +70,6 @@ def run_variables(
 def _value_of(metadata: Mapping[str, Any], name: str, key: str) -> Any:
     if name in metadata:
         return metadata[name]
-    if name in _OF_TABLES and metadata.get("rows_loaded") == 0:
-        raise ResolveError(
-            f"'{key}' is no table in its destination yet, for it never had a row; so there is no "
-            f"'{name}' of it. Load some rows first, or leave the variable out."
-        )
     raise ResolveError(
         f"the metadata of '{key}' has no '{name}', which a variable asks for."
         + did_you_mean(name, metadata)
