@@ -9,7 +9,7 @@ import pyarrow
 import pytest
 import yaml
 
-from loadsmith import build_definitions
+from loadsmith import DagsterDltResource, build_definitions, dlt_assets
 from loadsmith.assets.live import live_definition
 from loadsmith.engine.arrow import arrow_normalizer
 from loadsmith.engine.cursors import fetch_cursors, reset_cursors
@@ -159,6 +159,39 @@ def test_ask_22_what_is_discarded_of_arrow_tables_is_counted(
     _, _, *line = str(told.events["dlt_one_strict"]["discarded"]).splitlines()
     assert line == ["| " + " | ".join(str(cell) for cell in expected) + " |"]
     assert shop.rows("SELECT count(*) FROM ds.strict") == [(loaded,)]
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_ask_22_a_contract_broken_in_extract_is_told_where_the_others_are_kept(
+    shop: Any, others: bool
+) -> None:
+    pages: list[Any] = [pyarrow.table({"id": [1]})]
+
+    def assets() -> dg.AssetsDefinition:
+        @dlt.resource(name="strict", schema_contract={"columns": "freeze"})
+        def strict() -> Any:
+            yield from pages
+
+        more = [dlt.resource([{"id": 1}], name="other")] if others else []
+
+        @dlt_assets(
+            dlt_source=source_of(strict, *more),
+            dlt_pipeline=shop.pipeline,
+            checks=["schema_contract"],
+        )
+        def loaded(context: dg.AssetExecutionContext, dlt: DagsterDltResource) -> Any:
+            yield from dlt.run(context=context, on_error="keep")
+
+        return loaded
+
+    shop.run(assets())
+    pages[:] = [pyarrow.table({"id": [2], "more": ["x"]})]
+    told = shop.run(assets(), fails=True)
+    check = told.check("dlt_one_strict", "schema_contract")
+    assert not check.passed
+    assert check.metadata["column"].value == "more"
+    assert ("dlt_one_other" in told.events) is others
+    assert shop.rows("SELECT id FROM ds.strict") == [(1,)]
 
 
 def test_ask_22_what_nobody_could_count_is_not_claimed(shop: Any) -> None:

@@ -1,7 +1,7 @@
 """A LoadResult in, Dagster's events out: what was selected, what came along, what nobody knew."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -26,7 +26,13 @@ from loadsmith.assets.partitions import RunPartitions
 from loadsmith.assets.specs import AssetTarget, nested_key, root_table_key
 from loadsmith.engine.fetch import fetch_key_counts, fetch_row_counts, fetch_rows_by_window
 from loadsmith.errors import ContractViolation
-from loadsmith.model import DiscardResult, LoadDefinition, LoadResult, TableResult
+from loadsmith.model import (
+    DiscardResult,
+    LoadDefinition,
+    LoadResult,
+    ResourceFailure,
+    TableResult,
+)
 
 LoadEvent: TypeAlias = "dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult"
 
@@ -65,6 +71,8 @@ class Report:
         self._fetch_partition_rows(index)
         failed = {failure.resource for failure in result.failures}
         self._log_others(index, failed)
+        for failure in result.failures:
+            yield from self._broken_contract(failure, result.load)
         for key in self.selected:
             target = self.targets[key]
             if target.resource in failed:
@@ -79,6 +87,19 @@ class Report:
                 asset_key=key,
                 metadata=metadata,
                 check_results=list(self._check_results(key, target, index, tables, nested)),
+            )
+
+    def _broken_contract(self, failure: ResourceFailure, load: str) -> Iterator[LoadEvent]:
+        """Yield the failed check of a resource that broke its contract while others were kept."""
+        if failure.breach is not None:
+            yield from self.contract_violation(
+                ContractViolation(
+                    failure.message,
+                    stage=failure.stage,
+                    load=load,
+                    resources=(failure.resource,),
+                    **asdict(failure.breach),
+                )
             )
 
     def contract_violation(self, error: ContractViolation) -> Iterator[LoadEvent]:

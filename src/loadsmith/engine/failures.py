@@ -1,6 +1,7 @@
 """What dlt raises in, an error of ours that says where and what to do out."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from dlt.normalize.exceptions import NormalizeJobFailed
@@ -8,7 +9,7 @@ from dlt.normalize.exceptions import NormalizeJobFailed
 from loadsmith.engine import _dlt
 from loadsmith.engine.redaction import Redactor
 from loadsmith.errors import ContractViolation, LoadsmithError, RunError
-from loadsmith.model import ResourceFailure
+from loadsmith.model import ContractBreach, ResourceFailure
 
 _STAGES = {"run": "load", "sync": "sync", "extract": "extract", "normalize": "normalize"}
 
@@ -140,6 +141,15 @@ def _root_table(chain: Sequence[BaseException]) -> str | None:
     return None
 
 
+def breach_of(error: BaseException) -> ContractBreach | None:
+    """Return what broke a schema contract as plain data, or None for any other error."""
+    if not isinstance(error, ContractViolation):
+        return None
+    return ContractBreach(
+        table=error.table, column=error.column, value=error.value, root_table=error.root_table
+    )
+
+
 def _contract_violation(
     violation: Any,
     place: str,
@@ -177,9 +187,12 @@ def _contract_violation(
 
 def run_error_of_all(failures: Sequence[ResourceFailure], load: str) -> LoadsmithError:
     """Return the error of a load in which every resource failed."""
-    return RunError(
-        "\n".join(failure.message for failure in failures),
-        stage=failures[0].stage,
-        load=load,
-        resources=[failure.resource for failure in failures],
-    )
+    message = "\n".join(failure.message for failure in failures)
+    resources = [failure.resource for failure in failures]
+    stage = failures[0].stage
+    breach = next((failure.breach for failure in failures if failure.breach is not None), None)
+    if breach is not None:
+        return ContractViolation(
+            message, stage=stage, load=load, resources=resources, **asdict(breach)
+        )
+    return RunError(message, stage=stage, load=load, resources=resources)

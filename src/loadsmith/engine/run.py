@@ -16,7 +16,7 @@ from loadsmith.engine import _dlt, collect
 from loadsmith.engine._discards import Discards
 from loadsmith.engine._extracted import compressed_quickly
 from loadsmith.engine.empty import watched_for_rows
-from loadsmith.engine.failures import run_error, run_error_of_all
+from loadsmith.engine.failures import breach_of, run_error, run_error_of_all
 from loadsmith.engine.inspect import root_tables_of
 from loadsmith.engine.packages import RunPackages
 from loadsmith.engine.progress import LogProgress
@@ -316,9 +316,10 @@ class _Run:
             redactor=self.redactor,
             pages=getattr(self.pipeline.collector, "pages", None),
         )
+        breach = breach_of(failure)
         for name in part.resources.selected:
             self._failures.append(
-                ResourceFailure(resource=name, stage="extract", message=str(failure))
+                ResourceFailure(resource=name, stage="extract", message=str(failure), breach=breach)
             )
         self.request.warn(str(failure))
 

@@ -17,6 +17,7 @@ from loadsmith.model.load import (
 from loadsmith.model.request import RunRequest, Window
 from loadsmith.model.result import (
     CHANGE_KINDS,
+    ContractBreach,
     CursorResult,
     DiscardResult,
     LoadResult,
@@ -41,6 +42,7 @@ __all__ = [
     "ON_ERROR",
     "AssetAttributes",
     "ColumnSnapshot",
+    "ContractBreach",
     "CursorResult",
     "DestinationReference",
     "DiscardResult",

@@ -103,12 +103,32 @@ class TableResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ContractBreach:
+    """What a source yielded against its `schema_contract`.
+
+    Attributes:
+        value: A short, redacted picture of the value.
+        root_table: The table of the resource that `table` is nested in, or `table` itself.
+    """
+
+    table: str | None = None
+    column: str | None = None
+    value: str | None = None
+    root_table: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResourceFailure:
-    """A resource that did not load, and why; the message is redacted."""
+    """A resource that did not load, and why; the message is redacted.
+
+    Attributes:
+        breach: What broke the schema contract, where that is why.
+    """
 
     resource: str
     stage: str
     message: str
+    breach: ContractBreach | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
