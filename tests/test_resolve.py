@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from loadsmith.config.files import read_project
-from loadsmith.config.models import AssetSettings, LoadParams, ResourceSettings
+from loadsmith.config.models import AssetSettings, LoadParams, ResourceOpSettings
 from loadsmith.errors import ConfigError, ResolveError
 from loadsmith.model import LoadDefinition, PipelineSettings
 from loadsmith.resolve import merge_definitions, render_definition, resolve_asset, resolve_load
@@ -182,7 +182,7 @@ def test_settings_of_a_resource_win_over_those_of_the_load():
         LoadParams(source_module="s", destination="duckdb"),
         name="x",
         settings=AssetSettings(group_name="all", tags={"a": "1"}),
-        resource_settings={"r": ResourceSettings(group_name="own")},
+        resource_settings={"r": ResourceOpSettings(group_name="own")},
         base_path="/base",
         default_pipeline_name="p",
         environment={},

@@ -12,7 +12,7 @@ from loadsmith.config.models import (
     LoadParams,
     PartitionParams,
     PipelineParams,
-    ResourceSettings,
+    ResourceOpSettings,
     RunParams,
     json_schema,
 )
@@ -156,11 +156,11 @@ def test_settings_become_attributes_and_op_settings():
 
 def test_a_resource_takes_no_settings_of_the_op():
     with pytest.raises(ValidationError, match="pool"):
-        ResourceSettings.model_validate({"pool": "x"})
+        ResourceOpSettings.model_validate({"pool": "x"})
 
 
 def test_an_unknown_check_names_the_near_one():
     with pytest.raises(
         ValidationError, match=r"no check 'primarykey'\. Did you mean 'primary_key'"
     ):
-        ResourceSettings.model_validate({"checks": ["primarykey"]})
+        ResourceOpSettings.model_validate({"checks": ["primarykey"]})

@@ -2,14 +2,20 @@
 
 import glob
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import dagster as dg
 
 from loadsmith.assets.metadata import RESOURCE_KEY
 from loadsmith.assets.specs import op_name
 from loadsmith.errors import ConfigError, did_you_mean
-from loadsmith.model import GRANULARITIES, LoadDefinition, LoadSnapshot, ResourceSelection
+from loadsmith.model import (
+    GRANULARITIES,
+    LoadDefinition,
+    LoadSnapshot,
+    OpSettings,
+    ResourceSelection,
+)
 
 # Dagster's own time grows with the square of the outputs of one op: 1.6 s for 50, 2.6 s for 200,
 # 12 s for 800. For 300 resources, parts of 50, 100 and 200 cost the same processor time within what
@@ -23,11 +29,12 @@ def split_load(
     snapshot: LoadSnapshot,
     outputs_per_op: int = OUTPUTS_PER_OP,
 ) -> list[tuple[LoadDefinition, list[dg.AssetSpec]]]:
-    """Split a load as its `granularity` says, whole resources each.
+    """Split a load as its `granularity` and the op settings of its resources say, whole resources.
 
     `source` makes parts of at most so many assets. A transformer stays with the resource that
     feeds it, which would be extracted twice otherwise; only `table` takes those apart whose feed is
-    not loaded itself.
+    not loaded itself. Resources with op settings of their own are apart from the others, and
+    together with those that have the same.
 
     Args:
         definition: The load.
@@ -37,31 +44,47 @@ def split_load(
         outputs_per_op: Assets of one part at most, unless one resource alone has more.
     """
     granularity = definition.op.granularity
-    if granularity == "source" and len(specs) <= outputs_per_op:
+    if granularity == "source" and len(specs) <= outputs_per_op and not definition.resource_ops:
         return [(definition, list(specs))]
     families = _families(specs, snapshot, only_loaded=granularity == "table")
-    if granularity != "source":
-        parts, names = list(families.values()), list(families)
-    else:
-        parts = _filled_up(families, outputs_per_op)
-        names = [str(number) for number in range(1, len(parts) + 1)]
+    parts: list[_Part] = []
+    for op, own in _by_op(definition, families):
+        if granularity != "source":
+            parts += [_Part(op, name, "__", family) for name, family in own.items()]
+            continue
+        for number, part in enumerate(_filled_up(own, outputs_per_op), start=1):
+            if op == definition.op:
+                parts.append(_Part(op, str(number), "_", part))
+            else:
+                parts.append(_Part(op, str(part[0].metadata[RESOURCE_KEY]), "__", part))
     if len(parts) == 1:
-        return [(definition, parts[0])]
-    ends = _op_names(definition.name, names, "_" if granularity == "source" else "__")
+        return [(replace(definition, op=parts[0].op), parts[0].specs)]
+    ends = _op_names(definition.name, parts)
     whole = _selection(specs)
     return [
         (
             replace(
                 definition,
                 name=end,
-                resources=_selection(part),
+                op=part.op,
+                resources=_selection(part.specs),
                 owns_pipeline_name=False,
                 part_of=whole,
             ),
-            part,
+            part.specs,
         )
         for end, part in zip(ends, parts, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one op loads, and how its name goes on after that of the load."""
+
+    op: OpSettings
+    name: str
+    joint: str
+    specs: list[dg.AssetSpec]
 
 
 def with_granularity(definition: LoadDefinition, granularity: str) -> LoadDefinition:
@@ -115,11 +138,30 @@ def _filled_up(
     return parts
 
 
-def _op_names(load: str, names: Sequence[str], joint: str) -> list[str]:
+def _by_op(
+    definition: LoadDefinition, families: Mapping[str, list[dg.AssetSpec]]
+) -> list[tuple[OpSettings, dict[str, list[dg.AssetSpec]]]]:
+    """Return the families by how their op is run, those that are run as the load's first."""
+    found: list[tuple[OpSettings, dict[str, list[dg.AssetSpec]]]] = [(definition.op, {})]
+    for name, family in families.items():
+        members = dict.fromkeys(str(spec.metadata[RESOURCE_KEY]) for spec in family)
+        op = next(
+            (definition.resource_ops[one] for one in members if one in definition.resource_ops),
+            definition.op,
+        )
+        own = next((own for known, own in found if known == op), None)
+        if own is None:
+            found.append((op, {name: family}))
+        else:
+            own[name] = family
+    return [(op, own) for op, own in found if own]
+
+
+def _op_names(load: str, parts: Sequence[_Part]) -> list[str]:
     """Return a name for each part; the same for the same resource, whatever else is loaded."""
     found: dict[str, None] = {}
-    for name in names:
-        base = own = op_name(f"{load}{joint}{name}")
+    for part in parts:
+        base = own = op_name(f"{load}{part.joint}{part.name}")
         number = 1
         while own in found:
             number += 1

@@ -21,7 +21,7 @@ from loadsmith.config.models import (
     LoadOptions,
     LoadParams,
     ProfileParams,
-    ResourceSettings,
+    ResourceOpSettings,
 )
 from loadsmith.config.profiles import choose_profile
 from loadsmith.config.settings import merged
@@ -193,7 +193,7 @@ def _base(written: _Written) -> LoadDefinition:
         name=written.name,
         settings=AssetSettings.model_validate(own),
         resource_settings={
-            resource: ResourceSettings.model_validate(given)
+            resource: ResourceOpSettings.model_validate(given)
             for resource, given in (settings.get("resource_settings") or {}).items()
         },
         base_path=str(home.project_root),

@@ -9,7 +9,7 @@ from loadsmith.config.models import (
     AssetSettings,
     LoadOptions,
     PartitionParams,
-    ResourceSettings,
+    ResourceOpSettings,
     Settings,
 )
 
@@ -108,8 +108,12 @@ class LoadEntry(LoadSettings):
     backfill_policy: str | BackfillPolicyEntry | None = Field(
         default=None, description="How many partitions of a backfill one run takes."
     )
-    resource_settings: dict[str, ResourceSettings] = Field(
-        default_factory=dict, description="Dagster settings by dlt resource, over the load's own."
+    resource_settings: dict[str, ResourceOpSettings] = Field(
+        default_factory=dict,
+        description=(
+            "Dagster settings by dlt resource, over the load's own; `pool`, `op_tags` and "
+            "`retry_policy` give it an op of its own."
+        ),
     )
     snapshot_path: str | None = Field(
         default=None,

@@ -16,7 +16,7 @@ from loadsmith.config.settings import (
     AssetSettings,
     Names,
     PartitionParams,
-    ResourceSettings,
+    ResourceOpSettings,
     RetryPolicySettings,
     Settings,
     check_cron,
@@ -38,7 +38,7 @@ __all__ = [
     "PipelineParams",
     "ProfileParams",
     "ResourceEntry",
-    "ResourceSettings",
+    "ResourceOpSettings",
     "RetryPolicySettings",
     "RunParams",
     "ScheduleParams",
@@ -88,9 +88,12 @@ class DltAsset(_AssetEntry):
 
     task_type: Literal["dlt"] = Field(description="What makes the asset: `dlt`.")
     params: LoadParams = Field(description="The load: source, destination and how it runs.")
-    resource_settings: dict[str, ResourceSettings] = Field(
+    resource_settings: dict[str, ResourceOpSettings] = Field(
         default_factory=dict,
-        description="Settings by dlt resource, where `params.resources` names several.",
+        description=(
+            "Settings by dlt resource, where `params.resources` names several; `pool`, `op_tags` "
+            "and `retry_policy` give it an op of its own."
+        ),
     )
 
     @field_validator("asset_key")

@@ -6,6 +6,7 @@ a setting has one name, one description and one JSON Schema wherever it is writt
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -69,6 +70,15 @@ class RetryPolicySettings(Settings):
     jitter: Literal["full", "plus_minus"] | None = Field(
         default=None, description="How much chance there is in the delay; none if left out."
     )
+
+    def to_retries(self) -> dict[str, Any]:
+        """Return the fields of `OpSettings` that say the same."""
+        return {
+            "max_retries": self.max_retries,
+            "retry_delay_seconds": self.delay,
+            "retry_backoff": self.backoff,
+            "retry_jitter": self.jitter,
+        }
 
 
 class ResourceSettings(Settings):
@@ -147,8 +157,8 @@ class ResourceSettings(Settings):
         )
 
 
-class AssetSettings(ResourceSettings):
-    """Dagster's settings of the assets of a load, and of the op that loads them."""
+class ResourceOpSettings(ResourceSettings):
+    """Dagster's settings of the assets of one dlt resource, and of an op of its own."""
 
     pool: str | None = Field(
         default=None, description="Dagster pool that limits how many such loads run at once."
@@ -159,6 +169,27 @@ class AssetSettings(ResourceSettings):
     retry_policy: RetryPolicySettings | None = Field(
         default=None, description="What happens after a failure; nothing if left out."
     )
+
+    def own_op(self, of_load: OpSettings) -> OpSettings | None:
+        """Return how the op of the resource is run, or None where that of the load loads it.
+
+        Args:
+            of_load: What holds where this says nothing; tags are merged.
+        """
+        if not (self.pool or self.op_tags or self.retry_policy):
+            return None
+        retries = self.retry_policy.to_retries() if self.retry_policy else {}
+        return replace(
+            of_load,
+            pool=self.pool or of_load.pool,
+            op_tags={**of_load.op_tags, **self.op_tags},
+            **retries,
+        )
+
+
+class AssetSettings(ResourceOpSettings):
+    """Dagster's settings of the assets of a load, and of the op that loads them."""
+
     max_partitions_per_run: int | None = Field(
         default=None,
         ge=1,
@@ -167,15 +198,11 @@ class AssetSettings(ResourceSettings):
 
     def to_op_settings(self) -> OpSettings:
         """Return the settings of the op as plain data."""
-        retry = self.retry_policy
         return OpSettings(
             pool=self.pool,
             op_tags=dict(self.op_tags),
-            max_retries=retry.max_retries if retry else 0,
-            retry_delay_seconds=retry.delay if retry else None,
-            retry_backoff=retry.backoff if retry else None,
-            retry_jitter=retry.jitter if retry else None,
             max_partitions_per_run=self.max_partitions_per_run,
+            **(self.retry_policy.to_retries() if self.retry_policy else {}),
         )
 
 

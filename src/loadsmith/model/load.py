@@ -253,6 +253,8 @@ class LoadDefinition:
         attributes: Dagster settings of every asset of the load.
         resource_attributes: Dagster settings by resource name, over `attributes`.
         op: How Dagster runs the op.
+        resource_ops: How Dagster runs the op of a resource, by its name, where that is not how it
+            runs the load's; such resources have ops of their own.
         partitions: The partitions of every asset of the load.
         nested_tables: Whether a nested table is an asset of its own.
         owns_pipeline_name: False where other definitions load by the same pipeline name, so
@@ -272,6 +274,7 @@ class LoadDefinition:
     attributes: AssetAttributes = AssetAttributes()
     resource_attributes: Mapping[str, AssetAttributes] = field(default_factory=dict)
     op: OpSettings = OpSettings()
+    resource_ops: Mapping[str, OpSettings] = field(default_factory=dict)
     partitions: PartitionSettings | None = None
     nested_tables: bool = True
     owns_pipeline_name: bool = True

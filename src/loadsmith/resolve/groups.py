@@ -71,6 +71,7 @@ def _group_key(definition: LoadDefinition) -> Hashable:
         _frozen(vars(definition.destination)) if definition.destination else None,
         _frozen(vars(definition.options)),
         _frozen(vars(definition.op)),
+        tuple((name, _frozen(vars(op))) for name, op in sorted(definition.resource_ops.items())),
         _frozen(vars(definition.partitions)) if definition.partitions else None,
         definition.schema_file_path,
         definition.snapshot_path,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loadsmith.config.files import Located, ProjectFiles
-from loadsmith.config.models import AssetSettings, DltAsset, LoadParams, ResourceSettings
+from loadsmith.config.models import AssetSettings, DltAsset, LoadParams, ResourceOpSettings
 from loadsmith.config.profiles import ProfileChoice, choose_profile
 from loadsmith.config.settings import merged
 from loadsmith.engine.destinations import name_problem
@@ -38,7 +38,7 @@ def resolve_load(
     *,
     name: str,
     settings: AssetSettings | None = None,
-    resource_settings: Mapping[str, ResourceSettings] | None = None,
+    resource_settings: Mapping[str, ResourceOpSettings] | None = None,
     base_path: str,
     project_dir: str | None = None,
     partitions: PartitionSettings | None = None,
@@ -104,6 +104,9 @@ def resolve_load(
     clash = name_problem(destination, pipeline.dataset_name)
     if clash:
         raise _error(place, clash)
+    op = replace(
+        settings.to_op_settings() if settings else OpSettings(), granularity=params.granularity
+    )
     return LoadDefinition(
         name=re.sub(r"\W+", "_", name, flags=re.ASCII),
         source=SourceReference(
@@ -131,9 +134,12 @@ def resolve_load(
         resource_attributes={
             resource: own.to_attributes() for resource, own in (resource_settings or {}).items()
         },
-        op=replace(
-            settings.to_op_settings() if settings else OpSettings(), granularity=params.granularity
-        ),
+        op=op,
+        resource_ops={
+            resource: own_op
+            for resource, own in (resource_settings or {}).items()
+            if (own_op := own.own_op(op)) is not None
+        },
         partitions=partitions,
         nested_tables=nested_tables,
         place=place,
