@@ -1,6 +1,7 @@
 """The models of the files: what they take, and that they keep up with dlt."""
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from loadsmith.config.models import (
     RunParams,
     json_schema,
 )
+from loadsmith.model import OpSettings
 
 # What the load itself says, and what dlt keeps for its own use.
 NOT_FOR_RUN = {"self", "data", "destination", "dataset_name", "schema"}
@@ -154,9 +156,16 @@ def test_settings_become_attributes_and_op_settings():
     assert settings.to_op_settings().retry_backoff == "exponential"
 
 
-def test_a_resource_takes_no_settings_of_the_op():
-    with pytest.raises(ValidationError, match="pool"):
-        ResourceOpSettings.model_validate({"pool": "x"})
+def test_a_resource_has_its_op_settings_over_those_of_the_load():
+    of_load = OpSettings(pool="api", op_tags={"team": "data"}, max_retries=3)
+    settings = ResourceOpSettings.model_validate({"op_tags": {"size": "large"}})
+    assert settings.own_op(of_load) == replace(of_load, op_tags={"team": "data", "size": "large"})
+    assert ResourceOpSettings.model_validate({"kinds": "table"}).own_op(of_load) is None
+
+
+def test_partitions_of_a_backfill_are_no_setting_of_a_resource():
+    with pytest.raises(ValidationError, match="max_partitions_per_run"):
+        ResourceOpSettings.model_validate({"max_partitions_per_run": 2})
 
 
 def test_an_unknown_check_names_the_near_one():
