@@ -205,7 +205,7 @@ def is_ours(error: BaseException | None) -> bool:
     while error is not None:
         traceback = error.__traceback__
         while traceback is not None:
-            if "/loadsmith/" in traceback.tb_frame.f_code.co_filename:
+            if traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "loadsmith":
                 return True
             traceback = traceback.tb_next
         error = error.__cause__
