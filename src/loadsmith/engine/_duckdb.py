@@ -9,6 +9,7 @@ statement that needs more is run again without ours.
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import duckdb as duckdb_module
@@ -46,6 +47,15 @@ def limit_of_user(credentials: Any) -> str | None:
 _LIMIT_NAMES = ("memory_limit", "max_memory")
 
 
+@cache
+def _settings_of_duckdb() -> frozenset[str]:
+    """Return the names of the settings that this DuckDB has; 1.4.0 buffers no row groups."""
+    with duckdb_module.connect() as connection:
+        return frozenset(
+            name for (name,) in connection.sql("FROM duckdb_settings() SELECT name").fetchall()
+        )
+
+
 class _LimitedSqlClient(DuckDbSqlClient):
     """Opens a database with the limit, and lifts it for what does not fit."""
 
@@ -63,10 +73,15 @@ class _LimitedSqlClient(DuckDbSqlClient):
             or limit_of_user(credentials)
         ):
             return
+        known = _settings_of_duckdb()
         self._global_config |= {
-            "memory_limit": f"{default_limit()}B",
-            "write_buffer_row_group_count": 1,
-            "enable_external_file_cache": False,
+            name: value
+            for name, value in {
+                "memory_limit": f"{default_limit()}B",
+                "write_buffer_row_group_count": 1,
+                "enable_external_file_cache": False,
+            }.items()
+            if name in known
         }
 
     def open_connection(self) -> duckdb_module.DuckDBPyConnection:
