@@ -46,6 +46,9 @@ def limit_of_user(credentials: Any) -> str | None:
 
 _LIMIT_NAMES = ("memory_limit", "max_memory")
 
+#: Settings of what DuckDB keeps of files that it writes and reads.
+_KEEPS_LITTLE = (("write_buffer_row_group_count", 1), ("enable_external_file_cache", False))
+
 
 @cache
 def _settings_of_duckdb() -> frozenset[str]:
@@ -73,16 +76,9 @@ class _LimitedSqlClient(DuckDbSqlClient):
             or limit_of_user(credentials)
         ):
             return
+        self._global_config["memory_limit"] = f"{default_limit()}B"
         known = _settings_of_duckdb()
-        self._global_config |= {
-            name: value
-            for name, value in {
-                "memory_limit": f"{default_limit()}B",
-                "write_buffer_row_group_count": 1,
-                "enable_external_file_cache": False,
-            }.items()
-            if name in known
-        }
+        self._global_config |= {name: value for name, value in _KEEPS_LITTLE if name in known}
 
     def open_connection(self) -> duckdb_module.DuckDBPyConnection:
         """Open a connection; the limit that another one has lifted is not set again."""
