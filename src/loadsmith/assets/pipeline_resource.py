@@ -15,7 +15,7 @@ from loadsmith.model import LoadResult, RunRequest
 _LOG = logging.getLogger("loadsmith")
 
 
-class DltPipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # gives itself
+class DltPipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # it gives itself
     """Loads a dlt resource from inside an asset or an op that one writes oneself.
 
     For a source whose tables are to be assets each, take `dlt_assets`.

@@ -81,7 +81,7 @@ class LoadEvents(Iterator[LoadEvent]):
         return self
 
 
-class DagsterDltResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gives itself
+class DagsterDltResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it gives itself
     """Runs loads: `yield from dlt.run(context=context)` in a `dlt_assets` function or an op."""
 
     def run(

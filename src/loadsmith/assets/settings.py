@@ -9,9 +9,9 @@ from typing import Annotated, Any, TypeVar
 import dagster as dg
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
+from loadsmith.config.partition_params import PartitionParams
 from loadsmith.config.settings import (
     AssetSettings,
-    PartitionParams,
     ResourceSettings,
     RetryPolicySettings,
 )

@@ -12,14 +12,13 @@ from loadsmith.config.load_params import (
     ProfileParams,
     RunParams,
 )
+from loadsmith.config.partition_params import PartitionParams, check_cron
 from loadsmith.config.settings import (
     AssetSettings,
     Names,
-    PartitionParams,
     ResourceOpSettings,
     RetryPolicySettings,
     Settings,
-    check_cron,
 )
 
 __all__ = [

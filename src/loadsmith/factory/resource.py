@@ -9,7 +9,7 @@ import dagster as dg
 from loadsmith.assets.partitions import build_partitions_def
 from loadsmith.assets.settings import OpOptions, read_options
 from loadsmith.assets.specs import op_name
-from loadsmith.config.settings import PartitionParams
+from loadsmith.config.partition_params import PartitionParams
 from loadsmith.errors import ConfigError
 from loadsmith.model import AssetAttributes, OpSettings
 

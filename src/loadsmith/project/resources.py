@@ -21,7 +21,7 @@ _IN_MEMORY = ":memory:"
 _SERVICES = ("md:", "motherduck:")
 
 
-class DltProject(dg.ConfigurableResource):  # type: ignore[type-arg]  # gives itself
+class DltProject(dg.ConfigurableResource):  # type: ignore[type-arg]  # it gives itself
     """Where the dlt code of a project is: its sources, its schema files and its secrets."""
 
     project_dir: str = Field(
@@ -32,7 +32,7 @@ class DltProject(dg.ConfigurableResource):  # type: ignore[type-arg]  # gives it
     )
 
 
-class DuckDBDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]  # gives itself
+class DuckDBDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]  # it gives itself
     """A DuckDB database; one process of this machine has it open at a time, the others wait."""
 
     database_path: str = Field(
