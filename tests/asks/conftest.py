@@ -9,6 +9,7 @@ import dagster as dg
 import dlt
 import duckdb
 import pytest
+import yaml
 
 from loadsmith import DagsterDltResource, dlt_assets
 
@@ -75,6 +76,19 @@ class Shop:
             yield from dlt.run(context=context)
 
         return loaded
+
+    def write_project(self, home: Path, **params: Any) -> None:
+        """Write a project in YAML of one load of one row into the file."""
+        (home / "workflows").mkdir(parents=True)
+        (home / "dagster_config.yaml").write_text("resources: []\n")
+        load = {
+            "source_module": "loadsmith.testing.sources.empty",
+            "destination": "duckdb",
+            "destination_params": {"database": str(self.database)},
+            **params,
+        }
+        entry = {"asset_key": "s/something", "task_type": "dlt", "group_name": "g", "params": load}
+        (home / "workflows" / "s.yaml").write_text(yaml.safe_dump({"assets": [entry]}))
 
     def run(self, assets: Any, *, fails: bool = False, **options: Any) -> Told:
         """Materialize assets, as one run of one Dagster instance."""

@@ -301,19 +301,13 @@ def test_ask_16_a_profile_keeps_the_tables_and_cursors_of_a_branch_apart(
     shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "odp_config"
-    (home / "workflows").mkdir(parents=True)
-    (home / "dagster_config.yaml").write_text("resources: []\n")
-    load = {
-        "source_module": "loadsmith.testing.sources.empty",
-        "destination": "duckdb",
-        "destination_params": {"database": str(shop.database)},
-        "profiles": {
+    shop.write_project(
+        home,
+        profiles={
             "prod": {"pipeline_params": {"dataset_name": "real"}},
             "try": {"pipeline_params": {"dataset_name": "trial", "pipeline_name": "trial"}},
         },
-    }
-    entry = {"asset_key": "s/something", "task_type": "dlt", "group_name": "g", "params": load}
-    (home / "workflows" / "s.yaml").write_text(yaml.safe_dump({"assets": [entry]}))
+    )
     for profile in ("prod", "try"):
         monkeypatch.setenv("LOADSMITH_PROFILE", profile)
         build_definitions(home).resolve_implicit_global_asset_job_def().execute_in_process()

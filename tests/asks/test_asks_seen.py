@@ -7,7 +7,6 @@ import dagster as dg
 import dlt
 import pyarrow
 import pytest
-import yaml
 
 from loadsmith import DagsterDltResource, build_definitions, dlt_assets
 from loadsmith.assets.live import live_definition
@@ -290,16 +289,7 @@ def test_ask_16_a_branch_never_writes_where_production_does(
     shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "odp_config"
-    (home / "workflows").mkdir(parents=True)
-    (home / "dagster_config.yaml").write_text("resources: []\n")
-    load = {
-        "source_module": "loadsmith.testing.sources.empty",
-        "destination": "duckdb",
-        "destination_params": {"database": str(shop.database)},
-        "pipeline_params": {"dataset_name": "real"},
-    }
-    entry = {"asset_key": "s/something", "task_type": "dlt", "group_name": "g", "params": load}
-    (home / "workflows" / "s.yaml").write_text(yaml.safe_dump({"assets": [entry]}))
+    shop.write_project(home, pipeline_params={"dataset_name": "real"})
     monkeypatch.setenv("DAGSTER_CLOUD_DEPLOYMENT_NAME", "New-Prices")
     monkeypatch.setenv("DAGSTER_CLOUD_IS_BRANCH_DEPLOYMENT", "1")
     build_definitions(home).resolve_implicit_global_asset_job_def().execute_in_process()
