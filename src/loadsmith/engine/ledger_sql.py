@@ -9,10 +9,10 @@ from dlt.common.destination.client import WithStagingDataset
 from dlt.common.schema.utils import new_column
 from dlt.destinations.sql_client import SqlClientBase
 
-from loadsmith.engine.attempts import has_ended
 from loadsmith.engine.dataset_lock import alone_in_dataset, has_dataset_locks
 from loadsmith.engine.ledger_entry import LEDGER_TABLE, LedgerEntry, LedgerTable
 from loadsmith.engine.undo_sql import UNDEFINED, SqlUndo, columns
+from loadsmith.engine.waiting import writers_to
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
@@ -124,16 +124,7 @@ class SqlLedger:
             LedgerEntry.from_text(payload, load_id=load_id, scope=scope, committed=False)
             for load_id, scope, payload in found
         ]
-        names = {table.name for table in tables}
-        return [
-            entry
-            for entry in entries
-            if not entry.reported
-            and not entry.abandoned
-            and not names.isdisjoint(table.name for table in entry.tables)
-            and not has_ended(entry, self._workspace.request)
-            and not self.is_committed(entry.load_id)
-        ]
+        return writers_to(tables, entries, self._workspace, self.is_committed)
 
     def _end_commits(self) -> None:
         """Wait until the database has done what a process that was killed had told it to commit."""

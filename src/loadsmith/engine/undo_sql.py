@@ -9,7 +9,6 @@ removes those that still do.
 
 import contextlib
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,16 +18,12 @@ from dlt.common.schema.utils import new_column
 from dlt.destinations.exceptions import DatabaseTransientException, DatabaseUndefinedRelation
 
 from loadsmith.engine.ledger_entry import LEDGER_TABLE, LedgerEntry, LedgerTable
-from loadsmith.engine.locks import REPORT_SECONDS
-from loadsmith.model import Wait
+from loadsmith.engine.waiting import wait_for_writers, wait_until_free
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
 
 UNDEFINED = (DatabaseUndefinedRelation, DestinationUndefinedEntity)
-
-#: Seconds between two looks at the ledger while others write.
-_LOOK_SECONDS = 0.5
 
 #: What PostgreSQL calls a lock that is not waited for.
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -114,7 +109,9 @@ class SqlUndo:
                 return 0
             # Whoever wrote one of them was in the ledger before, and is still, or has ended well
             # and has hung up his rows.
-            if not self._others_have_ended([table], entry):
+            if not wait_for_writers(
+                table.name, entry, lambda: self.writers([table]), self.workspace, wait=self.wait
+            ):
                 return None
             return self._delete(
                 self._name(table.name), f"{c_id} IN (SELECT id FROM {taken}) AND {condition}"
@@ -147,39 +144,6 @@ class SqlUndo:
         finally:
             sql.drop_tables(scratch)
 
-    def _others_have_ended(self, tables: Sequence[LedgerTable], entry: LedgerEntry) -> bool:
-        """Wait until nobody else writes to the tables; False where that is not to be waited for."""
-
-        def holder() -> str | None:
-            others = self.writers(tables)
-            return ", ".join(f"run {other.run_id} of {other.scope}" for other in others) or None
-
-        what = f"the table {tables[0].name}, for rows of the dead run {entry.run_id} are in it"
-        return self._wait_for(what, holder)
-
-    def _wait_for(self, what: str, ask: Callable[[], str | None]) -> bool:
-        """Ask who holds something until nobody does; False where that is not to be waited for."""
-        log = self.workspace.request.log
-        started = time.monotonic()
-        reported = -REPORT_SECONDS
-        holder: str | None = None
-        while (found := ask()) is not None:
-            if not self.wait:
-                return False
-            holder = found
-            waited = time.monotonic() - started
-            if waited - reported >= REPORT_SECONDS:
-                reported = waited
-                log(f"waiting for {what}, held by {holder} ({waited:.0f} s so far)")
-            if self.workspace.request.cancelled():
-                raise InterruptedError(f"cancelled while waiting for {what}")
-            time.sleep(_LOOK_SECONDS)
-        if holder is not None:
-            seconds = time.monotonic() - started
-            log(f"got {what} after {seconds:.1f} s; it was held by {holder}")
-            self.workspace.waits.append(Wait(lock=what, seconds=round(seconds, 3), holder=holder))
-        return True
-
     def _hangs_from_nothing(self, table: LedgerTable) -> str:
         c_id, c_parent_id = columns(self.client, "_dlt_id", "_dlt_parent_id")
         name = self._name(table.name)
@@ -202,7 +166,7 @@ class SqlUndo:
             return None
 
         try:
-            self._wait_for(f"the table {name}", holder)
+            wait_until_free(f"the table {name}", holder, self.workspace, wait=self.wait)
         except UNDEFINED:
             return 0
         return removed
