@@ -81,10 +81,13 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
         run: _Run | None = None
         reporting = False
         try:
-            with redacted_logs(redactor), open_workspace(definition, request) as workspace:
+            with (
+                redacted_logs(redactor),
+                old_objects_set_aside(),
+                open_workspace(definition, request) as workspace,
+            ):
                 run = _Run(definition, request, workspace, redactor)
-                with old_objects_set_aside():
-                    result = run.execute()
+                result = run.execute()
                 reporting = True
                 yield result
                 run.packages.acknowledge()
@@ -209,7 +212,8 @@ class _Run:
         wanted = [name for name in self.selected if not self._is_finished(source, name)]
         if not wanted:
             return
-        source = source.with_resources(*wanted)
+        if len(wanted) < len(self.selected):
+            source = source.with_resources(*wanted)
         self._refuse_shared_feeds(source, wanted)
         self._apply_hints(source, wanted)
         limit = self.request.limit or self.definition.options.limit
