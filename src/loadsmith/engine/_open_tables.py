@@ -1,26 +1,42 @@
-"""Delta and Iceberg tables of a dead load in, the same tables without its rows out.
+"""Delta and Iceberg tables in, their ids out, and the same tables without some rows.
 
 Their files belong to the table's own log: a file that is deleted beside the log breaks the table,
 so rows are taken out by a commit like any other. dlt opens such tables by its schema; what a dead
 run left on another machine has none yet, so they are opened by what is in their folder.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+import contextlib
+import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
-#: Values in one predicate: planners get slow beyond some thousands.
-_IN_ONE_PREDICATE = 1000
+from loadsmith.errors import RunError
+
+#: Values in one predicate of Iceberg, each a commit: 20,000 take a second or two.
+_IN_ONE_PREDICATE = 20_000
+
+#: Times that a commit is tried where those of others come before it; about half a minute.
+_TRIES = 40
 
 
 class OpenTable(Protocol):
-    """What the ledger needs of a table with a log."""
+    """What an undo needs of a table with a log; each read is of the table as it is then.
 
-    def column(self, *names: str) -> Any:
-        """Return columns as an Arrow table."""
+    Attributes:
+        format: `delta` or `iceberg`.
+    """
 
-    def delete(self, column: str, values: Iterable[str]) -> None:
-        """Delete the rows that have one of the values, in commits of the table."""
+    format: str
+
+    def columns(self, *names: str) -> Any:
+        """Return columns as an Arrow table of texts."""
+
+    def delete(self, column: str, values: Any) -> None:
+        """Delete the rows that have one of the values of an Arrow array, in commits of the table.
+
+        Raises:
+            RunError: Others commit to the table all the time.
+        """
 
 
 def find_open_table(client: Any, name: str) -> OpenTable | None:
@@ -37,52 +53,15 @@ def find_open_table(client: Any, name: str) -> OpenTable | None:
     return None
 
 
-def delete_rows_of_load(client: Any, table: OpenTable, load_id: str) -> int:
-    """Delete the rows of a root table that a package brought; return how many those were."""
-    (c_load_id,) = _columns(client, "_dlt_load_id")
-    removed: int = table.column(c_load_id)[c_load_id].to_pylist().count(load_id)
-    if removed:
-        table.delete(c_load_id, [load_id])
-    return removed
-
-
-def delete_orphans(client: Any, table: OpenTable, parent: OpenTable | None) -> int:
-    """Delete the rows of a nested table that hang from no row; return how many those were."""
-    import pyarrow.compute as pc
-
-    c_id, c_parent_id = _columns(client, "_dlt_id", "_dlt_parent_id")
-    parents = table.column(c_parent_id)[c_parent_id].combine_chunks()
-    if parent is not None:
-        known = parent.column(c_id)[c_id].combine_chunks()
-        parents = parents.filter(pc.invert(pc.is_in(parents, value_set=known.cast(parents.type))))
-    if len(parents):
-        table.delete(c_parent_id, pc.unique(parents).to_pylist())
-    return len(parents)
-
-
-def _columns(client: Any, *names: str) -> list[str]:
-    return [client.schema.naming.normalize_path(name) for name in names]
-
-
-def _chunks(values: Iterable[str]) -> Iterator[list[str]]:
-    left = iter(values)
-    while chunk := list(islice(left, _IN_ONE_PREDICATE)):
-        yield chunk
-
-
 class _DeltaTable:
+    format = "delta"
+
     def __init__(self, client: Any, name: str) -> None:
-        from deltalake import DeltaTable
-        from dlt.common.libs.deltalake import deltalake_storage_options
+        self._client = client
+        self._name = name
 
-        options = deltalake_storage_options(
-            client.config.credentials, client.config.deltalake_storage_options
-        )
-        location = client.get_open_table_location("delta", name)
-        self._table: Any = DeltaTable(location, storage_options=options)
-
-    def column(self, *names: str) -> Any:
-        """Return columns as an Arrow table, read by Delta's own engine.
+    def columns(self, *names: str) -> Any:
+        """See `OpenTable`. Read by Delta's own engine.
 
         `to_pyarrow_table` reads through a file system of Python's, which Arrow's threads let go of
         late: where the process ends meanwhile, it is aborted.
@@ -91,33 +70,104 @@ class _DeltaTable:
         from deltalake import QueryBuilder
 
         listed = ", ".join(f'"{name}"' for name in names)
-        engine = QueryBuilder().register("rows", self._table)
+        engine = QueryBuilder().register("rows", self._open())
         found = pa.table(engine.execute(f"SELECT {listed} FROM rows"))
         return found.cast(pa.schema([(name, pa.string()) for name in names]))
 
-    def delete(self, column: str, values: Iterable[str]) -> None:
-        for chunk in _chunks(values):
-            listed = ", ".join("'" + value.replace("'", "''") + "'" for value in chunk)
-            self._table.delete(f'"{column}" IN ({listed})')
+    def delete(self, column: str, values: Any) -> None:
+        """See `OpenTable`. A join takes any number of values in one commit."""
+        import pyarrow as pa
+        from deltalake.exceptions import CommitFailedError
+
+        listed = pa.table({"value": values.cast(pa.string())})
+
+        def commit() -> None:
+            merge = self._open().merge(
+                listed,
+                f'"rows"."{column}" = "gone"."value"',
+                source_alias="gone",
+                target_alias="rows",
+            )
+            merge.when_matched_delete().execute()
+
+        _commit_beside_others(self._name, commit, (CommitFailedError,))
+
+    def _open(self) -> Any:
+        from deltalake import DeltaTable
+        from dlt.common.libs.deltalake import deltalake_storage_options
+
+        config = self._client.config
+        options = deltalake_storage_options(config.credentials, config.deltalake_storage_options)
+        location = self._client.get_open_table_location("delta", self._name)
+        return DeltaTable(location, storage_options=options)
 
 
 class _IcebergTable:
+    format = "iceberg"
+
     def __init__(self, client: Any, name: str) -> None:
-        from dlt.common.libs.pyiceberg import evolve_table
+        self._client = client
+        self._name = name
 
-        self._table: Any = evolve_table(
-            catalog=client.get_open_table_catalog("iceberg"),
-            fs_client=client.fs_client,
-            config=client.config,
-            table_id=f"{client.dataset_name}.{name}",
-            table_location=client.get_open_table_location("iceberg", name),
-        )
+    def columns(self, *names: str) -> Any:
+        """See `OpenTable`."""
+        import pyarrow as pa
 
-    def column(self, *names: str) -> Any:
-        return self._table.scan(selected_fields=names).to_arrow()
+        found = self._open().scan(selected_fields=names).to_arrow().select(names)
+        return found.cast(pa.schema([(name, pa.string()) for name in names]))
 
-    def delete(self, column: str, values: Iterable[str]) -> None:
+    def delete(self, column: str, values: Any) -> None:
+        """See `OpenTable`."""
+        from pyiceberg import exceptions
         from pyiceberg.expressions import In
 
-        for chunk in _chunks(values):
-            self._table.delete(In(term=column, literals=set(chunk)))
+        # pyiceberg 0.9 has the first alone.
+        names = ("CommitFailedException", "ValidationException")
+        conflicts = tuple(getattr(exceptions, name) for name in names if hasattr(exceptions, name))
+        for start in range(0, len(values), _IN_ONE_PREDICATE):
+            listed = set(values.slice(start, _IN_ONE_PREDICATE).to_pylist())
+
+            def commit(listed: set[str] = listed) -> None:
+                self._open().delete(In(term=column, literals=listed))
+
+            _commit_beside_others(self._name, commit, conflicts)
+
+    def _open(self) -> Any:
+        from dlt.common.libs.pyiceberg import evolve_table, is_ephemeral_catalog
+        from pyiceberg.exceptions import NoSuchTableError
+
+        client = self._client
+        catalog = client.get_open_table_catalog("iceberg")
+        table_id = f"{client.dataset_name}.{self._name}"
+        if is_ephemeral_catalog(catalog):
+            # It knows the table as this client saw it first.
+            with contextlib.suppress(NoSuchTableError):
+                catalog.drop_table(table_id)
+        return evolve_table(
+            catalog=catalog,
+            fs_client=client.fs_client,
+            config=client.config,
+            table_id=table_id,
+            table_location=client.get_open_table_location("iceberg", self._name),
+        )
+
+
+def _commit_beside_others(
+    name: str, commit: Callable[[], None], conflicts: tuple[type[Exception], ...]
+) -> None:
+    """Commit to the table as it is; where others committed meanwhile, to what it is then."""
+    for attempt in range(1, _TRIES + 1):
+        try:
+            return commit()
+        except conflicts as error:
+            if attempt == _TRIES:
+                raise RunError(
+                    f"table '{name}': rows of a dead load could not be removed, for other loads"
+                    f" committed to the table {_TRIES} times meanwhile. Run the load again when"
+                    " fewer of them write.",
+                    stage="sync",
+                    load=name,
+                    table=name,
+                ) from error
+            time.sleep(min(0.05 * attempt, 1.0))
+    raise AssertionError("unreachable")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from loadsmith.engine.iceberg_lock import in_turn
 from loadsmith.engine.locks import POLL_SECONDS, REPORT_SECONDS
 from loadsmith.model import Wait
 
@@ -29,11 +30,13 @@ def has_dataset_locks(config: Any) -> bool:
 def in_flight(workspace: "Workspace") -> Iterator[None]:
     """Tell other machines that a load is writing, for the length of its load step.
 
-    An undo that is under way is waited for; whose it is, and how long, is logged.
+    An undo that is under way is waited for; whose it is, and how long, is logged. Of loads into
+    Iceberg tables without a catalog that they share, one writes at a time.
     """
     client = workspace.client()
     if not has_dataset_locks(client.config):
-        yield
+        with in_turn(workspace):
+            yield
         return
     with client, _held(client.sql_client, workspace, "_shared"):
         yield

@@ -3,12 +3,16 @@
 import contextlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
-from loadsmith.engine._open_tables import delete_orphans, delete_rows_of_load, find_open_table
-from loadsmith.engine.ledger_entry import LEDGER_TABLE, LedgerEntry
+from loadsmith.engine._open_tables import find_open_table
+from loadsmith.engine.ledger_entry import LEDGER_TABLE, LedgerEntry, LedgerTable
+from loadsmith.engine.undo_open import OpenUndo
+from loadsmith.engine.waiting import writers_to
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
@@ -18,28 +22,18 @@ class FileLedger:
     """The ledger as small files beside dlt's own."""
 
     def __init__(self, client: Any, workspace: "Workspace") -> None:
-        del workspace
         self._client = client
+        self._workspace = workspace
+        self._reported: set[str] = set()
         self._folder = client.pathlib.join(client.dataset_path, LEDGER_TABLE)
 
     def entries(self, scope: str) -> list[LedgerEntry]:
         """See `Ledger`."""
-        found = []
-        for path in self._files():
-            try:
-                value = json.loads(self._client.fs_client.read_text(path, encoding="utf-8"))
-            except (FileNotFoundError, ValueError):
-                continue
-            if value["scope"] == scope:
-                load_id = value["load_id"]
-                found.append(
-                    LedgerEntry.from_text(
-                        value["payload"],
-                        load_id=load_id,
-                        scope=scope,
-                        committed=self.is_committed(load_id),
-                    )
-                )
+        found = [
+            replace(entry, committed=self.is_committed(entry.load_id))
+            for entry in map(self._read, self._files())
+            if entry is not None and entry.scope == scope
+        ]
         return sorted(found, key=lambda entry: entry.load_id)
 
     def is_committed(self, load_id: str) -> bool:
@@ -74,21 +68,36 @@ class FileLedger:
 
     def undo(self, entry: LedgerEntry, *, wait: bool = True) -> int | None:
         """See `Ledger`. dlt's file names carry the load id, so the files of a package are known."""
-        del wait
-        removed = 0
-        for table in entry.tables:
-            if not table.appended:
+        appended = [table for table in entry.tables if table.appended]
+        with_log = [table for table in appended if find_open_table(self._client, table.name)]
+        removed = sum(
+            self._remove_files(table.name, entry.load_id)
+            for table in appended
+            if table not in with_log
+        )
+        if not with_log:
+            return removed
+        # Two runs that undo at the same time do not wait for what each other's dead one was.
+        self.report(replace(entry, abandoned=True))
+        undo = OpenUndo(
+            client=self._client, workspace=self._workspace, writers=self._writers, wait=wait
+        )
+        rows = undo.remove(entry, with_log)
+        return None if rows is None else removed + rows
+
+    def _writers(self, tables: Sequence[LedgerTable]) -> list[LedgerEntry]:
+        """Return the packages of other loads that may be written to the tables at this moment."""
+        entries = []
+        for path in self._files():
+            if path in self._reported:
                 continue
-            open_table = find_open_table(self._client, table.name)
-            if open_table is None:
-                removed += self._remove_files(table.name, entry.load_id)
-            elif table.parent is None:
-                removed += delete_rows_of_load(self._client, open_table, entry.load_id)
-            else:
-                # `tables` has parents first, so what hung from a removed row hangs from nothing.
-                parent = find_open_table(self._client, table.parent)
-                removed += delete_orphans(self._client, open_table, parent)
-        return removed
+            entry = self._read(path)
+            if entry is not None:
+                entries.append(entry)
+                if entry.reported:
+                    # It stays so, and there is one of each partition.
+                    self._reported.add(path)
+        return writers_to(tables, entries, self._workspace, self.is_committed)
 
     def _remove_files(self, table: str, load_id: str) -> int:
         removed = 0
@@ -112,9 +121,28 @@ class FileLedger:
 
     def _write(self, entry: LedgerEntry) -> None:
         value = {"load_id": entry.load_id, "scope": entry.scope, "payload": entry.to_text()}
-        self._client.fs_client.write_text(self._path(entry), json.dumps(value), encoding="utf-8")
+        files, path = self._client.fs_client, self._path(entry)
+        if not self._client.config.is_local_filesystem:
+            files.write_text(path, json.dumps(value), encoding="utf-8")
+            return
+        # A death leaves an entry as it was or as it is to be: half of one says nothing. Elsewhere
+        # an object is there as a whole or not at all.
+        draft = f"{path}.draft"
+        files.write_text(draft, json.dumps(value), encoding="utf-8")
+        Path(draft).replace(path)
+
+    def _read(self, path: str) -> LedgerEntry | None:
+        """Read one entry; None where it is gone, or not written yet."""
+        try:
+            value = json.loads(self._client.fs_client.read_text(path, encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return LedgerEntry.from_text(
+            value["payload"], load_id=value["load_id"], scope=value["scope"], committed=False
+        )
 
     def _files(self) -> list[str]:
         if not self._client.fs_client.exists(self._folder):
             return []
-        return list(self._client.fs_client.ls(self._folder, detail=False))
+        found = self._client.fs_client.ls(self._folder, detail=False)
+        return [path for path in found if path.endswith(".json")]

@@ -51,14 +51,19 @@ def wait_for_writers(
     *,
     wait: bool,
 ) -> bool:
-    """Wait until nobody else writes to a table that a dead load has left rows in.
+    """Wait until those who write to a table at this moment have ended, for a dead load's rows.
+
+    Whoever begins later has written none of the rows that were seen before.
 
     Returns:
         Whether that is so; False where somebody writes and is not to be waited for.
     """
 
+    first = {other.load_id for other in writers()}
+
     def holder() -> str | None:
-        return ", ".join(f"run {other.run_id} of {other.scope}" for other in writers()) or None
+        left = [other for other in writers() if other.load_id in first]
+        return ", ".join(f"run {other.run_id} of {other.scope}" for other in left) or None
 
     what = f"the table {table}, for rows of the dead run {entry.run_id} are in it"
     return wait_until_free(what, holder, workspace, wait=wait)
