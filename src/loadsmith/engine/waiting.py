@@ -58,7 +58,6 @@ def wait_for_writers(
     Returns:
         Whether that is so; False where somebody writes and is not to be waited for.
     """
-
     first = {other.load_id for other in writers()}
 
     def holder() -> str | None:
