@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from loadsmith.engine import _dlt, collect
+from loadsmith.engine._normalize_pool import workers_end_with_run
 from loadsmith.engine.arrow import arrow_normalizer
 from loadsmith.engine.attempts import this_process
 from loadsmith.engine.dataset_lock import in_flight
@@ -58,7 +59,10 @@ class RunPackages:
     def normalize(self) -> None:
         """Normalize what is extracted."""
         if _dlt.list_extracted(self._pipeline):
-            with arrow_normalizer(self._definition.options.normalizer == "arrow"):
+            with (
+                arrow_normalizer(self._definition.options.normalizer == "arrow"),
+                workers_end_with_run(self._workspace.workers_dir),
+            ):
                 self._pipeline.normalize(
                     workers=normalize_workers(self._pipeline, self._definition)
                 )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from loadsmith.engine._dlt import pipeline_of
+from loadsmith.engine._normalize_pool import wait_for_workers
 from loadsmith.engine.destinations import (
     DestinationTraits,
     destination_dataset,
@@ -51,6 +52,7 @@ class Workspace:
         traits: What the destination is good at.
         shared: Whether other runs may store states under the same name at the same time.
         transient: Whether the directory is of no use once the run has ended well.
+        workers_dir: Where the processes that normalize keep their locks.
     """
 
     pipeline: Any
@@ -60,6 +62,7 @@ class Workspace:
     request: RunRequest
     shared: bool
     transient: bool
+    workers_dir: Path
     waits: list[Wait] = field(default_factory=list)
     _clients: dict[str | None, Any] = field(default_factory=dict)
     _open: Any = None
@@ -166,13 +169,14 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
         if request.partition_key is not None:
             pipelines_dir /= partition_slug(request.partition_key)
     lock_path = home / ".loadsmith" / lock_name(scope)
-    with exclusive(
-        lock_path,
-        what=f"the load {scope}",
-        who=f"run {request.run_id}",
-        log=request.log,
-        cancelled=request.cancelled,
-    ) as wait:
+    workers_dir = lock_path.with_suffix(".workers")
+    waiting: dict[str, Any] = {
+        "who": f"run {request.run_id}",
+        "log": request.log,
+        "cancelled": request.cancelled,
+    }
+    with exclusive(lock_path, what=f"the load {scope}", **waiting) as wait:
+        wait_for_workers(workers_dir, **waiting)
         pipelines_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         working_dir = pipelines_dir / state_name
         _remove_broken(working_dir)
@@ -201,6 +205,7 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
             request=request,
             shared=not own_directory and state_name == parts.name,
             transient=request.partition_key is not None,
+            workers_dir=workers_dir,
         )
         workspace._clients[pipeline.default_schema_name] = client
         workspace._note(wait)

@@ -1,0 +1,121 @@
+"""The processes that dlt normalizes in end with the run that started them.
+
+They would outlive a run that is killed, and write their files into the package that the next run
+makes anew under the same id, whose rows would be loaded twice. So each of them holds a lock as
+long as it lives, which the next run waits for, and ends when the run is gone.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextvars import ContextVar
+from pathlib import Path
+from typing import ClassVar
+
+from dlt.common.configuration import configspec
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs import ContainerInjectableContext
+from dlt.common.runners import pool_runner
+from dlt.common.runners.configuration import PoolRunnerConfiguration
+from filelock import FileLock
+
+from loadsmith.engine.locks import exclusive
+
+#: Seconds between two looks of a worker at the run that it works for.
+_LOOK_SECONDS = 0.1
+
+_ACTIVE: ContextVar[bool] = ContextVar("loadsmith_workers_end_with_run", default=False)
+
+#: The locks of this process, where it is a worker.
+_held: list[FileLock] = []
+
+
+@configspec
+class _WorkerOfRun(ContainerInjectableContext):
+    """What dlt hands to the processes that it starts; there it is the first thing that runs."""
+
+    worker_affinity: ClassVar[bool] = True
+    can_create_default: ClassVar[bool] = False
+
+    folder: str = ""
+    run_pid: int = 0
+
+    def after_add(self) -> None:
+        """Bind this process to the run, if it is a worker of it."""
+        if os.getpid() == self.run_pid:
+            return
+        path = Path(self.folder, f"{os.getpid()}.lock")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FileLock(path, thread_local=False)
+        lock.acquire()
+        _held.append(lock)
+        # A run that looks for locks after this one was taken waits for it; before, and only where
+        # the run that started this process is gone, it did not see it.
+        _end_without(self.run_pid)
+        threading.Thread(target=_watch, args=(self.run_pid,), daemon=True).start()
+
+
+@contextlib.contextmanager
+def workers_end_with_run(folder: Path) -> Iterator[None]:
+    """Bind the processes that `pipeline.normalize` starts in the block to this one.
+
+    Args:
+        folder: Where they keep their locks; `wait_for_workers` looks there.
+    """
+    token = _ACTIVE.set(True)
+    context = _WorkerOfRun(folder=str(folder), run_pid=os.getpid())
+    try:
+        with Container().injectable_context(context):
+            yield
+    finally:
+        _ACTIVE.reset(token)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for_workers(
+    folder: Path, *, who: str, log: Callable[[str], None], cancelled: Callable[[], bool]
+) -> None:
+    """Wait until the workers of a run that died have ended; the caller holds the load's lock."""
+    for path in sorted(folder.glob("*.lock")):
+        what = f"process {path.stem}, which normalizes for a run that died"
+        with exclusive(path, what=what, who=who, log=log, cancelled=cancelled):
+            path.unlink(missing_ok=True)
+
+
+def _end_without(run_pid: int) -> None:
+    if os.getppid() != run_pid:
+        os._exit(1)
+
+
+def _watch(run_pid: int) -> None:
+    while True:
+        _end_without(run_pid)
+        time.sleep(_LOOK_SECONDS)
+
+
+class _EndingPool(ProcessPoolExecutor):
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Wait for the workers, but not where a run was cancelled or has failed."""
+        if sys.exc_info()[0] is not None:
+            for process in list((self._processes or {}).values()):
+                process.kill()
+        super().shutdown(wait, cancel_futures=cancel_futures)
+
+
+_create_pool = pool_runner.create_pool
+
+
+def _create_ending_pool(config: PoolRunnerConfiguration) -> Executor:
+    pool = _create_pool(config)
+    if _ACTIVE.get() and type(pool) is ProcessPoolExecutor:
+        pool.__class__ = _EndingPool
+    return pool
+
+
+# dlt waits for its workers whatever has happened, and takes no pool from outside.
+pool_runner.create_pool = _create_ending_pool

@@ -1,0 +1,89 @@
+"""The processes that dlt normalizes in end with their run, and the next run waits for them."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from killing import Shop, in_child
+from normalizing import RESOURCES, ROWS, load_with_workers
+
+
+def workers_of(pid: int | None) -> list[int]:
+    """Return the processes that were started by a process to work for it."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            command = (folder / "cmdline").read_text()
+        except (OSError, IndexError):
+            continue
+        if parent == str(pid) and "spawn_main" in command:
+            found.append(int(folder.name))
+    return found
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> Any:
+    end = time.monotonic() + 60
+    while not (found := condition()):
+        assert time.monotonic() < end, f"{what} was not seen in a minute"
+        time.sleep(0.01)
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def stopped(make_shop) -> Iterator[tuple[Shop, Any, list[int], Path]]:
+    """A run whose workers were stopped while they write, and their process ids."""
+    shop = make_shop("duckdb")
+    log = shop.folder / "log"
+    run = in_child(load_with_workers, shop, output=log)
+    new_jobs = shop.pipelines_dir / "shop" / "load" / "new"
+    wait_until(lambda: any(new_jobs.glob("*/new_jobs/table_*")), "a normalized file")
+    workers = workers_of(run.pid)
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    yield shop, run, workers, log
+    for worker in filter(is_alive, workers):
+        os.kill(worker, signal.SIGKILL)
+    run.kill()
+
+
+def test_a_run_waits_for_the_workers_of_a_killed_one_and_loads_each_row_once(stopped):
+    shop, run, workers, log = stopped
+    assert len(workers) == 2
+    run.kill()
+    run.join(60)
+
+    again = in_child(load_with_workers, shop, output=log)
+    wait_until(
+        lambda: "which normalizes for a run that died" in log.read_text(), "a word of the wait"
+    )
+    for worker in workers:
+        os.kill(worker, signal.SIGCONT)
+    again.join(90)
+
+    assert again.exitcode == 0, log.read_text()[-4000:]
+    assert not any(map(is_alive, workers))
+    for number in range(RESOURCES):
+        assert [key for (key,) in shop.read(f"table_{number}", "id")] == list(range(ROWS))
+        assert len(shop.read(f"table_{number}__items", "sku")) == ROWS
+
+
+def test_a_cancelled_run_does_not_wait_for_its_workers(stopped):
+    _, run, workers, log = stopped
+
+    os.kill(run.pid, signal.SIGINT)
+    run.join(60)
+
+    assert run.exitcode not in (None, 0), log.read_text()[-4000:]
+    wait_until(lambda: not any(map(is_alive, workers)), "the end of the workers")
