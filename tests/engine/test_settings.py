@@ -8,8 +8,8 @@ import dlt
 import duckdb
 import pytest
 
-from loadsmith.engine import settings
-from loadsmith.engine._extracted import compressed_quickly
+from loadsmith.engine import _extracted, settings
+from loadsmith.engine._extracted import extracted_for_speed
 from loadsmith.engine.run import run_load
 from loadsmith.engine.settings import normalize_workers
 from loadsmith.model import (
@@ -68,10 +68,10 @@ def extracted_files(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in folder.rglob("table_*.typed-jsonl*")]
 
 
-def test_extracted_files_are_compressed_quickly_in_the_block_and_as_dlt_does_it_outside(
+def test_extracted_files_are_extracted_for_speed_in_the_block_and_as_dlt_does_it_outside(
     tmp_path: Path,
 ) -> None:
-    with compressed_quickly():
+    with extracted_for_speed():
         extracted(tmp_path / "inside", 9)
     extracted(tmp_path / "outside", 9)
 
@@ -101,14 +101,14 @@ def test_files_that_dlt_is_told_not_to_compress_stay_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATA_WRITER__DISABLE_COMPRESSION", "true")
-    with compressed_quickly():
+    with extracted_for_speed():
         extracted(tmp_path, 9)
 
     [file] = extracted_files(tmp_path)
     assert file.startswith(b"[")
 
 
-def test_processes_are_started_for_what_several_resources_share_and_not_for_one_large_one(
+def test_processes_are_started_for_what_can_be_shared_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "PARALLEL_NORMALIZE_BYTES", 2_000)
@@ -122,14 +122,41 @@ def test_processes_are_started_for_what_several_resources_share_and_not_for_one_
     assert normalize_workers(even, load_of(tmp_path, 1, normalizer="arrow")) == 1
 
 
+def test_a_large_resource_is_extracted_into_files_that_processes_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "PARALLEL_NORMALIZE_BYTES", 2_000)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(_extracted, "FILE_BYTES", 100_000)
+    with extracted_for_speed():
+        large = extracted(tmp_path, 20_000)
+    load = load_of(tmp_path, 1)
+
+    assert len(extracted_files(tmp_path)) == 4
+    assert normalize_workers(large, load) > 1
+    schema = large.default_schema
+    schema.set_schema_contract({"columns": "discard_value"})
+    assert normalize_workers(large, load) == 1, "nobody would count what is discarded"
+
+
+def test_files_are_as_large_as_dlt_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_extracted, "FILE_BYTES", 100_000)
+    monkeypatch.setenv("DATA_WRITER__FILE_MAX_BYTES", "100000000")
+    with extracted_for_speed():
+        extracted(tmp_path, 20_000)
+
+    assert len(extracted_files(tmp_path)) == 1
+
+
 def test_a_load_that_several_processes_normalize_has_every_row_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "PARALLEL_NORMALIZE_BYTES", 1)
+    monkeypatch.setattr(_extracted, "FILE_BYTES", 1)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    result = run(load_of(tmp_path, 100, 200, 300))
+    result = run(load_of(tmp_path, 12_000, 200, 300))
 
-    counts = {f"table_{number}": (number + 1) * 100 for number in range(3)}
+    counts = {"table_0": 12_000, "table_1": 200, "table_2": 300}
     with duckdb.connect(str(tmp_path / "many.duckdb")) as connection:
         for table, rows in counts.items():
             for name in (table, f"{table}__tags"):

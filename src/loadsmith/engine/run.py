@@ -14,7 +14,7 @@ from dlt.common.runtime.collector import NullCollector
 
 from loadsmith.engine import _dlt, collect
 from loadsmith.engine._discards import Discards
-from loadsmith.engine._extracted import compressed_quickly
+from loadsmith.engine._extracted import extracted_for_speed
 from loadsmith.engine.empty import watched_for_rows
 from loadsmith.engine.failures import breach_of, run_error, run_error_of_all
 from loadsmith.engine.inspect import root_tables_of
@@ -230,7 +230,7 @@ class _Run:
                     ) as cursors,
                     _dlt.window_in_dlt(self.request.window),
                     _dlt.load_ids_in_arrow(self.pipeline),
-                    compressed_quickly(),
+                    extracted_for_speed(),
                     watched_for_rows(
                         part,
                         part.resources.selected,

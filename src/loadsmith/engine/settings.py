@@ -58,12 +58,12 @@ def configured_file_format(destination_name: str) -> str | None:
 def normalize_workers(pipeline: Any, definition: LoadDefinition) -> int:
     """Return how many processes normalize: one, or one for each core where that is worth it.
 
-    A file is normalized by one process, so that one large resource gains nothing by more.
-    `normalizer: arrow` works in this process alone. `NORMALIZE__WORKERS` and dlt's `config.toml`
-    win; dlt applies them over this number.
+    A file is normalized by one process. `normalizer: arrow` works in this process alone, and what
+    a schema contract discards is counted in this one alone. `NORMALIZE__WORKERS` and dlt's
+    `config.toml` win; dlt applies them over this number.
     """
     cores = os.cpu_count() or 1
-    if definition.options.normalizer == "arrow" or cores == 1:
+    if definition.options.normalizer == "arrow" or cores == 1 or _may_discard(pipeline):
         return 1
     extracted = Path(pipeline.working_dir, "normalize", "extracted")
     wanted = 1
@@ -74,6 +74,16 @@ def normalize_workers(pipeline: Any, definition: LoadDefinition) -> int:
         if sum(sizes.values()) - most >= PARALLEL_NORMALIZE_BYTES:
             wanted = max(wanted, workers)
     return wanted
+
+
+def _may_discard(pipeline: Any) -> bool:
+    """Tell whether a schema contract leaves out rows or values."""
+    return any(
+        "discard" in str(settings.get("schema_contract"))
+        for name in pipeline.schemas.list_schemas()
+        for schema in (pipeline.schemas[name],)
+        for settings in (schema.settings, *schema.tables.values())
+    )
 
 
 def _most_bytes(sizes: Mapping[str, int], workers: int) -> int:
