@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from loadsmith.cli.locate import find_config_folder
+from loadsmith.cli.locate import find_config_folder, find_dg_project
 from loadsmith.cli.output import (
     EXIT_PROBLEM,
     ProjectCommand,
@@ -15,7 +15,7 @@ from loadsmith.cli.output import (
     show_json,
 )
 from loadsmith.config.project_files import Located, ProjectFiles
-from loadsmith.errors import ConfigError, LoadsmithError, Problem, ResolveError
+from loadsmith.errors import ConfigError, LoadsmithError, Problem
 
 _HELP = """\
 Show every mistake in the files of a project, each as `file:line:column: what is wrong`.
@@ -23,6 +23,9 @@ Show every mistake in the files of a project, each as `file:line:column: what is
 Files, references between them, schema files, and the parameters of the destinations are looked
 at; with --deep, the sources are imported, too. Nothing is connected to and nothing is written.
 PATH is the folder of the files; without it, ODP_CONFIG_PATH or ./odp_config.
+
+In a project of Dagster's dg, these are the defs.yaml files: first they are read, which ends
+whatever is in them, then their components are made as Dagster makes them.
 
 The exit code is 1 where there is a mistake.
 
@@ -42,7 +45,13 @@ Example:
 def check_command(ctx: click.Context, path: str | None, deep: bool, as_json: bool) -> None:
     """Check the files of a project."""
     try:
-        assets = check_project(find_config_folder(path), deep=deep)
+        root = find_dg_project(path)
+        if root is None:
+            assets = check_project(find_config_folder(path), deep=deep)
+        else:
+            from loadsmith.component.whole_project import check_components
+
+            assets = check_components(root, deep=deep)
     except LoadsmithError as error:
         if not as_json or is_debug(ctx):
             raise
@@ -91,15 +100,7 @@ def _problems_of(located: Located[Any], definition: Any, *, deep: bool) -> Itera
         yield located.problem(message, "params", "destination")
     if not deep:
         return
-    from loadsmith.engine.sources import find_source
+    from loadsmith.engine.sources import source_problems
 
-    try:
-        find_source(definition.source)
-    except ResolveError as error:
-        yield located.problem(str(error), "params", "source_module")
-    except Exception as error:  # noqa: BLE001 - the user's module may raise anything when imported
-        message = (
-            f"source {definition.source.module!r}: its module fails when it is imported: "
-            f"{type(error).__name__}: {error}. Correct the module."
-        )
+    for message in source_problems(definition.source):
         yield located.problem(message, "params", "source_module")

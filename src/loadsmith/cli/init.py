@@ -194,10 +194,16 @@ def _first_commands(
 
 
 def _where(layout: str, yaml: str) -> str:
-    return (
+    text = (
         f"What is loaded, and where to, is in `{yaml}`; your editor completes it. Secrets go into "
         f"`{_secrets_folder(layout)}/secrets.toml`, never into git."
     )
+    if layout == "dg":
+        text += (
+            " `loadsmith check` tells every mistake in it with file, line and column: run it "
+            "before `dg dev`, and in CI."
+        )
+    return text
 
 
 def _make_test(layout: str, source: SourceStarter, values: Mapping[str, str]) -> str:

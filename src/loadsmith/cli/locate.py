@@ -52,6 +52,6 @@ def find_dg_project(path: str | None) -> Path | None:
         return None
     for root in (folder, *folder.parents):
         for name, text in _DG_MARKS.items():
-            if (root / name).is_file() and text in (root / name).read_text("utf-8"):
+            if (root / name).is_file() and text in (root / name).read_text("utf-8", "replace"):
                 return root
     return None

@@ -23,6 +23,8 @@ from loadsmith.component.discovery import (
     Known,
     asks_source,
     look_at,
+    naming,
+    problems_of,
     read_state,
     refresh,
     refuse_wrong_destination,
@@ -188,19 +190,20 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         specs: list[dg.AssetSpec] = []
         unknown: list[ComponentLoad] = []
         for load in self._resolved_loads():
-            known = look_at(load, state)
-            refuse_wrong_destination(load, known)
-            if known is None:
-                unknown.append(load)
-                continue
-            built = self._specs_of(load, known)
-            _refuse_shared_keys(load, built, specs)
-            specs += built
-            for definition, part in split_load(load.definition, built, known.snapshot):
-                assets.append(self._build_assets(load, definition, part))
-            found = build_freshness(load.definition, built)
-            checks += found[0]
-            sensors += found[1]
+            with naming(load):
+                known = look_at(load, state)
+                refuse_wrong_destination(load, known)
+                if known is None:
+                    unknown.append(load)
+                    continue
+                built = self._specs_of(load, known)
+                _refuse_shared_keys(load, built, specs)
+                specs += built
+                for definition, part in split_load(load.definition, built, known.snapshot):
+                    assets.append(self._build_assets(load, definition, part))
+                found = build_freshness(load.definition, built)
+                checks += found[0]
+                sensors += found[1]
         warn_of_unknown_tables(unknown)
         return dg.Definitions(assets=assets, asset_checks=checks, sensors=sensors)
 
@@ -227,6 +230,11 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
     def asked_loads(self) -> Sequence[str]:
         """Names of the loads whose tables only their source knows."""
         return [load.definition.name for load in self._resolved_loads() if asks_source(load)]
+
+    def problems(self, *, deep: bool) -> Iterator[str]:
+        """Yield what is wrong with the destinations and, if deep, with the declared sources."""
+        for load in self._resolved_loads():
+            yield from problems_of(load, deep=deep)
 
     def has_news(self) -> bool:
         """Ask the sources of the loads with a `snapshot_path`, and tell whether it is outdated.

@@ -1,5 +1,6 @@
 """What is known of the sources of a component without asking them, and how they are asked."""
 
+import contextlib
 import json
 import os
 import warnings
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from dagster.components.resolved.errors import ResolutionException
 
 from loadsmith.assets.live import with_seen_tables
 from loadsmith.component.definitions import ComponentLoad
@@ -21,7 +23,16 @@ from loadsmith.engine.inspect import (
     write_snapshot,
 )
 from loadsmith.engine.live import live_resources
-from loadsmith.errors import LoadsmithError, ResolveError, SecretNotFound, did_you_mean
+from loadsmith.engine.sources import source_problems
+from loadsmith.errors import (
+    ConfigError,
+    LoadsmithError,
+    ResolveError,
+    SchemaFileNotFound,
+    SecretNotFound,
+    TranslationError,
+    did_you_mean,
+)
 from loadsmith.model import (
     LoadDefinition,
     LoadSnapshot,
@@ -83,6 +94,40 @@ def refuse_wrong_destination(load: ComponentLoad, known: Known | None) -> None:
         problems = check_destination(reference)
     if problems:
         raise ResolveError(f"{load.spec.described}: {' '.join(problems)}")
+
+
+def problems_of(load: ComponentLoad, *, deep: bool) -> Iterator[str]:
+    """Yield what is wrong with the destination of a load; dlt and its module are imported.
+
+    Args:
+        load: The load.
+        deep: Whether to import the module of a declared source, too.
+    """
+    definition = load.definition
+    problems = check_destination(definition.destination) if definition.destination else []
+    if deep and isinstance(definition.source, SourceReference):
+        problems += source_problems(definition.source)
+    for problem in problems:
+        yield f"{load.spec.described}: {problem}"
+
+
+@contextlib.contextmanager
+def naming(load: ComponentLoad) -> Iterator[None]:
+    """Give what fails in the block the place of the load, where its text does not begin with one.
+
+    Raises:
+        ConfigError: Something failed that is no error of ours, such as a name that Dagster does
+            not take.
+    """
+    try:
+        yield
+    except (SchemaFileNotFound, TranslationError) as error:
+        raise type(error)(f"{load.spec.described}: {error}") from error
+    except (LoadsmithError, ResolutionException):
+        # They tell their place.
+        raise
+    except Exception as error:
+        raise ConfigError(f"{load.spec.described}: {type(error).__name__}: {error}") from error
 
 
 def look_at(load: ComponentLoad, state: Mapping[str, LoadSnapshot]) -> Known | None:

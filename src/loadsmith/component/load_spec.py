@@ -13,7 +13,7 @@ from loadsmith.assets.partitions import build_partitions_def
 from loadsmith.assets.translator import DltResourceTranslatorData
 from loadsmith.component.models import BackfillPolicyEntry, LoadEntry, PartitionsEntry
 from loadsmith.component.references import PIPELINE, SOURCE, load_reference
-from loadsmith.component.templating import fail_at, resolve_entry
+from loadsmith.component.templating import fail_at, render, resolve_entry
 from loadsmith.config.models import PartitionParams
 from loadsmith.errors import ConfigError, LoadsmithError, did_you_mean
 
@@ -147,7 +147,7 @@ def _referenced(context: dg.ResolutionContext, text: str | None, kind: str) -> A
     if text is None:
         return None
     here = context.at_path(kind)
-    value = here.resolve_value(text)
+    value = render(here, text)
     if not isinstance(value, str):
         return value
     try:
@@ -175,9 +175,9 @@ def _rendered_or_built(
     given = getattr(model, name)
     here = context.at_path(name)
     if isinstance(given, BaseModel):
-        given = type(given)(**here.resolve_value(given.model_dump(exclude_unset=True)))
+        given = type(given)(**render(here, given.model_dump(exclude_unset=True)))
     elif given is not None:
-        given = here.resolve_value(given)
+        given = render(here, given)
     try:
         return build(given)
     except (LoadsmithError, ValueError) as error:

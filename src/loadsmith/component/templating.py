@@ -60,8 +60,30 @@ def resolve_waiting(context: dg.ResolutionContext, value: Any) -> Any:
         )
     names = _names_in(value)
     if names and _ENVIRONMENT not in names and names <= set(context.scope):
-        return context.resolve_value(value)
+        return render(context, value)
     return value
+
+
+def render(context: dg.ResolutionContext, value: Any) -> Any:
+    """Return `value` with its templates rendered by Dagster.
+
+    Raises:
+        ResolutionException: A template cannot be rendered; its place is named.
+    """
+    try:
+        return context.resolve_value(value)
+    except ResolutionException as error:
+        if str(error).startswith(_file_of(context)):
+            raise
+        raise fail_at(context, str(error)) from error
+    except Exception as error:
+        # What stands in a template is code.
+        raise fail_at(context, f"{type(error).__name__}: {error}") from error
+
+
+def _file_of(context: dg.ResolutionContext) -> str:
+    tree = context.source_position_tree
+    return f"{tree.position.filename}:" if tree else ""
 
 
 def _names_in(text: str) -> set[str]:
@@ -72,6 +94,20 @@ def _names_in(text: str) -> set[str]:
         return set()
 
 
+class PlacedError(ResolutionException):
+    """Dagster's error for a mistake at a place of a file.
+
+    Attributes:
+        message: What is wrong, without the place and the lines around it.
+        position: Where it is.
+    """
+
+    def __init__(self, text: str, message: str, position: Any) -> None:
+        super().__init__(text)
+        self.message = message
+        self.position = position
+
+
 def fail_at(context: dg.ResolutionContext, message: str) -> ResolutionException:
     """Return Dagster's error for a mistake at a place of a file: its lines, and the message."""
     tree = context.source_position_tree
@@ -80,9 +116,11 @@ def fail_at(context: dg.ResolutionContext, message: str) -> ResolutionException:
     source = tree.source_error(
         yaml_path=context.path, inline_error_message=message, value_error=True
     )
-    return ResolutionException(
+    return PlacedError(
         f"{source.file_name}:{source.start_line_no} - {source.location}\n{source.snippet}\n"
-        f"{message}"
+        f"{message}",
+        message,
+        tree.lookup_closest_and_path(context.path, trace=None)[0],
     )
 
 
@@ -95,4 +133,4 @@ def _resolve(context: dg.ResolutionContext, value: Any) -> Any:
         return {name: _resolve(context.at_path(name), inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_resolve(context.at_path(index), inner) for index, inner in enumerate(value)]
-    return context.resolve_value(value) if isinstance(value, str) and "{{" in value else value
+    return render(context, value) if isinstance(value, str) and "{{" in value else value

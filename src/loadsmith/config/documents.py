@@ -2,7 +2,7 @@
 
 from loadsmith.config.json_reader import JsonReader
 from loadsmith.config.nodes import Document, Lines, Unreadable
-from loadsmith.config.yaml_reader import YamlReader
+from loadsmith.config.yaml_reader import TextDates, YamlReader
 from loadsmith.errors import Problem
 
 
@@ -12,6 +12,40 @@ def read_document(file: str, raw: bytes) -> tuple[Document | None, list[Problem]
     Returns:
         The document, unless it cannot be used at all, and what is wrong with it.
     """
+    text, problems = decode(file, raw)
+    if text is None:
+        return None, problems
+    parser = JsonReader(file, text) if file.endswith(".json") else YamlReader(file, text)
+    try:
+        root = parser.read()
+    except Unreadable as stop:
+        return None, [*parser.problems, stop.problem]
+    if root is None:
+        return None, [*parser.problems, _only_comments(file)]
+    return Document(file, root), parser.problems
+
+
+def read_definitions(file: str, raw: bytes) -> tuple[list[Document] | None, list[Problem]]:
+    """Read the bytes of a `defs.yaml` as Dagster does: documents of one component each.
+
+    Returns:
+        The documents, unless the file cannot be used at all, and what is wrong with it.
+    """
+    text, problems = decode(file, raw)
+    if text is None:
+        return None, problems
+    parser = YamlReader(file, text, loader=TextDates)
+    try:
+        roots = parser.read_all()
+    except Unreadable as stop:
+        return None, [*parser.problems, stop.problem]
+    if not roots:
+        return None, [*parser.problems, _only_comments(file)]
+    return [Document(file, root) for root in roots], parser.problems
+
+
+def decode(file: str, raw: bytes) -> tuple[str | None, list[Problem]]:
+    """Return the text of a file, or None and why there is none."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -20,14 +54,8 @@ def read_document(file: str, raw: bytes) -> tuple[Document | None, list[Problem]
         return None, [Problem(file, line, column, message)]
     if not text.strip():
         return None, [Problem(file, 1, 1, "the file is empty. Fill it or remove it.")]
-    parser = JsonReader(file, text) if file.endswith(".json") else YamlReader(file, text)
-    try:
-        root = parser.read()
-    except Unreadable as stop:
-        return None, [*parser.problems, stop.problem]
-    if root is None:
-        return None, [
-            *parser.problems,
-            Problem(file, 1, 1, "the file holds only comments. Fill it or remove it."),
-        ]
-    return Document(file, root), parser.problems
+    return text, []
+
+
+def _only_comments(file: str) -> Problem:
+    return Problem(file, 1, 1, "the file holds only comments. Fill it or remove it.")

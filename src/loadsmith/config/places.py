@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from loadsmith.config.nodes import Document
+from loadsmith.config.nodes import Document, Node
 from loadsmith.errors import Problem, did_you_mean
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -54,25 +54,30 @@ def problems_of(
     root, _ = document.root.follow(path)
     expected: dict[Path, list[str]] = {}
     found: list[Problem] = []
+    inner: set[Path] = set()
     details = error.errors(include_url=False)
     misspelled = _misspelled(details, model)
     for detail in details:
         loc: Path = tuple(detail["loc"])
         if detail["type"] == "missing" and loc in misspelled:
             continue
-        node, rest = root.follow(loc)
         kind = detail["type"]
-        # Behind the value's own path, pydantic names the member of a union that it tried.
-        inside = loc[: len(loc) - len(rest)] if rest and kind not in _AT_MISSING else loc
+        inside = _in_data(root, loc, kind)
+        node, _ = root.follow(inside)
         full = (*path, *inside)
         if kind in _EXPECTED:
             expected.setdefault(full, []).append(_EXPECTED[kind])
             continue
+        inner.add(full)
         message = _describe(detail, model, loc, node.value)
         at_key = kind == "extra_forbidden"
         found.append(document.problem(message, *full, at_key=at_key))
     for full, wanted in expected.items():
         value = document.root.follow(full)[0].value
+        below = inner | (expected.keys() - {full})
+        if wanted == ["text"] and any(told[: len(full)] == full for told in below):
+            # A mapping that may stand for text is a mapping with a mistake.
+            continue
         name = full[-1] if full else "the file"
         words = " or ".join(dict.fromkeys(wanted))
         shown = f"`{name}`" if isinstance(name, str) and full else "this value"
@@ -82,7 +87,14 @@ def problems_of(
     return found
 
 
-_AT_MISSING = ("missing",)
+def _in_data(root: Node, loc: Path, kind: str) -> Path:
+    """Return the path in the file; pydantic also names the member of a union that it tried."""
+    steps: list[str | int] = []
+    for index, step in enumerate(loc):
+        is_missing = kind == "missing" and index == len(loc) - 1
+        if is_missing or not root.follow((*steps, step))[1]:
+            steps.append(step)
+    return tuple(steps)
 
 
 def _misspelled(details: Iterable[Any], model: type[BaseModel]) -> set[Path]:
@@ -173,13 +185,30 @@ def _model_at(model: type[BaseModel], loc: Path) -> type[BaseModel] | None:
     """Return the model that checks the value at `loc`, following fields, lists and mappings."""
     current: Any = model
     for step in loc:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            if step not in current.model_fields:
-                return None
-            current = _strip(current.model_fields[str(step)].annotation)
-        else:
-            current = _strip(_item_of(current))
-    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+        options = list(_options(current))
+        member = next((option for option in options if _is_called(option, step)), None)
+        if member is not None and len(options) > 1:
+            current = member
+            continue
+        models = [option for option in options if _is_model(option)]
+        if not models:
+            current = _item_of(next(iter(options), None))
+            continue
+        known = next((option for option in models if step in option.model_fields), None)
+        if known is None:
+            return None
+        current = known.model_fields[str(step)].annotation
+    return next((option for option in _options(current) if _is_model(option)), None)
+
+
+def _is_model(option: Any) -> bool:
+    return isinstance(option, type) and issubclass(option, BaseModel)
+
+
+def _is_called(option: Any, step: str | int) -> bool:
+    """Tell whether pydantic means this member of a union; it may name its validators, too."""
+    name = getattr(option, "__name__", None)
+    return name is not None and (step == name or str(step).endswith(f", {name}]"))
 
 
 def _item_of(annotation: Any) -> Any:
@@ -193,8 +222,3 @@ def _options(annotation: Any) -> Iterator[Any]:
             yield from _options(option)
     elif annotation is not NoneType:
         yield annotation
-
-
-def _strip(annotation: Any) -> Any:
-    """Return the annotation without `| None`."""
-    return next(iter(_options(annotation)), None)

@@ -20,6 +20,19 @@ except ImportError:  # a PyYAML that was built without libyaml
     from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]  # same methods
 
 _MERGE_KEY = "<<"
+_DATE = "tag:yaml.org,2002:timestamp"
+
+
+class TextDates(yaml.SafeLoader):
+    """PyYAML's own loader, to which dates are text: what Dagster reads a `defs.yaml` with.
+
+    In rare cases libyaml takes what it does not, and the other way round.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
+        first: [found for found in resolvers if found[0] != _DATE]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 @dataclass
@@ -41,26 +54,48 @@ class _Frame:
 
 
 class YamlReader:
-    """Reads one YAML text; `problems` holds what did not end the reading."""
+    """Reads one YAML text; `problems` holds what did not end the reading.
 
-    def __init__(self, file: str, text: str) -> None:
+    Args:
+        file: Its name, for messages.
+        text: The text.
+        loader: Class of PyYAML that takes it apart.
+    """
+
+    def __init__(self, file: str, text: str, *, loader: Any = _SafeLoader) -> None:
         self.file = file
         self.problems: list[Problem] = []
         self._text = text
+        self._loader_class = loader
         self._anchors: dict[str, Node] = {}
         self._frames: list[_Frame] = []
-        self._root: Node | None = None
-        self._documents = 0
+        self._roots: list[Node] = []
+        self._takes_many = False
         self._tags: dict[tuple[str, tuple[bool, bool]], str] = {}
 
     def read(self) -> Node | None:
         """Return the tree, or None where the text holds nothing.
 
         Raises:
+            Unreadable: The text is not YAML, or more of it than anybody would write, or has
+                several documents.
+        """
+        self._read()
+        return self._roots[0] if self._roots else None
+
+    def read_all(self) -> list[Node]:
+        """Return the trees of all documents.
+
+        Raises:
             Unreadable: The text is not YAML, or more of it than anybody would write.
         """
+        self._takes_many = True
+        self._read()
+        return self._roots
+
+    def _read(self) -> None:
         try:
-            self._loader = _SafeLoader(self._text)
+            self._loader = self._loader_class(self._text)
             self._resolve: Any = self._loader.resolve
             try:
                 for event in self._events():
@@ -75,7 +110,11 @@ class YamlReader:
             raise Unreadable(self._explain(error)) from error
         except yaml.YAMLError as error:
             raise Unreadable(Problem(self.file, 1, 1, f"this is not YAML: {error}.")) from error
-        return self._root
+        except (ValueError, OverflowError) as error:
+            # PyYAML's own scanner lets out what Python says of an escape such as "\U99999999".
+            mark = self._loader.get_mark()
+            message = "this is not YAML: no character has this number. Look at what is escaped."
+            raise Unreadable(Problem(self.file, mark.line + 1, mark.column + 1, message)) from error
 
     def _events(self) -> Iterator[Any]:
         while self._loader.check_event():
@@ -121,8 +160,8 @@ class YamlReader:
         elif isinstance(event, yaml.AliasEvent):
             self._alias(event)
         elif isinstance(event, yaml.DocumentStartEvent):
-            self._documents += 1
-            if self._documents > 1:
+            self._anchors.clear()
+            if self._roots and not self._takes_many:
                 raise self._stop(
                     *_place(event),
                     "a second document begins here. Put it into a file of its own.",
@@ -252,7 +291,7 @@ class YamlReader:
         if anchor is not None:
             self._anchors[anchor] = node
         if not self._frames:
-            self._root = node
+            self._roots.append(node)
             return
         frame = self._frames[-1]
         frame.size += node.size

@@ -107,6 +107,18 @@ def find_source(reference: SourceReference) -> tuple[Any, str]:
     )
 
 
+def source_problems(reference: SourceReference) -> list[str]:
+    """Return why a source cannot be made; its module is imported."""
+    try:
+        find_source(reference)
+    except ResolveError as error:
+        return [str(error)]
+    except Exception as error:  # noqa: BLE001 - the user's module may raise anything when imported
+        message = f"its module fails when it is imported: {type(error).__name__}: {error}."
+        return [f"source {reference.module!r}: {message} Correct the module."]
+    return []
+
+
 def fast_sql_backend(connection_string: str) -> str:
     """Return the fastest backend of dlt's `sql_database` for a database, of those installed.
 
