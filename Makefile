@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
+# Hundreds of tests start a process of its own, which would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install test check lint types imports pytest format demo ui docs bench clean browser screenshots test-lowest
 
 $(INSTALLED): pyproject.toml constraints.txt
