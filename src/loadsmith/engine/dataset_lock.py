@@ -5,10 +5,13 @@ destination has no locks between sessions, nobody waits for anybody here.
 """
 
 import contextlib
+import selectors
 import threading
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from dlt.destinations.exceptions import DatabaseTransientException
 
 from loadsmith.engine.iceberg_lock import in_turn
 from loadsmith.engine.locks import POLL_SECONDS, REPORT_SECONDS
@@ -40,6 +43,22 @@ def in_flight(workspace: "Workspace") -> Iterator[None]:
         return
     with client, _held(client.sql_client, workspace, "_shared"):
         yield
+
+
+def is_in_flight(workspace: "Workspace") -> bool:
+    """Tell whether other machines still know that a load is writing, in the block of `in_flight`.
+
+    Nothing is sent: a session that is idle has nothing to read but its end.
+    """
+    client = workspace.client()
+    if not has_dataset_locks(client.config):
+        return True
+    connection = client.sql_client.native_connection
+    if connection is None or connection.closed:
+        return False
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        return not selector.select(0)
 
 
 @contextlib.contextmanager
@@ -88,7 +107,9 @@ def _held(sql: Any, workspace: "Workspace", kind: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _give_back(sql, kind)
+        # A session that has ended holds nothing.
+        with contextlib.suppress(DatabaseTransientException):
+            _give_back(sql, kind)
 
 
 def _wait(sql: Any, workspace: "Workspace", kind: str) -> None:

@@ -5,12 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dlt.common.destination.exceptions import DestinationTransientException
+
 from loadsmith.engine import _dlt, collect
 from loadsmith.engine._normalize_pool import workers_end_with_run
+from loadsmith.engine.answers import ask_ledger, load_each_once, write_down
 from loadsmith.engine.arrow import arrow_normalizer
 from loadsmith.engine.attempts import this_process
 from loadsmith.engine.dataset_lock import in_flight
-from loadsmith.engine.ledger import open_ledger
+from loadsmith.engine.ledger import Ledger
 from loadsmith.engine.ledger_entry import LedgerEntry, LedgerTable
 from loadsmith.engine.settings import normalize_workers, release_memory
 from loadsmith.engine.workspace import Workspace
@@ -80,13 +83,15 @@ class RunPackages:
         release_memory()
         with self._workspace.destination("load"):
             if self.has_ledger:
-                with open_ledger(self._workspace) as ledger:
-                    if ledger is not None:
-                        ledger.write(entries)
+                self._write_down(entries)
             self.entries.extend(entries)
             try:
-                with in_flight(self._workspace):
-                    self.load_infos.append(load_beside_others(self._pipeline, self._request.log))
+                if self.has_ledger:
+                    self.load_infos += load_each_once(
+                        self._workspace, entries, self._load_now, name=self._definition.name
+                    )
+                else:
+                    self.load_infos.append(self._load_now())
             except BaseException:
                 if self.has_ledger:
                     undo_now(self._workspace, entries, self._request.log)
@@ -95,12 +100,15 @@ class RunPackages:
     def discard(self, load_ids: Sequence[str]) -> None:
         """Give up all pending packages, `load_ids` among them, and what is loaded of them."""
         gone = [entry for entry in self.entries if entry.load_id in load_ids]
+
+        def undo(ledger: Ledger) -> None:
+            for entry in gone:
+                ledger.undo(entry)
+            ledger.strike(gone)
+
         if self.has_ledger:
-            with self._workspace.destination("undo"), open_ledger(self._workspace) as ledger:
-                if ledger is not None:
-                    for entry in gone:
-                        ledger.undo(entry)
-                    ledger.strike(gone)
+            with self._workspace.destination("undo"):
+                ask_ledger(self._workspace, undo)
         self.entries = [entry for entry in self.entries if entry.load_id not in load_ids]
         _dlt.discard_pending_packages(self._pipeline)
 
@@ -108,19 +116,32 @@ class RunPackages:
         """Strike the packages from the ledger: Dagster knows of them."""
         if not self.entries or not self.has_ledger:
             return
-        workspace = self._workspace
-        with workspace.destination("acknowledgement"), open_ledger(workspace) as ledger:
-            if ledger is not None:
-                self._report_to(ledger)
-                if self.may_have_staged:
-                    ledger.clear_staging()
+
+        def acknowledge(ledger: Ledger) -> None:
+            self._report_to(ledger)
+            if self.may_have_staged:
+                ledger.clear_staging()
+
+        with self._workspace.destination("acknowledgement"):
+            ask_ledger(self._workspace, acknowledge)
 
     def concern_run(self, entry: LedgerEntry) -> bool:
         """Tell whether a package holds a resource that this run is about."""
         asked = self._request.resources
         return asked is None or not entry.resources or not set(asked).isdisjoint(entry.resources)
 
-    def _report_to(self, ledger: Any) -> None:
+    def _write_down(self, entries: Sequence[LedgerEntry]) -> None:
+        try:
+            write_down(self._workspace, entries)
+        except DestinationTransientException as error:
+            load_id = entries[0].load_id
+            raise _dlt.PipelineStepFailed(self._pipeline, "load", load_id, error) from error
+
+    def _load_now(self) -> Any:
+        with in_flight(self._workspace):
+            return load_beside_others(self._pipeline, self._request.log)
+
+    def _report_to(self, ledger: Ledger) -> None:
         # A package of resources that this run was not about waits for the run that is: that one
         # failed and is run again, and has to know that its rows are there.
         entries = sorted(filter(self.concern_run, self.entries), key=lambda entry: entry.load_id)
@@ -202,12 +223,15 @@ def undo_now(
     What is not reported is not left in the destination for longer than needed. Where that
     cannot be done, because the destination is down or busy, the next run does it.
     """
+
+    def undo(ledger: Ledger) -> None:
+        for entry in entries:
+            if ledger.is_committed(entry.load_id):
+                continue
+            if ledger.undo(entry, wait=False) is not None:
+                ledger.strike([entry])
+
     try:
-        with open_ledger(workspace) as ledger:
-            for entry in entries:
-                if ledger is None or ledger.is_committed(entry.load_id):
-                    continue
-                if ledger.undo(entry, wait=False) is not None:
-                    ledger.strike([entry])
+        ask_ledger(workspace, undo)
     except Exception as error:  # noqa: BLE001 - the error of the load is the one to show
         log(f"what was loaded so far is removed by the next run ({type(error).__name__})")

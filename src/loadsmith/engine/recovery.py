@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from loadsmith.engine import _dlt
+from loadsmith.engine.answers import until_answered
 from loadsmith.engine.attempts import moment_of_package, was_left_by_attempt
 from loadsmith.engine.ledger import open_ledger
 from loadsmith.engine.ledger_entry import LedgerEntry
@@ -44,6 +45,10 @@ class Recovery:
 
     def settle(self) -> None:
         """Undo what a dead run left unfinished; take over what it had finished."""
+        until_answered(self._settle, self._request.log)
+
+    def _settle(self) -> None:
+        self._forget()
         with open_ledger(self._workspace) as ledger:
             if ledger is None:
                 return
@@ -115,6 +120,11 @@ class Recovery:
             f" died; package {last} of the same load came from elsewhere since, so they"
             " are discarded"
         )
+
+    def _forget(self) -> None:
+        """Begin anew where the connection broke in the middle; what was undone stays so."""
+        for found in (self.load_ids, self.finished, self.kept, self._packages.entries):
+            found.clear()
 
     def _take_over(self, entry: LedgerEntry) -> None:
         self._request.warn(

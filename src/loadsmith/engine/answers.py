@@ -1,0 +1,313 @@
+"""A load whose connection may break between a commit and its answer in, each row once out.
+
+dlt does a job again whose answer did not come, and cannot know that the database has done it. So
+the destination is asked: before such a job is done again, before what was loaded is merged, and
+before the package is marked as loaded. Where it holds more than it should, what the package has
+appended is removed and the package is loaded from its start. A load in which no job had to be
+done again asks nothing.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dlt.common.destination.exceptions import DestinationTransientException
+from dlt.destinations.exceptions import DatabaseTransientException
+from dlt.destinations.fs_client import FSClientBase
+from dlt.destinations.sql_client import WithSqlClient
+
+from loadsmith.engine import _dlt
+from loadsmith.engine._dlt_load import jobs_of, watched_load
+from loadsmith.engine._rows_held import RowsHeld
+from loadsmith.engine.dataset_lock import is_in_flight
+from loadsmith.engine.failures import cause_chain
+from loadsmith.engine.ledger import Ledger, open_ledger
+from loadsmith.engine.ledger_entry import LedgerEntry
+from loadsmith.engine.ledger_sql import SqlLedger
+from loadsmith.engine.undo_sql import UNDEFINED
+from loadsmith.errors import RunError
+
+if TYPE_CHECKING:
+    from loadsmith.engine.workspace import Workspace
+
+T = TypeVar("T")
+
+#: Times that a package is loaded, and a statement is sent, until the answer is there.
+_TRIES = 3
+
+#: Seconds before the second try, and twice as many before the third.
+_PAUSE_SECONDS = 0.2
+
+_SQL = "sql"
+
+
+def until_answered(action: Callable[[], T], log: Callable[[str], None]) -> T:
+    """Do what may be done twice, and again where the connection breaks before the answer."""
+    for attempt in range(1, _TRIES + 1):
+        try:
+            return action()
+        except DatabaseTransientException as error:
+            if attempt == _TRIES:
+                raise
+            log(f"the destination did not answer ({type(error.dbapi_exception).__name__}); again")
+            time.sleep(_PAUSE_SECONDS * attempt)
+    raise AssertionError("unreachable")
+
+
+def ask_ledger(workspace: "Workspace", action: Callable[[Ledger], None]) -> bool:
+    """Do with the ledger what may be done twice, until the destination has answered.
+
+    Returns:
+        Whether the destination has a ledger.
+    """
+
+    def ask() -> bool:
+        with open_ledger(workspace) as ledger:
+            if ledger is None:
+                return False
+            action(ledger)
+            return True
+
+    return until_answered(ask, workspace.request.log)
+
+
+def write_down(workspace: "Workspace", entries: Sequence[LedgerEntry]) -> None:
+    """Write packages into the ledger, each once."""
+    tried = False
+
+    def write(ledger: Ledger) -> None:
+        nonlocal tried
+        if tried:
+            with contextlib.suppress(*UNDEFINED):
+                ledger.strike(entries)
+        tried = True
+        ledger.write(entries)
+
+    ask_ledger(workspace, write)
+
+
+def load_each_once(
+    workspace: "Workspace",
+    entries: Sequence[LedgerEntry],
+    load: Callable[[], Any],
+    *,
+    name: str,
+) -> list[Any]:
+    """Load packages that are in the ledger, from their start where an answer was lost.
+
+    Args:
+        workspace: Where to.
+        entries: The packages.
+        load: Loads all that is pending with dlt, once.
+        name: What the load is called.
+
+    Returns:
+        What dlt says of each load.
+
+    Raises:
+        PipelineStepFailed: What `load` raises, where loading again is of no use.
+    """
+    client = workspace.client()
+    if isinstance(client, FSClientBase) or not isinstance(client, WithSqlClient):
+        return [load()]
+    infos: list[Any] = []
+    for attempt in range(1, _TRIES + 1):
+        answers = _Answers(workspace, entries, name)
+        try:
+            with watched_load(answers):
+                infos.append(load())
+        except _dlt.PipelineStepFailed as error:
+            if attempt == _TRIES or not answers.were_lost(error):
+                raise
+            done = getattr(error.step_info, "load_packages", None) or ()
+            infos.append(
+                SimpleNamespace(load_packages=[one for one in done if one.state == "loaded"])
+            )
+            try:
+                _put_back(workspace, entries)
+            except DestinationTransientException:
+                raise error from error.exception
+            reason = answers.told or f"the load broke off ({type(error.exception).__name__})"
+            workspace.request.warn(
+                f"{reason}; what package {', '.join(sorted(entry.load_id for entry in entries))}"
+                " had appended was removed, and it is loaded again from its start"
+            )
+        else:
+            return infos
+    raise AssertionError("unreachable")
+
+
+def _put_back(workspace: "Workspace", entries: Sequence[LedgerEntry]) -> None:
+    """Remove what packages have appended and put them back to where they began."""
+
+    def undo(ledger: Ledger) -> None:
+        for entry in entries:
+            if not ledger.is_committed(entry.load_id):
+                ledger.undo(entry)
+                # An undo says of an entry that nobody writes it any more.
+                ledger.strike([entry])
+                ledger.write([entry])
+
+    ask_ledger(workspace, undo)
+    for load_id in _dlt.list_normalized(workspace.pipeline):
+        _dlt.rewind_package(workspace.pipeline, load_id)
+
+
+class _Answers:
+    """Compares the rows of jobs that were done more than once with what the destination holds.
+
+    Attributes:
+        told: What was found, for people; None where nothing is there too often.
+    """
+
+    def __init__(self, workspace: "Workspace", entries: Sequence[LedgerEntry], name: str) -> None:
+        self._workspace = workspace
+        self._name = name
+        self._pipeline = workspace.pipeline
+        self._entries = {entry.load_id: entry for entry in entries}
+        self.told: str | None = None
+
+    def before_repeat(self, load_id: str, job: _dlt.ParsedLoadJobFileName) -> None:
+        """See `LoadWatch`."""
+        # Where nobody answers, the job will not get through either, and is looked at later.
+        with contextlib.suppress(DestinationTransientException):
+            self._look(load_id, lambda rows: self._look_before_repeat(rows, job))
+
+    def before_followup(self, load_id: str, table: str) -> None:
+        """See `LoadWatch`."""
+        repeated = self._repeated(load_id)
+        if repeated:
+            self._look(load_id, lambda rows: self._look_at_staged(rows, repeated, table))
+
+    def before_commit(self, load_id: str) -> None:
+        """See `LoadWatch`."""
+        repeated, moved = self._repeated(load_id), self._repeated(load_id, moves=True)
+        if repeated or moved:
+            self._look(load_id, lambda rows: self._look_at_loaded(rows, repeated, moved))
+        if not is_in_flight(self._workspace):
+            # An undo of another load may have taken nested rows for those of a dead one.
+            appended = [one.name for one in self._entries[load_id].tables if one.appended]
+            self._look(load_id, lambda rows: self._compare_exactly(rows, appended))
+
+    def is_committed(self, load_id: str) -> bool:
+        """See `LoadWatch`."""
+
+        def ask() -> bool:
+            # The client of the workspace holds the dataset meanwhile.
+            with self._pipeline.destination_client() as client:
+                return SqlLedger(client, self._workspace).is_committed(load_id)
+
+        return until_answered(ask, self._workspace.request.log)
+
+    def were_lost(self, error: BaseException) -> bool:
+        """Tell whether loading the packages again from their start may end better."""
+        if self.told is not None:
+            return True
+        chain = list(cause_chain(error))
+        if not any(isinstance(cause, _dlt.LoadClientJobException) for cause in chain):
+            return any(isinstance(cause, DestinationTransientException) for cause in chain)
+        # A job may be refused because it was done before.
+        try:
+            return any(self._was_done(load_id) for load_id in self._pending())
+        except DestinationTransientException:
+            return False
+
+    def _look_before_repeat(self, rows: RowsHeld, job: _dlt.ParsedLoadJobFileName) -> None:
+        table = job.table_name
+        if table == rows.schema.state_table_name:
+            rows.forget_state()
+        elif table.startswith("_dlt_"):
+            return
+        elif job.file_format != _SQL:
+            held, known = rows.before(table), rows.of_jobs(table)
+            if held is not None and known is not None and held > known:
+                self._stop(rows, table, held, known)
+        # A merge by key may be done twice.
+        elif not rows.is_merged(table) and (held := rows.loaded(table)):
+            self._stop(rows, table, held, 0)
+
+    def _look_at_staged(self, rows: RowsHeld, repeated: set[str], table: str) -> None:
+        for name in sorted(repeated.intersection(rows.chain(table))):
+            if rows.is_staged(name):
+                self._compare_with_package(rows, name, rows.staged(name))
+
+    def _look_at_loaded(self, rows: RowsHeld, repeated: set[str], moved: set[str]) -> None:
+        for name in sorted(repeated):
+            if not rows.is_merged(name):
+                self._compare_with_package(rows, name, rows.loaded(name))
+        for root in sorted(moved):
+            if not rows.is_merged(root):
+                self._compare_exactly(rows, rows.chain(root))
+
+    def _compare_exactly(self, rows: RowsHeld, tables: Sequence[str]) -> None:
+        for name in tables:
+            held, wanted = rows.loaded(name), rows.of_package(name)
+            if held is not None and held != wanted:
+                self._stop(rows, name, held, wanted)
+
+    def _compare_with_package(self, rows: RowsHeld, table: str, held: int | None) -> None:
+        most = rows.of_package(table)
+        if held is not None and (most is None or held > most):
+            self._stop(rows, table, held, most)
+
+    def _stop(self, rows: RowsHeld, table: str, held: int, wanted: int | None) -> None:
+        """End the load, for a table does not hold what it should.
+
+        Raises:
+            RunError: Always; it is shown where loading again has not helped.
+        """
+        self.told = (
+            f"the answer to a commit was lost: table '{table}' holds {held} rows of package"
+            f" {rows.load_id}, not {'a number that is known' if wanted is None else wanted}"
+        )
+        raise RunError(
+            f"load '{self._name}', load, table '{table}': {self.told}. What the package has"
+            " appended is removed. Check the connection to the destination and run again.",
+            stage="load",
+            load=self._name,
+            table=table,
+        )
+
+    def _look(self, load_id: str, look: Callable[[RowsHeld], T]) -> T:
+        def ask() -> T:
+            schema, _ = _dlt.package_tables(self._pipeline, load_id)
+            # Not the client of the workspace, which holds the dataset meanwhile.
+            with self._pipeline.destination_client(schema.name) as client:
+                return look(RowsHeld(client, self._pipeline, schema, self._entries[load_id]))
+
+        return until_answered(ask, self._workspace.request.log)
+
+    def _repeated(self, load_id: str, *, moves: bool = False) -> set[str]:
+        """Return the tables of jobs that were done more than once.
+
+        Args:
+            load_id: The package.
+            moves: Whether those are meant that move what other jobs have loaded.
+        """
+        return {
+            job.table_name
+            for jobs in jobs_of(self._pipeline, load_id).values()
+            for job in jobs
+            if job.retry_count
+            and (job.file_format == _SQL) == moves
+            and not job.table_name.startswith("_dlt_")
+        }
+
+    def _pending(self) -> list[str]:
+        return [one for one in _dlt.list_normalized(self._pipeline) if one in self._entries]
+
+    def _was_done(self, load_id: str) -> bool:
+        """Tell whether a job was refused that the destination has rows of."""
+        refused = {
+            job.table_name
+            for job in jobs_of(self._pipeline, load_id)["new_jobs"]
+            if job.retry_count > 1 and job.file_format != _SQL
+        }
+        return bool(refused) and self._look(
+            load_id,
+            lambda rows: any(
+                (rows.before(name) or 0) > (rows.of_jobs(name) or 0) for name in refused
+            ),
+        )

@@ -1,0 +1,235 @@
+"""A connection that breaks between a commit and its answer: each row is there once, in one run."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import dlt
+import psycopg2
+import pyarrow as pa
+import pytest
+from cutting import Proxy, proxy_of
+from killing import POSTGRES, Shop, loads_of
+
+#: Rows of each resource, and of its nested table.
+ROWS, NESTED = 20, 40
+
+PORTS = {"postgres": 5432, "mariadb": 3306}
+
+
+@dataclass
+class Proxied:
+    """A load that reaches its database through a proxy."""
+
+    shop: Shop
+    proxy: Proxy
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def make_pipeline(self) -> Any:
+        port = self.proxy.port
+        if self.shop.destination == "postgres":
+            url = f"postgresql://postgres:x@127.0.0.1:{port}/postgres?sslmode=disable"
+            destination = dlt.destinations.postgres(url, **self.settings)
+        else:
+            url = f"mysql+pymysql://root@127.0.0.1:{port}/{self.shop.dataset}"
+            destination = dlt.destinations.sqlalchemy(url, **self.settings)
+        return dlt.pipeline(
+            "shop",
+            destination=destination,
+            dataset_name=self.shop.dataset,
+            pipelines_dir=str(self.shop.pipelines_dir),
+        )
+
+    def run(self, *kinds: str, **params: Any) -> dg.ExecuteInProcessResult:
+        """Load the resources of some kinds, as a run of Dagster."""
+        defs = loads_of(
+            self.shop, lambda: make_source(kinds), pipeline=self.make_pipeline, **params
+        )
+        job = defs.resolve_implicit_global_asset_job_def()
+        return job.execute_in_process(raise_on_error=False)
+
+    def counts(self, *kinds: str) -> dict[str, tuple[int, int]]:
+        """Return the rows and the distinct keys by table."""
+        found = {}
+        for kind in kinds:
+            tables = {kind: "id"} if kind == "arrow" else {kind: "id", f"{kind}__items": "sku"}
+            for table, key in tables.items():
+                (found[table],) = self.shop.read(table, "count(*)", f"count(DISTINCT {key})")
+        (found["_dlt_loads"],) = self.shop.read("_dlt_loads", "count(*)", "count(DISTINCT load_id)")
+        return found
+
+
+def make_source(kinds: tuple[str, ...]) -> Any:
+    """Make a source with a resource for each kind of table."""
+    rows = [{"id": n, "items": [{"sku": f"{n}-{k}"} for k in range(2)]} for n in range(ROWS)]
+    made = {
+        "added": dlt.resource(rows, name="added", write_disposition="append"),
+        "merged": dlt.resource(rows, name="merged", write_disposition="merge", primary_key="id"),
+        "keyless": dlt.resource(rows, name="keyless", write_disposition="merge"),
+        "replaced": dlt.resource(rows, name="replaced", write_disposition="replace"),
+        "arrow": dlt.resource([pa.table({"id": list(range(ROWS))})], name="arrow"),
+    }
+    return dlt.source(lambda: [made[kind] for kind in kinds], name="shop", section="shop")()
+
+
+def once(*kinds: str, loads: int = 1) -> dict[str, tuple[int, int]]:
+    """Return what one good run leaves."""
+    expected = {"_dlt_loads": (loads, loads)}
+    for kind in kinds:
+        expected[kind] = (ROWS, ROWS)
+        if kind != "arrow":
+            expected[f"{kind}__items"] = (NESTED, NESTED)
+    return expected
+
+
+@pytest.fixture
+def make_proxied(make_shop: Callable[..., Shop]) -> Iterator[Callable[..., Proxied]]:
+    """Make loads whose database is behind a proxy."""
+    opened = []
+
+    def make(destination: str, **settings: Any) -> Proxied:
+        shop = make_shop(destination)
+        proxy = proxy_of(PORTS[destination])
+        opened.append(proxy)
+        return Proxied(shop, proxy.__enter__(), settings)
+
+    yield make
+    for proxy in opened:
+        proxy.__exit__(None, None, None)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("kinds", "params", "lost"),
+    [
+        # A driver of its own copies Parquet. `_dlt_id` is unique; Arrow tables have none.
+        (
+            ("added", "merged", "arrow"),
+            {},
+            [r'COPY .*"added__items"', r'COPY .*"merged__items"', r'COPY .*"arrow"'],
+        ),
+        (("added",), {"loader_file_format": "insert_values"}, [r'INSERT .*"added__items"']),
+        # What is around the jobs: the ledger, the merge, and the mark of the package.
+        (
+            ("merged",),
+            {},
+            [
+                r"INSERT .*_dlt_loadsmith_loads",
+                r"TEMPORARY TABLE merged_",
+                r"INSERT .*_dlt_loads\W",
+                r"UPDATE .*_dlt_loadsmith_loads",
+            ],
+        ),
+        # The removal of what the lost answer was about.
+        (("added",), {}, [r'COPY .*"added__items"', r'DELETE FROM "\w+"\."added']),
+    ],
+    ids=["copied", "inserted", "merged", "undone"],
+)
+def test_an_answer_of_postgres_that_is_lost_costs_no_row_twice(make_proxied, kinds, params, lost):
+    proxied = make_proxied("postgres")
+    left = proxied.proxy.lose_first(*lost)
+    assert proxied.run(*kinds, **params).success
+    assert left == []
+    assert proxied.counts(*kinds) == once(*kinds)
+
+
+@pytest.mark.postgres
+def test_a_network_that_breaks_everywhere_at_once_costs_no_row_twice(make_proxied):
+    proxied = make_proxied("postgres")
+    proxied.proxy.everywhere = True
+    left = proxied.proxy.lose_first(r'COPY .*"added"', r"INSERT .*_dlt_loads\W")
+    assert proxied.run("added", "merged").success
+    assert left == []
+    assert proxied.counts("added", "merged") == once("added", "merged")
+
+
+@pytest.mark.postgres
+def test_a_replaced_table_of_postgres_that_was_moved_is_not_moved_again(make_proxied):
+    # dlt moves the staging table to its place, and would move the empty one after it.
+    proxied = make_proxied("postgres", replace_strategy="staging-optimized")
+    left = proxied.proxy.lose_first(r"ALTER TABLE|DROP TABLE IF EXISTS")
+    assert proxied.run("replaced").success
+    assert left == []
+    assert proxied.counts("replaced") == once("replaced")
+
+
+@pytest.mark.postgres
+def test_a_load_that_lost_its_lock_counts_what_it_has_appended(make_proxied):
+    # An undo of another load may have taken nested rows for those of a dead one meanwhile.
+    proxied = make_proxied("postgres")
+    copied = []
+
+    def lose(_number: int, words: str) -> bool:
+        copied.extend(re.findall("COPY .*(added)", words))
+        if len(copied) == 2:
+            copied.append("both")
+            end_lock_and_remove_a_row(proxied.shop.dataset)
+        return False
+
+    proxied.proxy.lose = lose
+    assert proxied.run("added").success
+    assert len(copied) == 5
+    assert proxied.counts("added") == once("added")
+
+
+def end_lock_and_remove_a_row(dataset: str) -> None:
+    """End the session that holds the lock of a dataset, and remove a nested row."""
+    connection = psycopg2.connect(POSTGRES)
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'"
+        " AND objid::bigint = (hashtext(%s)::bigint & 4294967295)",
+        (f"loadsmith {dataset}",),
+    )
+    assert cursor.fetchall() == [(True,)]
+    cursor.execute(f'DELETE FROM "{dataset}"."added__items" WHERE sku = %s', ("0-0",))
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "lost"),
+    [
+        # No column is unique here: what is loaded twice is there twice.
+        (("added", "arrow"), [r"INSERT INTO \w+\.added ", r"INSERT INTO \w+\.arrow "]),
+        (
+            ("added", "merged"),
+            [r"INSERT INTO \w+\.added__items", r"_staging_\w+\.merged__items \("],
+        ),
+        (("replaced", "keyless"), [r"INSERT INTO \w+\.replaced__items", r"INSERT .*_dlt_loads "]),
+        (("keyless",), [r"INSERT INTO \w+\.keyless(__items)? .*SELECT"]),
+    ],
+    ids=["added", "merged", "replaced", "keyless"],
+)
+def test_an_answer_of_mariadb_that_is_lost_costs_no_row_twice(make_proxied, kinds, lost):
+    proxied = make_proxied("mariadb")
+    left = proxied.proxy.lose_first(*lost)
+    assert proxied.run(*kinds).success
+    assert left == []
+    assert proxied.counts(*kinds) == once(*kinds)
+
+
+def test_a_run_that_gets_no_answer_at_all_fails_and_the_next_one_loads_each_row_once(make_proxied):
+    proxied = make_proxied("mariadb")
+    proxied.proxy.lose = lambda _number, words: (
+        re.match(r"INSERT INTO \w+\.added", words) is not None
+    )
+    result = proxied.run("added")
+    assert not result.success
+    (failure,) = (event for event in result.all_events if event.is_step_failure)
+    assert "the answer to a commit was lost" in failure.step_failure_data.error.to_string()
+    assert proxied.shop.read("added", "count(*)") == [(0,)]
+    proxied.proxy.lose_first()
+    assert proxied.run("added").success
+    assert proxied.counts("added") == once("added")
+
+
+@pytest.mark.parametrize(
+    "destination", ["mariadb", pytest.param("postgres", marks=pytest.mark.postgres)]
+)
+def test_a_load_that_gets_its_answers_asks_nothing_more(make_proxied, destination):
+    proxied = make_proxied(destination)
+    assert proxied.run("added", "merged", "replaced").success
+    assert [one for one in proxied.proxy.statements if "COUNT(" in one.upper()] == []
