@@ -211,6 +211,17 @@ def test_an_answer_of_mariadb_that_is_lost_costs_no_row_twice(make_proxied, kind
     assert proxied.counts(*kinds) == once(*kinds)
 
 
+def test_what_cannot_be_removed_is_not_loaded_again_for_the_sake_of_others(
+    make_proxied, monkeypatch
+):
+    monkeypatch.setenv("NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID", "false")
+    proxied = make_proxied("mariadb")
+    left = proxied.proxy.lose_first(r"INSERT INTO \w+\.added ")
+    assert proxied.run("added", "arrow").success
+    assert left == []
+    assert proxied.counts("arrow") == once("arrow")
+
+
 def test_a_run_that_gets_no_answer_at_all_fails_and_the_next_one_loads_each_row_once(make_proxied):
     proxied = make_proxied("mariadb")
     proxied.proxy.lose = lambda _number, words: (

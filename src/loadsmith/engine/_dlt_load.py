@@ -77,9 +77,10 @@ def _submit_watched(
     load: Load, file_path: str, load_id: str, schema: Any, restore: bool = False
 ) -> Any:
     watch = _WATCH.get()
-    if watch is not None and not restore:
+    if watch is not None:
         job = ParsedLoadJobFileName.parse(file_path)
-        if job.retry_count:
+        # A job that is restored was begun, and nobody noted its end.
+        if job.retry_count or restore:
             watch.before_repeat(load_id, job)
     return _submit_job(load, file_path, load_id, schema, restore)
 

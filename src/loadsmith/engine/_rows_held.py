@@ -11,6 +11,15 @@ from loadsmith.engine.ledger_entry import LedgerEntry
 from loadsmith.engine.undo_sql import UNDEFINED, columns
 
 
+def can_begin_anew(pipeline: Any, load_id: str) -> bool:
+    """Tell whether all that a package appends can be removed again."""
+    schema, names = _dlt.package_tables(pipeline, load_id)
+    return all(
+        _dlt.can_be_undone(schema, name) or not _dlt.is_appended(pipeline, schema, name)
+        for name in names
+    )
+
+
 class RowsHeld:
     """Counts the rows of one package, in its tables and in its files.
 

@@ -9,6 +9,7 @@ done again asks nothing.
 
 import contextlib
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +21,7 @@ from dlt.destinations.sql_client import WithSqlClient
 
 from loadsmith.engine import _dlt
 from loadsmith.engine._dlt_load import jobs_of, watched_load
-from loadsmith.engine._rows_held import RowsHeld
+from loadsmith.engine._rows_held import RowsHeld, can_begin_anew
 from loadsmith.engine.dataset_lock import is_in_flight
 from loadsmith.engine.failures import cause_chain
 from loadsmith.engine.ledger import Ledger, open_ledger
@@ -56,21 +57,15 @@ def until_answered(action: Callable[[], T], log: Callable[[str], None]) -> T:
     raise AssertionError("unreachable")
 
 
-def ask_ledger(workspace: "Workspace", action: Callable[[Ledger], None]) -> bool:
-    """Do with the ledger what may be done twice, until the destination has answered.
+def ask_ledger(workspace: "Workspace", action: Callable[[Ledger], None]) -> None:
+    """Do with the ledger what may be done twice, where the destination has one."""
 
-    Returns:
-        Whether the destination has a ledger.
-    """
-
-    def ask() -> bool:
+    def ask() -> None:
         with open_ledger(workspace) as ledger:
-            if ledger is None:
-                return False
-            action(ledger)
-            return True
+            if ledger is not None:
+                action(ledger)
 
-    return until_answered(ask, workspace.request.log)
+    until_answered(ask, workspace.request.log)
 
 
 def write_down(workspace: "Workspace", entries: Sequence[LedgerEntry]) -> None:
@@ -167,23 +162,29 @@ class _Answers:
         self._name = name
         self._pipeline = workspace.pipeline
         self._entries = {entry.load_id: entry for entry in entries}
+        # Tables of jobs that were done more than once, and of those that move what others loaded.
+        self._repeated: defaultdict[str, set[str]] = defaultdict(set)
+        self._moved_again: defaultdict[str, set[str]] = defaultdict(set)
         self.told: str | None = None
 
     def before_repeat(self, load_id: str, job: _dlt.ParsedLoadJobFileName) -> None:
         """See `LoadWatch`."""
+        if not job.table_name.startswith("_dlt_"):
+            kind = self._moved_again if job.file_format == _SQL else self._repeated
+            kind[load_id].add(job.table_name)
         # Where nobody answers, the job will not get through either, and is looked at later.
         with contextlib.suppress(DestinationTransientException):
             self._look(load_id, lambda rows: self._look_before_repeat(rows, job))
 
     def before_followup(self, load_id: str, table: str) -> None:
         """See `LoadWatch`."""
-        repeated = self._repeated(load_id)
+        repeated = self._repeated[load_id]
         if repeated:
             self._look(load_id, lambda rows: self._look_at_staged(rows, repeated, table))
 
     def before_commit(self, load_id: str) -> None:
         """See `LoadWatch`."""
-        repeated, moved = self._repeated(load_id), self._repeated(load_id, moves=True)
+        repeated, moved = self._repeated[load_id], self._moved_again[load_id]
         if repeated or moved:
             self._look(load_id, lambda rows: self._look_at_loaded(rows, repeated, moved))
         if not is_in_flight(self._workspace):
@@ -207,7 +208,9 @@ class _Answers:
             return True
         chain = list(cause_chain(error))
         if not any(isinstance(cause, _dlt.LoadClientJobException) for cause in chain):
-            return any(isinstance(cause, DestinationTransientException) for cause in chain)
+            return any(isinstance(cause, DestinationTransientException) for cause in chain) and all(
+                can_begin_anew(self._pipeline, load_id) for load_id in self._pending()
+            )
         # A job may be refused because it was done before.
         try:
             return any(self._was_done(load_id) for load_id in self._pending())
@@ -270,7 +273,11 @@ class _Answers:
             table=table,
         )
 
-    def _look(self, load_id: str, look: Callable[[RowsHeld], T]) -> T:
+    def _look(self, load_id: str, look: Callable[[RowsHeld], T]) -> T | None:
+        """Look at the destination; None where a package could not be begun anew anyway."""
+        if not can_begin_anew(self._pipeline, load_id):
+            return None
+
         def ask() -> T:
             schema, _ = _dlt.package_tables(self._pipeline, load_id)
             # Not the client of the workspace, which holds the dataset meanwhile.
@@ -278,22 +285,6 @@ class _Answers:
                 return look(RowsHeld(client, self._pipeline, schema, self._entries[load_id]))
 
         return until_answered(ask, self._workspace.request.log)
-
-    def _repeated(self, load_id: str, *, moves: bool = False) -> set[str]:
-        """Return the tables of jobs that were done more than once.
-
-        Args:
-            load_id: The package.
-            moves: Whether those are meant that move what other jobs have loaded.
-        """
-        return {
-            job.table_name
-            for jobs in jobs_of(self._pipeline, load_id).values()
-            for job in jobs
-            if job.retry_count
-            and (job.file_format == _SQL) == moves
-            and not job.table_name.startswith("_dlt_")
-        }
 
     def _pending(self) -> list[str]:
         return [one for one in _dlt.list_normalized(self._pipeline) if one in self._entries]
@@ -305,9 +296,8 @@ class _Answers:
             for job in jobs_of(self._pipeline, load_id)["new_jobs"]
             if job.retry_count > 1 and job.file_format != _SQL
         }
-        return bool(refused) and self._look(
-            load_id,
-            lambda rows: any(
-                (rows.before(name) or 0) > (rows.of_jobs(name) or 0) for name in refused
-            ),
-        )
+
+        def look(rows: RowsHeld) -> bool:
+            return any((rows.before(name) or 0) > (rows.of_jobs(name) or 0) for name in refused)
+
+        return bool(refused and self._look(load_id, look))
