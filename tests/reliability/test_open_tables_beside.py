@@ -18,6 +18,7 @@ from killing import in_child
 
 from loadsmith.engine import _open_tables
 from loadsmith.engine.attempts import this_process
+from loadsmith.engine.iceberg_lock import alone_with_iceberg
 from loadsmith.engine.ledger_entry import LedgerEntry, LedgerTable
 from loadsmith.engine.ledger_files import FileLedger
 from loadsmith.engine.run import run_load
@@ -273,6 +274,33 @@ def test_plain_files_of_a_dead_load_are_removed_without_a_wait(tmp_path):
     (tmp_path / "lake" / "shop" / "events__items" / name).touch()
     assert lake.undo(DEAD, ALIVE, wait=False) == 1
     assert lake.lines == []
+
+
+def test_an_undo_that_is_not_to_wait_leaves_iceberg_tables_to_the_load_that_writes(tmp_path):
+    lake = Lake(tmp_path, "iceberg")
+    lake.fill()
+    lake.write("dead", *EVERYTHING)
+    alive = lake.ledger(ALIVE)
+    with alone_with_iceberg(alive._client, alive._workspace, wait=True) as is_alone:
+        assert is_alone
+        assert lake.undo(DEAD, wait=False) is None
+    assert lake.loads() == {table: ["dead"] for table in EVERYTHING}
+    assert lake.undo(DEAD, wait=False) == 3
+    assert lake.lines == []
+
+
+def test_an_entry_that_is_written_again_is_there_as_a_whole_all_the_time(tmp_path):
+    lake = Lake(tmp_path, "delta")
+    lake.fill()
+    ledger = lake.ledger(DEAD)
+    ledger.write([DEAD])
+    (path,) = (tmp_path / "lake" / "shop").glob("_dlt_loadsmith_loads/*")
+    with path.open() as before:
+        ledger.report(replace(DEAD, abandoned=True))
+        # What was begun to be read is not cut off.
+        assert '\\"abandoned\\": false' in before.read()
+    assert [entry.abandoned for entry in ledger.entries("dead")] == [True]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def commits_of_others(lake: Lake, kind: type, monkeypatch: pytest.MonkeyPatch, times: int) -> None:

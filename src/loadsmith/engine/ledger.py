@@ -41,7 +41,7 @@ class Ledger(Protocol):
     def undo(self, entry: LedgerEntry, *, wait: bool = True) -> int | None:
         """Remove what a package left in its tables; return the number of rows or files.
 
-        None where other loads write at the moment and `wait` is False: nothing is removed then.
+        None where other loads write at the moment and `wait` is False: not all is removed then.
         """
 
     def clear_staging(self) -> None:
