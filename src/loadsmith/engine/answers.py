@@ -121,9 +121,11 @@ def load_each_once(
                 SimpleNamespace(load_packages=[one for one in done if one.state == "loaded"])
             )
             try:
-                _put_back(workspace, entries)
+                is_put_back = _put_back(workspace, entries)
             except DestinationTransientException:
-                raise error from error.exception
+                is_put_back = False
+            if not is_put_back:
+                raise
             reason = answers.told or f"the load broke off ({type(error.exception).__name__})"
             workspace.request.warn(
                 f"{reason}; what package {', '.join(sorted(entry.load_id for entry in entries))}"
@@ -134,20 +136,35 @@ def load_each_once(
     raise AssertionError("unreachable")
 
 
-def _put_back(workspace: "Workspace", entries: Sequence[LedgerEntry]) -> None:
-    """Remove what packages have appended and put them back to where they began."""
+def _put_back(workspace: "Workspace", entries: Sequence[LedgerEntry]) -> bool:
+    """Remove what packages have appended and put them back to where they began.
+
+    Returns:
+        Whether all of it could be removed.
+    """
+    kept: list[LedgerEntry] = []
+    committed: set[str] = set()
 
     def undo(ledger: Ledger) -> None:
+        kept.clear()
         for entry in entries:
-            if not ledger.is_committed(entry.load_id):
-                ledger.undo(entry)
-                # An undo says of an entry that nobody writes it any more.
-                ledger.strike([entry])
-                ledger.write([entry])
+            if ledger.is_committed(entry.load_id):
+                committed.add(entry.load_id)
+                continue
+            if ledger.undo(entry) is None:
+                kept.append(entry)
+                continue
+            # An undo says of an entry that nobody writes it any more.
+            ledger.strike([entry])
+            ledger.write([entry])
 
     ask_ledger(workspace, undo)
+    if kept:
+        return False
     for load_id in _dlt.list_normalized(workspace.pipeline):
-        _dlt.rewind_package(workspace.pipeline, load_id)
+        finish = _dlt.archive_package if load_id in committed else _dlt.rewind_package
+        finish(workspace.pipeline, load_id)
+    return True
 
 
 class _Answers:
