@@ -2,6 +2,7 @@
 
 import random
 import re
+import shutil
 import sys
 import time
 
@@ -10,9 +11,12 @@ import pytest
 from dagster.components.core.component_tree import ComponentTree
 from damaging import damage
 
+from loadsmith.engine.import_schema import ImportSchemas
+from loadsmith.engine.run import run_load
 from loadsmith.engine.schema_file import read_schema_file, update_schema_file
 from loadsmith.engine.secrets import secret_variables
-from loadsmith.errors import ConfigError, ResolveError
+from loadsmith.errors import ConfigError, ResolveError, RunError
+from loadsmith.model import DestinationReference, LoadDefinition, PipelineSettings, RunRequest
 
 SEED = 20_261
 MAX_SECONDS = 2.0
@@ -88,11 +92,11 @@ def last_line(raw: bytes) -> int:
     return len(re.findall("\r\n|[\n\r\x85\u2028\u2029]", text)) + 1
 
 
-def assert_all_are_told(read, refused, failures) -> None:
+def assert_all_are_told(read, refused, failures, *, at_least=10) -> None:
     print(f"seed {SEED}: {read} read, {refused} refused")  # noqa: T201 - shown with a failure
     assert not failures, f"seed {SEED}, {len(failures)}:\n" + "\n".join(failures[:20])
     # Damages that only ever destroy, or never do, would show nothing.
-    assert min(read, refused) > (read + refused) // 10
+    assert min(read, refused) > (read + refused) * at_least // 100
 
 
 def test_damaged_schema_files_are_read_or_told_with_their_line(tmp_path, schema):
@@ -119,6 +123,164 @@ def test_damaged_schema_files_are_read_or_told_with_their_line(tmp_path, schema)
         if time.process_time() - started > MAX_SECONDS:
             failures.append(f"{number} {how} {kind}: took long")
     assert_all_are_told(read, refused, failures)
+
+
+@pytest.fixture
+def imports(tmp_path, monkeypatch):
+    """A load that imports the schemas of a folder; the folder; a run, in a new place or again."""
+
+    @dlt.resource(primary_key="id", write_disposition="merge")
+    def orders():
+        yield {"id": 1, "total": 1.5, "at": "2024-01-01T00:00:00Z", "items": [{"tags": ["x"]}]}
+
+    @dlt.source
+    def shop():
+        return orders
+
+    folder = tmp_path / "schemas" / "import"
+
+    def run(place):
+        name = f"shop_{place}"
+        definition = LoadDefinition(
+            name="shop",
+            source=shop,
+            pipeline=PipelineSettings(
+                pipeline_name=name,
+                dataset_name="shop_data",
+                pipelines_dir=str(tmp_path / "pipelines"),
+                params={
+                    "import_schema_path": str(folder),
+                    "export_schema_path": str(tmp_path / "schemas" / "export"),
+                },
+            ),
+            destination=DestinationReference(
+                name="duckdb", params={"credentials": str(tmp_path / f"{name}.duckdb")}
+            ),
+        )
+        with run_load(definition, RunRequest(run_id="run")) as result:
+            return result.rows_loaded
+
+    # Whoever edits a schema begins with the one that dlt has written.
+    run("again")
+    shutil.copytree(tmp_path / "schemas" / "export", folder, dirs_exist_ok=True)
+    return folder, run
+
+
+@pytest.mark.parametrize("kind", ["yaml", "json"])
+def test_damaged_imported_schemas_end_in_a_load_or_in_file_and_line(request, monkeypatch, kind):
+    monkeypatch.setenv("SCHEMA__EXTERNAL_SCHEMA_FORMAT", kind)
+    folder, run = request.getfixturevalue("imports")
+    path = folder / f"shop.schema.{kind}"
+    text = path.read_text()
+    random_ = random.Random(SEED)
+    read = refused = 0
+    failures = []
+    for number in range(30):
+        how, raw = damage(random_, text)
+        path.write_bytes(raw)
+        started = time.process_time()
+        try:
+            # A pipeline that has run before imports when it is made, a new one in its extract.
+            run("again" if number % 2 else f"new_{number}")
+            read += 1
+        except ResolveError as error:
+            refused += 1
+            told = re.match(rf"{re.escape(str(path))}:(\d+):(\d+): .", str(error))
+            if not told or not 1 <= int(told[1]) <= last_line(raw) or len(str(error)) > 2_000:
+                failures.append(f"{number} {how}: {str(error)[:300]}")
+        except RunError as error:
+            # It is a schema, and what it says does not fit the rows or the destination.
+            refused += 1
+            if f"Its schema is imported from {folder}: " not in str(error):
+                failures.append(f"{number} {how}: {str(error)[:300]}")
+        except Exception as error:  # noqa: BLE001 - that there is no other one is the promise
+            failures.append(f"{number} {how}: {error!r}"[:600])
+        if time.process_time() - started > 2 * MAX_SECONDS:
+            failures.append(f"{number} {how}: took long")
+    # Of a file where each line counts, few damages leave a schema.
+    assert_all_are_told(read, refused, failures, at_least=4)
+
+
+def test_hundreds_of_damaged_imported_schemas_are_read_or_told_with_their_line(tmp_path, schema):
+    texts = {"yaml": schema.to_pretty_yaml(), "json": schema.to_pretty_json()}
+    random_ = random.Random(SEED)
+    read = refused = 0
+    failures = []
+    for number in range(400):
+        kind = random_.choice(list(texts))
+        how, raw = damage(random_, texts[kind])
+        (tmp_path / f"shop.schema.{kind}").write_bytes(raw)
+        started = time.process_time()
+        try:
+            ImportSchemas(str(tmp_path)).read(f"shop.schema.{kind}", "shop")
+            read += 1
+        except ResolveError as error:
+            refused += 1
+            told = re.match(rf".*/shop\.schema\.{kind}:(\d+):(\d+): .", str(error))
+            if not told or not 1 <= int(told[1]) <= last_line(raw) or len(str(error)) > 2_000:
+                failures.append(f"{number} {how} {kind}: {str(error)[:300]}")
+        except Exception as error:  # noqa: BLE001 - that there is no other one is the promise
+            failures.append(f"{number} {how} {kind}: {error!r}")
+        if time.process_time() - started > MAX_SECONDS:
+            failures.append(f"{number} {how} {kind}: took long")
+    assert_all_are_told(read, refused, failures, at_least=4)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("name: shop\n", "name: other\n", "`name` is 'other' and not 'shop'"),
+        ("data_type: double", "data_type: duble", "is not one of: "),
+        ("engine_version: ", "engine_versoin: ", "the field `engine_version` is missing."),
+        ("    parent: orders\n", "    parent: order\n", "'order'"),
+        ("  _dlt_pipeline_state:\n", "", "is here twice, first in line"),
+        ("      seen-data: true\n", "", "`x-normalizer` is no mapping"),
+        ("    parent: orders\n", "", "has a key of a parent, and no `parent`"),
+        ("      inserted_at:\n", "      instered_at:\n", "`_dlt_version` is a table of dlt's own"),
+    ],
+)
+def test_a_mistake_in_an_imported_schema_is_told_at_its_line(imports, before, after, said):
+    folder, run = imports
+    path = folder / "shop.schema.yaml"
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+    for place in ("again", "new"):
+        with pytest.raises(ResolveError) as caught:
+            run(place)
+        told = str(caught.value)
+        line = int(told.removeprefix(f"{path}:").partition(":")[0])
+        assert said.replace("'", "").replace("`", "") in told.replace("'", "").replace("`", "")
+        if "missing" not in said and "own" not in said:
+            assert after.strip() in path.read_text().splitlines()[line - 1]
+    path.write_text(text)
+    assert (run("again"), run("new")) == (3, 3)
+
+
+def test_a_schema_that_does_not_fit_the_rows_is_told_with_its_folder(imports):
+    folder, run = imports
+    path = folder / "shop.schema.yaml"
+    column = "      wanted: {data_type: text, nullable: false}\n"
+    path.write_text(path.read_text().replace("      total:\n", f"{column}      total:\n", 1))
+    with pytest.raises(RunError, match=f"Its schema is imported from {folder}: if it was edited"):
+        run("new")
+
+
+def test_a_damaged_exported_schema_is_written_again(imports, tmp_path):
+    _, run = imports
+    path = tmp_path / "schemas" / "export" / "shop.schema.yaml"
+    text = path.read_text()
+    path.write_text("tables: [")
+    run("new")
+    assert path.read_text() == text
+
+
+def test_an_import_path_that_is_a_file_is_told(imports):
+    folder, run = imports
+    shutil.rmtree(folder)
+    folder.write_text("")
+    with pytest.raises(ResolveError, match="Name the folder of the schema files"):
+        run("new")
 
 
 def test_a_damaged_schema_file_is_not_overwritten(tmp_path, schema):

@@ -27,6 +27,7 @@ from dlt.normalize.configuration import ItemsNormalizerConfiguration
 from dlt.pipeline.abort import prepare_abort_packages
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from loadsmith.engine._dlt_import import ImportingPipeline, imports_schemas
 from loadsmith.engine._dlt_trace import redact_trace
 from loadsmith.model import Window
 
@@ -46,6 +47,7 @@ __all__ = [
     "can_merge",
     "discard_pending_packages",
     "exports_schemas",
+    "imports_schemas",
     "is_appended",
     "is_schema_race",
     "is_terminal",
@@ -175,7 +177,7 @@ def pipeline_of(
         params["pipelines_dir"] = pipelines_dir
     if dataset_name:
         params["dataset_name"] = dataset_name
-    pipeline = dlt.pipeline(pipeline_name=name, **params)
+    pipeline = dlt.pipeline(pipeline_name=name, _impl_cls=ImportingPipeline, **params)
     # dlt's own handlers would hold back Dagster's cancellation until the step has ended.
     pipeline.config.runtime.intercept_signals = False
     if dataset_name and not pipeline.dev_mode and pipeline.dataset_name != dataset_name:

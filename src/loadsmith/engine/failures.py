@@ -53,6 +53,7 @@ def run_error(
     redactor: Redactor,
     stage: str | None = None,
     pages: Mapping[str, tuple[int, int]] | None = None,
+    imported_from: str | None = None,
 ) -> LoadsmithError:
     """Return the error that a reader can act on.
 
@@ -64,6 +65,7 @@ def run_error(
         redactor: Takes the secrets out.
         stage: Where it happened, if that is known.
         pages: Pages and rows by table that were extracted before.
+        imported_from: Folder of the schemas that dlt imports, if it does.
     """
     chain = list(cause_chain(error))
     for cause in chain:
@@ -92,6 +94,8 @@ def run_error(
     root = chain[-1]
     told = _told(root)
     message = f"{place}: {told} {_ADVICE.get(step, '')}".rstrip()
+    if imported_from and step != "sync":
+        message += f" Its schema is imported from {imported_from}: if it was edited, look there."
     if working_dir:
         message += f" Working directory: {working_dir}"
     return RunError(

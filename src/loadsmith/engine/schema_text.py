@@ -24,17 +24,23 @@ _AGAIN = "Write it again with `loadsmith schema`."
 _SUSPECT = re.compile(r"\*|[\[{]\s*[\[{]|- - |\? |^ {120}|\{ *\S+ *: *[\[{]", re.MULTILINE)
 
 
-def parse_schema(text: str, shown: str) -> dict[str, Any]:
+def parse_schema(text: str, shown: str, *, remedy: str = _AGAIN) -> dict[str, Any]:
     """Return what the text of a schema file says, YAML or JSON.
+
+    Args:
+        text: The text.
+        shown: The file in messages; JSON if it ends so.
+        remedy: What to do about a file that is not right.
 
     Raises:
         ResolveError: It is not a mapping, or too deep, or no YAML; line and column are named.
     """
-    value = _parse_json(text, shown) if shown.endswith(".json") else _parse_yaml(text, shown)
+    is_json = shown.endswith(".json")
+    value = _parse_json(text, shown, remedy) if is_json else _parse_yaml(text, shown, remedy)
     if value is None:
-        raise ResolveError(f"{shown}:1:1: the file is empty. Write it with `loadsmith schema`.")
+        raise ResolveError(f"{shown}:1:1: the file is empty. {remedy}")
     if not isinstance(value, dict):
-        raise ResolveError(f"{shown}:1:1: this is not a schema that dlt exported. {_AGAIN}")
+        raise ResolveError(f"{shown}:1:1: this is not a schema that dlt exported. {remedy}")
     return value
 
 
@@ -60,22 +66,82 @@ def place_in(text: str, path: Sequence[str]) -> tuple[int, int]:
     return found
 
 
-def _parse_json(text: str, shown: str) -> Any:
+def find_twice(text: str) -> tuple[str, int, int, int] | None:
+    """Return a key that is in one mapping twice: name, line, column, and the line of the first.
+
+    Args:
+        text: A text that `parse_schema` reads; of such keys it takes the last one.
+    """
+    lines: list[dict[str, int] | None] = []
+    expects_key: list[bool] = []
     try:
-        return json.loads(text)
+        for event in _events(text):
+            if isinstance(event, yaml.CollectionEndEvent):
+                lines.pop()
+                expects_key.pop()
+            if not isinstance(event, yaml.NodeEvent):
+                continue
+            known = lines[-1] if lines else None
+            if known is not None:
+                if expects_key[-1] and isinstance(event, yaml.ScalarEvent):
+                    mark: Any = event.start_mark
+                    first = known.setdefault(event.value, mark.line + 1)
+                    if first != mark.line + 1:
+                        return event.value, mark.line + 1, mark.column + 1, first
+                expects_key[-1] = not expects_key[-1]
+            if isinstance(event, yaml.CollectionStartEvent):
+                is_mapping = isinstance(event, yaml.MappingStartEvent)
+                lines.append({} if is_mapping else None)
+                expects_key.append(is_mapping)
+    except yaml.YAMLError:
+        # JSON may have what YAML does not allow.
+        return None
+    return None
+
+
+def _parse_json(text: str, shown: str, remedy: str) -> Any:
+    try:
+        value = json.loads(text)
     except json.JSONDecodeError as exc:
         raise ResolveError(
-            f"{shown}:{exc.lineno}:{exc.colno}: this is not JSON: {exc.msg}. {_AGAIN}"
+            f"{shown}:{exc.lineno}:{exc.colno}: this is not JSON: {exc.msg}. {remedy}"
         ) from exc
     except (RecursionError, ValueError) as exc:
         # Python also refuses numbers of thousands of digits.
-        raise ResolveError(f"{shown}:1:1: this is not JSON that can be read. {_AGAIN}") from exc
+        raise ResolveError(f"{shown}:1:1: this is not JSON that can be read. {remedy}") from exc
+    if _is_deep(value):
+        line, column = _too_deep(text)
+        raise ResolveError(f"{shown}:{line}:{column}: more than {MAX_DEPTH} levels. {remedy}")
+    return value
 
 
-def _parse_yaml(text: str, shown: str) -> Any:
+def _is_deep(value: Any) -> bool:
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            below
+            for found in level
+            for below in (found.values() if isinstance(found, dict) else found)
+            if isinstance(below, (dict, list))
+        ]
+    return bool(level)
+
+
+def _too_deep(text: str) -> tuple[int, int]:
+    """Return where a JSON text goes deeper than files do."""
+    depth = 0
+    for found in re.finditer(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', text):
+        depth += bool(found[1]) - bool(found[2])
+        if depth > MAX_DEPTH:
+            at = found.start()
+            return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+    return 1, 1
+
+
+def _parse_yaml(text: str, shown: str, remedy: str) -> Any:
     try:
         if _SUSPECT.search(text):
-            _refuse_excess(text, shown)
+            _refuse_excess(text, shown, remedy)
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, of libyaml
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
@@ -84,18 +150,18 @@ def _parse_yaml(text: str, shown: str) -> Any:
         line = min(line, text.count("\n") + 1)
         problem = getattr(exc, "problem", None) or "it has a character that YAML does not allow"
         raise ResolveError(
-            f"{shown}:{line}:{column}: this is not YAML: {problem[:200]}. {_AGAIN}"
+            f"{shown}:{line}:{column}: this is not YAML: {problem[:200]}. {remedy}"
         ) from exc
     except (ValueError, TypeError, RecursionError, AttributeError) as exc:
         # PyYAML lets out what Python says of a date such as 2020-99-99, or of a key like [1].
         line, column = _unreadable(text)
         raise ResolveError(
             f"{shown}:{line}:{column}: this is not YAML that can be read: {str(exc)[:200]}."
-            f" {_AGAIN}"
+            f" {remedy}"
         ) from exc
 
 
-def _refuse_excess(text: str, shown: str) -> None:
+def _refuse_excess(text: str, shown: str, remedy: str) -> None:
     """Refuse a text that would take the process or its memory: too deep, or too much by aliases."""
     sizes: dict[str | None, int] = {}
     levels: list[tuple[str | None, int]] = []
@@ -106,11 +172,11 @@ def _refuse_excess(text: str, shown: str) -> None:
         if isinstance(event, yaml.AliasEvent):
             # An alias inside what it names goes round for ever.
             if any(anchor == event.anchor for anchor, _ in levels):
-                raise ResolveError(f"{place}: an alias stands in what it names. {_AGAIN}")
+                raise ResolveError(f"{place}: an alias stands in what it names. {remedy}")
             count += sizes.get(event.anchor, 1)
         elif isinstance(event, yaml.CollectionStartEvent):
             if len(levels) == MAX_DEPTH:
-                raise ResolveError(f"{place}: more than {MAX_DEPTH} levels. {_AGAIN}")
+                raise ResolveError(f"{place}: more than {MAX_DEPTH} levels. {remedy}")
             levels.append((event.anchor, count))
             count += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -120,7 +186,7 @@ def _refuse_excess(text: str, shown: str) -> None:
         else:
             count += 1
         if count > MAX_VALUES:
-            raise ResolveError(f"{place}: more than {MAX_VALUES:,} values. {_AGAIN}")
+            raise ResolveError(f"{place}: more than {MAX_VALUES:,} values. {remedy}")
 
 
 def _events(text: str) -> Iterator[Any]:
