@@ -4,6 +4,7 @@ import os
 import textwrap
 import threading
 import urllib.parse
+from typing import NamedTuple
 
 import dlt
 import pytest
@@ -232,6 +233,15 @@ def test_nested_parameters_are_searched():
         "a": ["***", 1],
         "b": "http://x",
     }
+
+
+def test_named_tuples_stay_what_they_are():
+    class Metrics(NamedTuple):
+        file: str
+        rows: int
+
+    redactor = Redactor(["hunter22"])
+    assert redactor.redact_value([Metrics("hunter22.gz", 1)]) == [Metrics("***.gz", 1)]
 
 
 def test_an_error_that_shows_a_secret_is_told_from_one_that_does_not():

@@ -112,7 +112,9 @@ class Redactor:
         if isinstance(value, Mapping):
             return {self.redact_value(key): self.redact_value(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            return type(value)(self.redact_value(item) for item in value)
+            items = [self.redact_value(item) for item in value]
+            # What dlt keeps of a failed normalize has named tuples in it.
+            return value._make(items) if hasattr(value, "_make") else type(value)(items)
         return value
 
 
