@@ -10,7 +10,7 @@ done again asks nothing.
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +28,7 @@ from loadsmith.engine.ledger import Ledger, open_ledger
 from loadsmith.engine.ledger_entry import LedgerEntry
 from loadsmith.engine.ledger_sql import SqlLedger
 from loadsmith.engine.undo_sql import UNDEFINED
-from loadsmith.errors import RunError
+from loadsmith.errors import LoadsmithError, RunError
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
@@ -69,7 +69,11 @@ def ask_ledger(workspace: "Workspace", action: Callable[[Ledger], None]) -> None
 
 
 def write_down(workspace: "Workspace", entries: Sequence[LedgerEntry]) -> None:
-    """Write packages into the ledger, each once."""
+    """Write packages into the ledger, each once.
+
+    Raises:
+        PipelineStepFailed: The destination cannot be written to.
+    """
     tried = False
 
     def write(ledger: Ledger) -> None:
@@ -80,7 +84,8 @@ def write_down(workspace: "Workspace", entries: Sequence[LedgerEntry]) -> None:
         tried = True
         ledger.write(entries)
 
-    ask_ledger(workspace, write)
+    with _failing_as_load(workspace, entries):
+        ask_ledger(workspace, write)
 
 
 def load_each_once(
@@ -111,7 +116,7 @@ def load_each_once(
     for attempt in range(1, _TRIES + 1):
         answers = _Answers(workspace, entries, name)
         try:
-            with watched_load(answers):
+            with watched_load(answers), _failing_as_load(workspace, entries):
                 infos.append(load())
         except _dlt.PipelineStepFailed as error:
             if attempt == _TRIES or not answers.were_lost(error):
@@ -134,6 +139,18 @@ def load_each_once(
         else:
             return infos
     raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def _failing_as_load(workspace: "Workspace", entries: Sequence[LedgerEntry]) -> Iterator[None]:
+    """Say of what fails in the block, whatever the driver's words are, that it was the load."""
+    try:
+        yield
+    except (InterruptedError, LoadsmithError, _dlt.PipelineStepFailed):
+        raise
+    except Exception as error:
+        load_id = entries[0].load_id
+        raise _dlt.PipelineStepFailed(workspace.pipeline, "load", load_id, error) from error
 
 
 def _put_back(workspace: "Workspace", entries: Sequence[LedgerEntry]) -> bool:

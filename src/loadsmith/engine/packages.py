@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dlt.common.destination.exceptions import DestinationTransientException
-
 from loadsmith.engine import _dlt, collect
 from loadsmith.engine._normalize_pool import workers_end_with_run
 from loadsmith.engine.answers import ask_ledger, load_each_once, write_down
@@ -83,7 +81,7 @@ class RunPackages:
         release_memory()
         with self._workspace.destination("load"):
             if self.has_ledger:
-                self._write_down(entries)
+                write_down(self._workspace, entries)
             self.entries.extend(entries)
             try:
                 if self.has_ledger:
@@ -129,13 +127,6 @@ class RunPackages:
         """Tell whether a package holds a resource that this run is about."""
         asked = self._request.resources
         return asked is None or not entry.resources or not set(asked).isdisjoint(entry.resources)
-
-    def _write_down(self, entries: Sequence[LedgerEntry]) -> None:
-        try:
-            write_down(self._workspace, entries)
-        except DestinationTransientException as error:
-            load_id = entries[0].load_id
-            raise _dlt.PipelineStepFailed(self._pipeline, "load", load_id, error) from error
 
     def _load_now(self) -> Any:
         with in_flight(self._workspace):
