@@ -15,8 +15,15 @@ from loadsmith.engine.import_schema import ImportSchemas
 from loadsmith.engine.run import run_load
 from loadsmith.engine.schema_file import read_schema_file, update_schema_file
 from loadsmith.engine.secrets import secret_variables
+from loadsmith.engine.sources import make_source
 from loadsmith.errors import ConfigError, ResolveError, RunError
-from loadsmith.model import DestinationReference, LoadDefinition, PipelineSettings, RunRequest
+from loadsmith.model import (
+    DestinationReference,
+    LoadDefinition,
+    PipelineSettings,
+    RunRequest,
+    SourceReference,
+)
 
 SEED = 20_261
 MAX_SECONDS = 2.0
@@ -372,3 +379,25 @@ def is_ours(error: BaseException | None) -> bool:
             traceback = traceback.tb_next
         error = error.__cause__
     return False
+
+
+def test_a_damaged_schema_beside_a_source_is_told_with_its_line(tmp_path):
+    (tmp_path / "shop.py").write_text(
+        "import dlt\n\n\n@dlt.source\ndef shop():\n"
+        "    return dlt.resource([{'id': 1}], name='orders')\n"
+    )
+    source = SourceReference(module="shop", search_path=str(tmp_path))
+    path = tmp_path / "shop.schema.yaml"
+    text = dlt.Schema("shop").to_pretty_yaml()
+    for before, after, said in (
+        ("tables:", "tables: [", r":\d+:\d+: this is not YAML"),
+        ("previous_hashes:", "previous_hsahes:", r":\d+:\d+: dlt does not take this: "),
+        ("data_type: text", "data_type: txet", r":\d+:\d+: dlt does not take this: "),
+        ("name: shop", "name: shup", r":\d+:\d+: `name` is 'shup' and not 'shop'"),
+    ):
+        assert before in text
+        path.write_text(text.replace(before, after, 1))
+        with pytest.raises(ResolveError, match=re.escape(str(path)) + said):
+            make_source(source)
+    path.write_text(text)
+    assert list(make_source(source).resources) == ["orders"]

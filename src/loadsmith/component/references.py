@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from loadsmith.engine.import_schema import naming_schema_beside
 from loadsmith.engine.live import recipe_of
 from loadsmith.errors import ResolveError, did_you_mean
 
@@ -81,7 +82,8 @@ def _absolute(path: str, package: str, kind: str) -> str:
 
 def _import(module_name: str, *, path: str, package: str, kind: str) -> ModuleType:
     try:
-        return import_module(module_name)
+        with naming_schema_beside():
+            return import_module(module_name)
     except ModuleNotFoundError as error:
         # A module that exists and imports something that does not is another mistake.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):

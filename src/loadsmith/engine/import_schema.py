@@ -4,16 +4,26 @@ dlt reads such files in the midst of a run: those of `import_schema_path`, which
 edited, and the one beside a source. A mistake in them would be told in words that name no file.
 """
 
+import contextlib
 import copy
 import re
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from loadsmith.engine.schema_text import find_twice, parse_schema, place_in
-from loadsmith.errors import ResolveError
+from loadsmith.errors import LoadsmithError, ResolveError
 
 _REMEDY = "Correct it, or remove the file: dlt writes it again."
+
+_REMEDY_BESIDE = (
+    "dlt reads the file, for it has the name of the source beside it. Correct it, or write it again"
+    " with `loadsmith schema`."
+)
+
+#: Where dlt reads the schema file beside a source.
+_READER_OF_DLT = "schema_storage.py"
 
 #: Characters that are shown of what dlt says.
 _LONGEST = 300
@@ -72,6 +82,40 @@ class ImportSchemas:
             _refuse_wrong(copy.deepcopy(stored), name, text, shown, self._remedy)
             self._right[file] = text
         return stored
+
+
+@contextlib.contextmanager
+def naming_schema_beside() -> Iterator[None]:
+    """Tell what is wrong with the schema file that dlt reads beside a `@dlt.source`, by its name.
+
+    Raises:
+        ResolveError: What failed in the block is that dlt could not read one.
+    """
+    try:
+        yield
+    except LoadsmithError:
+        raise
+    except Exception as error:
+        told = _told_of_schema_beside(error)
+        if told is not None:
+            raise told from error
+        raise
+
+
+def _told_of_schema_beside(error: BaseException | None) -> ResolveError | None:
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            code, given = frame.f_code, frame.f_locals
+            if code.co_name == "load_schema_file" and code.co_filename.endswith(_READER_OF_DLT):
+                try:
+                    schemas = ImportSchemas(given["path"], remedy=_REMEDY_BESIDE)
+                    schemas.read(given["file"], given["name"])
+                except ResolveError as told:
+                    return told
+                except (KeyError, OSError):
+                    return None
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _refuse_wrong(stored: dict[str, Any], name: str, text: str, shown: str, remedy: str) -> None:

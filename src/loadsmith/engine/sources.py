@@ -14,6 +14,7 @@ from dlt.extract.reference import SourceReference as DltSourceReference
 
 from loadsmith.engine._sources_import import import_module, iter_module_names, natural_name
 from loadsmith.engine._sources_live import is_resource_function, is_source_function
+from loadsmith.engine.import_schema import naming_schema_beside
 from loadsmith.engine.secrets import missing_secret
 from loadsmith.errors import ResolveError, did_you_mean
 from loadsmith.model import LoadDefinition, RunRequest, SourceReference
@@ -24,6 +25,7 @@ _CONNECTORX_DIGITS = 28
 OWN_SOURCES = ("filesystem", "rest_api", "sql_database")
 
 
+@naming_schema_beside()
 def make_source(source: SourceReference | Callable[[], Any] | Any) -> DltSource:
     """Make the live dlt source that a definition means; needs its secrets in the environment.
 
@@ -84,6 +86,7 @@ def select_resources(
     return source.with_resources(*selected), selected
 
 
+@naming_schema_beside()
 def find_source(reference: SourceReference) -> tuple[Any, str]:
     """Return the function that a reference means, and its name; the module is imported.
 
