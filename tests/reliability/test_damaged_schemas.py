@@ -12,15 +12,18 @@ from dagster.components.core.component_tree import ComponentTree
 from damaging import damage
 
 from loadsmith.engine.import_schema import ImportSchemas
+from loadsmith.engine.inspect import read_snapshot, write_snapshot
 from loadsmith.engine.run import run_load
-from loadsmith.engine.schema_file import read_schema_file, update_schema_file
+from loadsmith.engine.schema_file import read_schema_file, tables_of_schema, update_schema_file
 from loadsmith.engine.secrets import secret_variables
 from loadsmith.engine.sources import make_source
 from loadsmith.errors import ConfigError, ResolveError, RunError
 from loadsmith.model import (
     DestinationReference,
     LoadDefinition,
+    LoadSnapshot,
     PipelineSettings,
+    ResourceSnapshot,
     RunRequest,
     SourceReference,
 )
@@ -288,6 +291,33 @@ def test_an_import_path_that_is_a_file_is_told(imports):
     folder.write_text("")
     with pytest.raises(ResolveError, match="Name the folder of the schema files"):
         run("new")
+
+
+def test_damaged_snapshots_are_read_or_told_with_their_line(tmp_path, schema):
+    path = tmp_path / "tables.json"
+    tables = tables_of_schema(schema.to_dict())
+    orders = ResourceSnapshot(name="orders", source_name="shop", tables=tables)
+    snapshot = LoadSnapshot(source_name="shop", origin="source", resources=(orders,))
+    write_snapshot(snapshot, str(path))
+    assert read_snapshot(str(path)) == snapshot
+    text = path.read_text()
+    random_ = random.Random(SEED)
+    read = refused = 0
+    failures = []
+    for number in range(400):
+        how, raw = damage(random_, text)
+        path.write_bytes(raw)
+        try:
+            read_snapshot(str(path))
+            read += 1
+        except ResolveError as error:
+            refused += 1
+            told = re.match(rf"{re.escape(str(path))}:(\d+):(\d+): .", str(error))
+            if not told or not 1 <= int(told[1]) <= last_line(raw) or len(str(error)) > 2_000:
+                failures.append(f"{number} {how}: {str(error)[:300]}")
+        except Exception as error:  # noqa: BLE001 - that there is no other one is the promise
+            failures.append(f"{number} {how}: {error!r}"[:300])
+    assert_all_are_told(read, refused, failures)
 
 
 def test_a_damaged_schema_file_is_not_overwritten(tmp_path, schema):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from loadsmith.engine.schema_file import (
     tables_of_schema,
     write_whole,
 )
+from loadsmith.engine.schema_text import parse_schema
 from loadsmith.engine.seen import with_seen
 from loadsmith.errors import ResolveError
 from loadsmith.model import (
@@ -28,6 +30,8 @@ from loadsmith.model import (
 
 if TYPE_CHECKING:
     from dlt.extract import DltSource
+
+_AGAIN = "Write it again with `loadsmith schema`."
 
 
 def inspect_load(definition: LoadDefinition, *, may_ask_source: bool = True) -> LoadSnapshot:
@@ -126,27 +130,29 @@ def read_snapshot(path: str) -> LoadSnapshot:
     """Read a stored snapshot, or a schema file that was stored in its place.
 
     Raises:
-        ResolveError: The file is neither.
+        ResolveError: The file is neither; its line is named.
     """
     try:
-        text = Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise ResolveError(f"{path}:{line}:1: this file is not UTF-8. {_AGAIN}") from exc
+    except OSError as exc:
         raise ResolveError(f"{path}: this file cannot be read ({type(exc).__name__}).") from exc
     if not path.endswith(".json") or '"engine_version"' in text:
         file = read_schema_file(path)
         return _of_schema_file(file, ResourceSelection(), {})
+    stored = parse_schema(text, path)
     try:
-        snapshot = LoadSnapshot.from_dict(json.loads(text))
-    except json.JSONDecodeError as exc:
-        raise ResolveError(
-            f"{path}:{exc.lineno}:{exc.colno}: this is not JSON: {exc.msg}."
-            " Write it again with `loadsmith schema`."
-        ) from exc
+        return LoadSnapshot.from_dict(stored)
     except (KeyError, TypeError, AttributeError, ValueError) as exc:
+        # Python names the field that is not one of a snapshot at the end of what it says.
+        named = re.search(r"'(\w+)'$", str(exc))
+        at = text.find(f'"{named[1]}"') if named else -1
+        line = text.count("\n", 0, max(at, 0)) + 1
         raise ResolveError(
-            f"{path}: this is not a snapshot of a load. Write it again with `loadsmith schema`."
+            f"{path}:{line}:1: this is not a snapshot of a load: {exc}. {_AGAIN}"
         ) from exc
-    return snapshot
 
 
 def write_snapshot(snapshot: LoadSnapshot, path: str) -> None:
