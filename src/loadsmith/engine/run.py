@@ -104,6 +104,7 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
                 redactor=redactor,
                 stage=None if run else "sync",
                 pages=getattr(run.pipeline.collector, "pages", None) if run else None,
+                imported_from=_dlt.imports_schemas(run.pipeline) if run else None,
             )
             # Dagster stores the whole chain of causes, so one that holds a secret is cut off.
             raise told from (error if redactor.is_clean(error) else None)
