@@ -14,7 +14,12 @@ def outcome_of(context: Any, run_id: str) -> str:
     if run.status == dg.DagsterRunStatus.SUCCESS:
         return "succeeded"
     step = context.get_step_execution_context().step.key
-    logs = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
-    if any(log.dagster_event and log.dagster_event.step_key == step for log in logs):
-        return "succeeded"
+    ends = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE}
+    ended = [
+        log.dagster_event.event_type
+        for log in instance.all_logs(run_id, of_type=ends)
+        if log.dagster_event and log.dagster_event.step_key == step
+    ]
+    if ended:
+        return "succeeded" if dg.DagsterEventType.STEP_SUCCESS in ended else "failed"
     return "failed" if run.is_finished else "running"

@@ -34,6 +34,11 @@ def has_ended(entry: LedgerEntry, request: RunRequest) -> bool:
     return request.outcome_of(entry.run_id) == "failed"
 
 
+def goes_on(entry: LedgerEntry, request: RunRequest) -> bool:
+    """Tell whether the run that wrote an entry is at it still, as far as Dagster knows."""
+    return not _is_dead(entry.process) and request.outcome_of(entry.run_id) == "running"
+
+
 def this_process() -> str:
     """Return a name of this process for the ledger."""
     return f"{socket.gethostname()}:{os.getpid()}"

@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass, field, replace
 
 LEDGER_TABLE = "_dlt_loadsmith_loads"
 
+#: What the load id of an entry begins with that is of no package yet: a run has begun.
+CLAIM = "begun-"
+
 
 @dataclass(frozen=True)
 class LedgerTable:
@@ -18,7 +21,7 @@ class LedgerTable:
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One package of one load.
+    """One package of one load, or a run of a load that has begun.
 
     Attributes:
         rows: Rows by table that the package holds, for the report after a death.
@@ -42,6 +45,11 @@ class LedgerEntry:
     reported: bool = False
     abandoned: bool = False
     committed: bool = False
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether it says that a run has begun, and is of no package."""
+        return self.load_id.startswith(CLAIM)
 
     def to_text(self) -> str:
         """Return the entry as JSON, without what the ledger keeps in columns."""

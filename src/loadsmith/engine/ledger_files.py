@@ -30,7 +30,7 @@ class FileLedger:
     def entries(self, scope: str) -> list[LedgerEntry]:
         """See `Ledger`."""
         found = [
-            replace(entry, committed=self.is_committed(entry.load_id))
+            entry if entry.is_claim else replace(entry, committed=self.is_committed(entry.load_id))
             for entry in map(self._read, self._files())
             if entry is not None and entry.scope == scope
         ]

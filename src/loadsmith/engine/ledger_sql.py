@@ -42,9 +42,12 @@ class SqlLedger:
             LedgerEntry.from_text(payload, load_id=load_id, scope=scope, committed=False)
             for load_id, payload in found
         ]
-        if not all(entry.reported for entry in entries):
+        if not all(entry.reported or entry.is_claim for entry in entries):
             self._end_commits()
-        return [replace(entry, committed=self.is_committed(entry.load_id)) for entry in entries]
+        return [
+            entry if entry.is_claim else replace(entry, committed=self.is_committed(entry.load_id))
+            for entry in entries
+        ]
 
     def is_committed(self, load_id: str) -> bool:
         """See `Ledger`."""
@@ -92,7 +95,8 @@ class SqlLedger:
             # Two runs that undo at the same time do not wait for what each other's dead one was.
             self.report(replace(entry, abandoned=True))
         with alone_in_dataset(self._sql, config, self._workspace, wait=wait) as is_free:
-            if not is_free:
+            # A run that Dagster knows nothing of may have ended well while it was waited for.
+            if not is_free or (has_locks and self.is_committed(entry.load_id)):
                 return None
             undo = SqlUndo(
                 client=self._client,

@@ -14,6 +14,7 @@ from loadsmith.engine.dataset_lock import in_flight
 from loadsmith.engine.ledger import Ledger
 from loadsmith.engine.ledger_entry import LedgerEntry, LedgerTable
 from loadsmith.engine.settings import normalize_workers, release_memory
+from loadsmith.engine.turns import Turn
 from loadsmith.engine.workspace import Workspace
 from loadsmith.model import LoadDefinition, RunRequest
 
@@ -29,6 +30,7 @@ class RunPackages:
     Attributes:
         entries: The packages that are loaded, or being loaded.
         load_infos: What dlt says of each load.
+        turn: That of this run, which its end gives back.
         has_ledger: Whether the destination can keep a ledger.
         may_have_staged: Whether a package may have gone through a staging dataset.
         last_reported: The package that an earlier run reported last.
@@ -43,6 +45,7 @@ class RunPackages:
         self._pipeline = workspace.pipeline
         self.entries: list[LedgerEntry] = []
         self.load_infos: list[Any] = []
+        self.turn = Turn(workspace, request)
         self.has_ledger = False
         self.may_have_staged = False
         self.last_reported: LedgerEntry | None = None
@@ -117,11 +120,25 @@ class RunPackages:
 
         def acknowledge(ledger: Ledger) -> None:
             self._report_to(ledger)
+            self.turn.give_back(ledger)
             if self.may_have_staged:
                 ledger.clear_staging()
 
         with self._workspace.destination("acknowledgement"):
             ask_ledger(self._workspace, acknowledge)
+
+    def end(self) -> None:
+        """Give back the turn, where the acknowledgement has not; what prevents it is logged."""
+        if self.turn.claim is None:
+            return
+        try:
+            with self._workspace.destination("end"):
+                ask_ledger(self._workspace, self.turn.give_back)
+        except Exception as error:  # noqa: BLE001 - what the run did is done, or its error is shown
+            self._request.log(
+                "another machine may wait for this run until Dagster counts it as ended"
+                f" ({type(error).__name__})"
+            )
 
     def concern_run(self, entry: LedgerEntry) -> bool:
         """Tell whether a package holds a resource that this run is about."""

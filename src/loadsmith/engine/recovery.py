@@ -43,18 +43,35 @@ class Recovery:
         self.finished: set[str] = set()
         self.kept: set[str] = set()
 
-    def settle(self) -> None:
-        """Undo what a dead run left unfinished; take over what it had finished."""
-        until_answered(self._settle, self._request.log)
+    def settle(self) -> str | None:
+        """Undo what a dead run left unfinished; take over what it had finished.
 
-    def _settle(self) -> None:
+        Returns:
+            The run whose turn it is, where one is at it on another machine; nothing is done then.
+        """
+        return until_answered(self._settle, self._request.log)
+
+    def take_turn(self) -> str | None:
+        """Tell other machines that this run has begun; return the run that was as quick."""
+
+        def take() -> str | None:
+            with open_ledger(self._workspace) as ledger:
+                return None if ledger is None else self._packages.turn.take(ledger)
+
+        return until_answered(take, self._request.log)
+
+    def _settle(self) -> str | None:
         self._forget()
         with open_ledger(self._workspace) as ledger:
             if ledger is None:
-                return
+                return None
             packages = self._packages
             packages.has_ledger = True
-            entries = ledger.entries(self._workspace.scope)
+            found = ledger.entries(self._workspace.scope)
+            if holder := packages.turn.holder(found):
+                return holder
+            ledger.strike([entry for entry in found if entry.is_claim])
+            entries = [entry for entry in found if not entry.is_claim]
             packages.last_reported = next((e for e in reversed(entries) if e.reported), None)
             committed = [entry.load_id for entry in entries if entry.committed]
             self._discard_superseded(max(committed, key=moment_of_package, default=""))
@@ -65,6 +82,8 @@ class Recovery:
                         self._take_over(entry)
                 elif not entry.committed:
                     removed = ledger.undo(entry)
+                    if removed is None:
+                        continue
                     ledger.strike([entry])
                     self._request.warn(
                         f"run {entry.run_id} died while it loaded package {entry.load_id}:"
@@ -78,6 +97,7 @@ class Recovery:
                     _dlt.archive_package(self._pipeline, load_id)
                 else:
                     _dlt.rewind_package(self._pipeline, load_id)
+        return None
 
     def finish_pending(self) -> bool:
         """Complete what an earlier run has extracted, so that it is not extracted again.

@@ -17,6 +17,7 @@ from loadsmith.engine._discards import Discards
 from loadsmith.engine._extracted import extracted_for_speed
 from loadsmith.engine.empty import watched_for_rows
 from loadsmith.engine.failures import breach_of, run_error, run_error_of_all
+from loadsmith.engine.feeds import refuse_shared_feeds
 from loadsmith.engine.inspect import root_tables_of
 from loadsmith.engine.packages import RunPackages
 from loadsmith.engine.progress import LogProgress
@@ -28,9 +29,10 @@ from loadsmith.engine.seen_by_run import write_seen
 from loadsmith.engine.settings import old_objects_set_aside
 from loadsmith.engine.sources import select_resources
 from loadsmith.engine.state import restore_state
-from loadsmith.engine.windows import bound_to_window, incremental_of, with_feeds
+from loadsmith.engine.waiting import wait_until_free
+from loadsmith.engine.windows import bound_to_window, incremental_of
 from loadsmith.engine.workspace import Workspace, open_workspace
-from loadsmith.errors import ConfigError, LoadsmithError, ResolveError, did_you_mean
+from loadsmith.errors import ConfigError, LoadsmithError, did_you_mean
 from loadsmith.model import (
     ON_EMPTY,
     ON_ERROR,
@@ -87,10 +89,13 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
                 open_workspace(definition, request) as workspace,
             ):
                 run = _Run(definition, request, workspace, redactor)
-                result = run.execute()
-                reporting = True
-                yield result
-                run.packages.acknowledge()
+                try:
+                    result = run.execute()
+                    reporting = True
+                    yield result
+                    run.packages.acknowledge()
+                finally:
+                    run.packages.end()
         except Exception as error:
             if reporting:
                 raise
@@ -194,11 +199,18 @@ class _Run:
         if self.workspace.is_blank():
             self.packages.has_ledger = self.workspace.traits.can_read
             return
+        what = f"the load {self.workspace.scope}, which another machine is at"
+        wait_until_free(what, self._sync_in_turn, self.workspace, wait=True)
+
+    def _sync_in_turn(self) -> str | None:
+        """Take the turn and what the destination knows; return whose turn it is instead."""
+        can_read = self.workspace.traits.can_read
         with self.workspace.destination("sync"):
-            if self.workspace.traits.can_read:
-                self.recovery.settle()
+            if can_read and (holder := self.recovery.settle()):
+                return holder
             if not self.pipeline.has_pending_data:
                 self._restore_state()
+            return self.recovery.take_turn() if can_read else None
 
     def _restore_state(self) -> None:
         resources = self.definition.resources
@@ -215,7 +227,7 @@ class _Run:
             return
         if len(wanted) < len(self.selected):
             source = source.with_resources(*wanted)
-        self._refuse_shared_feeds(source, wanted)
+        refuse_shared_feeds(self.definition, self.request, source, wanted)
         self._apply_hints(source, wanted)
         limit = self.request.limit or self.definition.options.limit
         if limit:
@@ -249,43 +261,6 @@ class _Run:
                 self._keep_others(error, part)
         if self._failures and len(self._failures) == len(wanted):
             raise run_error_of_all(self._failures, self.definition.name)
-
-    def _refuse_shared_feeds(self, source: Any, wanted: Sequence[str]) -> None:
-        """Refuse to feed a transformer from a cursor that another op of the same load moves.
-
-        Raises:
-            ResolveError: The one that comes second would miss what the first has seen.
-        """
-        whole, own = self.definition.part_of, self.definition.resources
-        if whole is None:
-            return
-        for name in with_feeds(source, wanted):
-            if own.matches(name):
-                continue
-            others = [one for one in source.resources if whole.matches(one)]
-            other = next(
-                (
-                    one
-                    for one in others
-                    if not own.matches(one) and name in with_feeds(source, [one])
-                ),
-                None,
-            )
-            if other is None:
-                continue
-            fed = next(one for one in wanted if name in with_feeds(source, [one]))
-            told = (
-                f"resource '{fed}' is fed by '{name}', which another op of this load extracts for"
-                f" '{other}'"
-            )
-            if self.request.window is None and incremental_of(source.resources[name]) is not None:
-                raise ResolveError(
-                    f"{self.definition.place or self.definition.name}: {told}, and the cursor of"
-                    f" '{name}' can be in one place only: whoever comes second would miss rows."
-                    " Load both in one op (granularity: source), or have the source asked who feeds"
-                    " whom (a component's snapshot_path) in place of the schema file."
-                )
-            self.request.warn(f"{told}, too: it is extracted twice")
 
     def _apply_hints(self, source: Any, wanted: Sequence[str]) -> None:
         merge_key = self.params.get("merge_key")
