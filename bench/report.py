@@ -13,6 +13,12 @@ Samples = dict[str, dict[str, list[float]]]
 
 BEGIN = "<!-- bench: begin -->"
 END = "<!-- bench: end -->"
+#: What a measure is shown in, and how many of that its own unit is.
+_UNITS = {
+    "peak_mb": ("MB at most", 1),
+    "per_resource": ("ms for each resource", 1000),
+    "metadata": ("seconds for metadata", 1),
+}
 STAGES = ("extract", "normalize", "load")
 
 
@@ -44,25 +50,23 @@ def write_report(docs: Path, samples: Mapping[str, Samples], count: int) -> None
 def _case_lines(name: str, samples: Samples) -> list[str]:
     case = load_case(name)
     measure = case.promises[0].measure if case.promises else "seconds"
+    unit, factor = _UNITS.get(measure, ("seconds", 1))
     lines_of_case = [
         f"### {case.title}",
         "",
-        f"| | {_unit(measure)} | from - to | samples |",
+        f"| | {unit} | from - to | samples |",
         "|---|---|---|---|",
     ]
     for variant in case.variants:
         values = samples.get(variant.name, {}).get(measure)
         if values:
+            values = [value * factor for value in values]
             lines_of_case.append(
                 f"| {variant.name} | {median(values):.2f}"
                 f" | {min(values):.2f} - {max(values):.2f} | {len(values)} |"
             )
     verdicts = [verdict for promise in case.promises if (verdict := _verdict(promise, samples))]
     return [*lines_of_case, "", *verdicts]
-
-
-def _unit(measure: str) -> str:
-    return "MB at most" if measure == "peak_mb" else "seconds"
 
 
 def _verdict(promise: Promise, samples: Samples) -> str | None:
