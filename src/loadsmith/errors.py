@@ -143,3 +143,23 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if candidates and len(candidates) <= 12:
         return " There is: " + ", ".join(candidates) + "."
     return ""
+
+
+def one_of(choices: Sequence[str], value: object, name: str) -> str:
+    """Return a value that is one of the choices.
+
+    Args:
+        choices: What can be chosen.
+        value: What was.
+        name: Of the option, and where it is, as the error shall call it.
+
+    Raises:
+        ConfigError: It is none of them.
+    """
+    if isinstance(value, str) and value in choices:
+        return value
+    *others, last = (f"'{choice}'" for choice in choices)
+    raise ConfigError(
+        f"{name}: take {', '.join(others)} or {last}, not {value!r}."
+        f"{did_you_mean(str(value), choices)}"
+    )

@@ -22,5 +22,14 @@ def test_the_list_is_data_with_json(shop, call):
 
 def test_choices_of_a_load_are_listed_with_who_made_them(shop, call):
     found = json.loads(call("list", "--settings", "--json").stdout)
-    formats = [entry for entry in found if entry["setting"] == "loader_file_format"]
-    assert [(entry["value"], entry["chosen by"]) for entry in formats] == [("parquet", "loadsmith")]
+    chosen = {entry["setting"]: (entry["value"], entry["chosen by"]) for entry in found}
+    assert chosen["loader_file_format"] == ("parquet", "loadsmith")
+    assert chosen["data_writer.file_max_bytes"] == ("32,000,000 for extracted records", "loadsmith")
+    assert chosen["normalizer"] == ("dlt", "loadsmith")
+
+
+def test_what_the_user_chose_is_listed_as_such(shop, call, monkeypatch):
+    monkeypatch.setenv("DATA_WRITER__FILE_MAX_BYTES", "1000")
+    found = json.loads(call("list", "--settings", "--json").stdout)
+    chosen = {entry["setting"]: (entry["value"], entry["chosen by"]) for entry in found}
+    assert chosen["data_writer.file_max_bytes"] == ("1000", "you")

@@ -74,3 +74,13 @@ def test_rows_of_a_load_that_died_are_there_once(shop):
     shop.warehouse.forget_commits()
     shop.load(day=2)
     assert shop.counts() == two_days(shop)
+
+
+@pytest.mark.parametrize("shop", ["s3_iceberg"], indirect=True)
+def test_a_load_warns_of_iceberg_tables_in_a_bucket_that_no_shared_catalog_knows(shop):
+    told = []
+    with run_load(shop.definition(day=1), RunRequest(run_id="one", warn=told.append)):
+        pass
+    [line] = [line for line in told if "Iceberg" in line]
+    assert "no catalog that others share" in line
+    assert "`[iceberg_catalog]`" in line

@@ -25,7 +25,14 @@ def make_large_source() -> Any:
     )()
 
 
-def load_with_workers(shop: Shop) -> bool:
-    """Load with two processes that normalize."""
+def load_with_workers(shop: Shop, start_method: str | None) -> bool:
+    """Load with two processes that normalize.
+
+    Args:
+        shop: The load.
+        start_method: How Python starts them; None for dlt's choice, which is `spawn` in Dagster.
+    """
     os.environ["NORMALIZE__WORKERS"] = "2"
+    if start_method:
+        os.environ["NORMALIZE__START_METHOD"] = start_method
     return run_batch(shop, 0, source=make_large_source).success

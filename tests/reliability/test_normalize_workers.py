@@ -15,13 +15,15 @@ from normalizing import RESOURCES, ROWS, load_with_workers
 def workers_of(pid: int | None) -> list[int]:
     """Return the processes that were started by a process to work for it."""
     found = []
+    own_command = Path(f"/proc/{pid}/cmdline").read_text()
     for folder in Path("/proc").iterdir():
         try:
             parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
             command = (folder / "cmdline").read_text()
         except (OSError, IndexError):
             continue
-        if parent == str(pid) and "spawn_main" in command:
+        # A fork has the command of its parent.
+        if parent == str(pid) and ("spawn_main" in command or command == own_command):
             found.append(int(folder.name))
     return found
 
@@ -41,12 +43,17 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.fixture(params=[None, "fork"], ids=["dlts_choice", "fork"])
+def start_method(request) -> str | None:
+    return request.param
+
+
 @pytest.fixture
-def stopped(make_shop) -> Iterator[tuple[Shop, Any, list[int], Path]]:
+def stopped(make_shop, start_method) -> Iterator[tuple[Shop, Any, list[int], Path]]:
     """A run whose workers were stopped while they write, and their process ids."""
     shop = make_shop("duckdb")
     log = shop.folder / "log"
-    run = in_child(load_with_workers, shop, output=log)
+    run = in_child(load_with_workers, shop, start_method, output=log)
     new_jobs = shop.pipelines_dir / "shop" / "load" / "new"
     wait_until(lambda: any(new_jobs.glob("*/new_jobs/table_*")), "a normalized file")
     workers = workers_of(run.pid)
@@ -58,16 +65,14 @@ def stopped(make_shop) -> Iterator[tuple[Shop, Any, list[int], Path]]:
     run.kill()
 
 
-def test_a_run_waits_for_the_workers_of_a_killed_one_and_loads_each_row_once(stopped):
+def test_a_run_waits_for_the_workers_of_a_killed_one_and_loads_each_row_once(stopped, start_method):
     shop, run, workers, log = stopped
     assert len(workers) == 2
     run.kill()
     run.join(60)
 
-    again = in_child(load_with_workers, shop, output=log)
-    wait_until(
-        lambda: "which normalizes for a run that died" in log.read_text(), "a word of the wait"
-    )
+    again = in_child(load_with_workers, shop, start_method, output=log)
+    wait_until(lambda: "waiting for" in log.read_text(), "a word of the wait")
     for worker in workers:
         os.kill(worker, signal.SIGCONT)
     again.join(90)

@@ -14,7 +14,7 @@ from loadsmith.assets.specs import DepsFor, KeyFor, build_specs, op_name
 from loadsmith.assets.split import OUTPUTS_PER_OP, split_load
 from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.engine.inspect import inspect_load
-from loadsmith.errors import ConfigError, ResolveError, did_you_mean
+from loadsmith.errors import ConfigError, ResolveError, one_of
 from loadsmith.model import (
     ON_EMPTY,
     ON_ERROR,
@@ -216,17 +216,11 @@ def checked_options(
     Raises:
         ConfigError: One of them is none of its choices.
     """
-    for name, value, choices in (
-        ("on_error", on_error, ON_ERROR),
-        ("on_empty", on_empty, ON_EMPTY),
-    ):
-        if value not in choices:
-            *others, last = (f"'{choice}'" for choice in choices)
-            known = f"{', '.join(others)} or {last}"
-            raise ConfigError(
-                f"{name}: take {known}, not {value!r}.{did_you_mean(str(value), choices)}"
-            )
-    return RunOptions(params=dict(params or {}), on_error=on_error, on_empty=on_empty)
+    return RunOptions(
+        params=dict(params or {}),
+        on_error=one_of(ON_ERROR, on_error, "on_error"),
+        on_empty=one_of(ON_EMPTY, on_empty, "on_empty"),
+    )
 
 
 def build_retry_policy(op: OpSettings) -> dg.RetryPolicy | None:

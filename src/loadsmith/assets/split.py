@@ -8,7 +8,7 @@ import dagster as dg
 
 from loadsmith.assets.metadata import RESOURCE_KEY
 from loadsmith.assets.specs import op_name
-from loadsmith.errors import ConfigError, did_you_mean
+from loadsmith.errors import one_of
 from loadsmith.model import (
     GRANULARITIES,
     LoadDefinition,
@@ -93,11 +93,7 @@ def with_granularity(definition: LoadDefinition, granularity: str) -> LoadDefini
     Raises:
         ConfigError: There is no such granularity.
     """
-    if granularity not in GRANULARITIES:
-        raise ConfigError(
-            f"granularity: take 'source', 'component' or 'table', not {granularity!r}."
-            f"{did_you_mean(str(granularity), GRANULARITIES)}"
-        )
+    granularity = one_of(GRANULARITIES, granularity, "granularity")
     return replace(definition, op=replace(definition.op, granularity=granularity))
 
 

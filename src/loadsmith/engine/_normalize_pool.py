@@ -34,6 +34,9 @@ _ACTIVE: ContextVar[bool] = ContextVar("loadsmith_workers_end_with_run", default
 #: The locks of this process, where it is a worker.
 _held: list[FileLock] = []
 
+#: The folders of the blocks that this process is in, of all its threads.
+_folders: list[Path] = []
+
 
 @configspec
 class _WorkerOfRun(ContainerInjectableContext):
@@ -47,17 +50,8 @@ class _WorkerOfRun(ContainerInjectableContext):
 
     def after_add(self) -> None:
         """Bind this process to the run, if it is a worker of it."""
-        if os.getpid() == self.run_pid:
-            return
-        path = Path(self.folder, f"{os.getpid()}.lock")
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = FileLock(path, thread_local=False)
-        lock.acquire()
-        _held.append(lock)
-        # A run that looks for locks after this one was taken waits for it; before, and only where
-        # the run that started this process is gone, it did not see it.
-        _end_without(self.run_pid)
-        threading.Thread(target=_watch, args=(self.run_pid,), daemon=True).start()
+        if os.getpid() != self.run_pid:
+            _bind(Path(self.folder), self.run_pid)
 
 
 @contextlib.contextmanager
@@ -67,6 +61,7 @@ def workers_end_with_run(folder: Path) -> Iterator[None]:
     Args:
         folder: Where they keep their locks; `wait_for_workers` looks there.
     """
+    _folders.append(folder)
     token = _ACTIVE.set(True)
     context = _WorkerOfRun(folder=str(folder), run_pid=os.getpid())
     try:
@@ -74,6 +69,7 @@ def workers_end_with_run(folder: Path) -> Iterator[None]:
             yield
     finally:
         _ACTIVE.reset(token)
+        _folders.remove(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -87,6 +83,18 @@ def wait_for_workers(
             path.unlink(missing_ok=True)
 
 
+def _bind(folder: Path, run_pid: int) -> None:
+    """Hold a lock in the folder as long as this process lives, which is as long as the run's."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(folder / f"{os.getpid()}.lock", thread_local=False)
+    lock.acquire()
+    _held.append(lock)
+    # A run that looks for locks after this one was taken waits for it. One that looked before has
+    # come when the run of this process was gone.
+    _end_without(run_pid)
+    threading.Thread(target=_watch, args=(run_pid,), daemon=True).start()
+
+
 def _end_without(run_pid: int) -> None:
     if os.getppid() != run_pid:
         os._exit(1)
@@ -96,6 +104,16 @@ def _watch(run_pid: int) -> None:
     while True:
         _end_without(run_pid)
         time.sleep(_LOOK_SECONDS)
+
+
+def _watch_in_fork() -> None:
+    # dlt takes `fork` where it is told to, and hands nothing to a process that knows it all.
+    for folder in _folders:
+        _bind(folder, os.getppid())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_watch_in_fork)
 
 
 class _EndingPool(ProcessPoolExecutor):

@@ -23,14 +23,19 @@ if TYPE_CHECKING:
 def in_turn(workspace: "Workspace") -> Iterator[None]:
     """Keep other loads of this machine from the Iceberg tables of the dataset, for a load step."""
     client = workspace.client()
+    has_files = isinstance(client, FSClientBase)
     tables = (
         table for schema in workspace.pipeline.schemas.values() for table in schema.tables.values()
     )
-    if not isinstance(client, FSClientBase) or not any(
-        table.get("table_format") == "iceberg" for table in tables
-    ):
+    if not has_files or not any(table.get("table_format") == "iceberg" for table in tables):
         yield
         return
+    if not client.config.is_local_filesystem and _is_unshared(client):
+        workspace.request.warn(
+            f"the Iceberg tables of {client.dataset_name} have no catalog that others share: where"
+            " two loads commit at once, the rows of one are lost. Configure a catalog for dlt"
+            " (`[iceberg_catalog]`), or give their assets a `pool`."
+        )
     with alone_with_iceberg(client, workspace, wait=True):
         yield
 
@@ -69,8 +74,11 @@ def alone_with_iceberg(client: Any, workspace: "Workspace", *, wait: bool) -> It
 
 
 def _needs_lock(client: Any) -> bool:
+    return bool(client.config.is_local_filesystem) and _is_unshared(client)
+
+
+def _is_unshared(client: Any) -> bool:
+    """Tell whether dlt keeps the catalog of the tables in the memory of this process."""
     from dlt.common.libs.pyiceberg import is_ephemeral_catalog
 
-    return bool(client.config.is_local_filesystem) and is_ephemeral_catalog(
-        client.get_open_table_catalog("iceberg")
-    )
+    return bool(is_ephemeral_catalog(client.get_open_table_catalog("iceberg")))

@@ -32,7 +32,7 @@ from loadsmith.engine.state import restore_state
 from loadsmith.engine.waiting import wait_until_free
 from loadsmith.engine.windows import bound_to_window, incremental_of
 from loadsmith.engine.workspace import Workspace, open_workspace
-from loadsmith.errors import ConfigError, LoadsmithError, did_you_mean
+from loadsmith.errors import LoadsmithError, one_of
 from loadsmith.model import (
     ON_EMPTY,
     ON_ERROR,
@@ -186,20 +186,18 @@ class _Run:
         Raises:
             ConfigError: It is none of the choices.
         """
-        value = self.params.get(name, default)
-        if value not in choices:
-            raise ConfigError(
-                f"load '{self.definition.name}', {name}: {value!r} is none of"
-                f" {', '.join(choices)}.{did_you_mean(str(value), choices)}"
-            )
-        return str(value)
+        place = f"load '{self.definition.name}', {name}"
+        return one_of(choices, self.params.get(name, default), place)
 
     def _sync(self) -> None:
         _dlt.settle_packages(self.pipeline)
         if self.workspace.is_blank():
             self.packages.has_ledger = self.workspace.traits.can_read
             return
-        what = f"the load {self.workspace.scope}, which another machine is at"
+        what = (
+            f"the load {self.workspace.scope}, which is under way (if that machine is lost,"
+            " terminate its run in Dagster)"
+        )
         wait_until_free(what, self._sync_in_turn, self.workspace, wait=True)
 
     def _sync_in_turn(self) -> str | None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loadsmith.engine._extracted import FILE_BYTES
 from loadsmith.engine.destinations import DestinationTraits, own_credentials
-from loadsmith.model import LoadDefinition
+from loadsmith.model import LoadDefinition, RunOptions
 
 #: Bytes of extracted files, compressed, that processes have to take over from the one that has
 #: the most to do. These take 3 to 7 s to normalize, and a process 1.3 s to start.
@@ -149,6 +150,7 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
             f"1, or one a core where others take {PARALLEL_NORMALIZE_BYTES:,} bytes",
         ),
         ("data_writer.disable_compression", "false, extracted files at gzip's level 1"),
+        ("data_writer.file_max_bytes", f"{FILE_BYTES:,} for extracted records"),
         ("load.workers", None),
         ("data_writer.file_max_items", None),
         ("data_writer.buffer_max_items", None),
@@ -160,8 +162,11 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
             found.append(Setting(name, ours, "loadsmith"))
         else:
             found.append(Setting(name, "dlt's default", "dlt"))
-    found.append(Setting("normalizer", definition.options.normalizer, "loadsmith"))
-    found.append(Setting("on_error", definition.options.on_error, "loadsmith"))
+    defaults = RunOptions()
+    for name in ("normalizer", "on_error"):
+        chosen = getattr(definition.options, name)
+        origin = "loadsmith" if chosen == getattr(defaults, name) else "you"
+        found.append(Setting(name, chosen, origin))
     return found
 
 

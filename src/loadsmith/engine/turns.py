@@ -41,13 +41,13 @@ class Turn:
             entries: What the ledger says of this load.
         """
         others = {
-            entry.run_id
+            f"run {entry.run_id} on {entry.process.rpartition(':')[0]}"
             for entry in entries
             if not entry.reported
             and entry.run_id != self._request.run_id
             and goes_on(entry, self._request)
         }
-        return ", ".join(f"run {run_id}" for run_id in sorted(others)) or None
+        return ", ".join(sorted(others)) or None
 
     def take(self, ledger: Ledger) -> str | None:
         """Take the turn; return who has it instead, where somebody was as quick."""
