@@ -90,10 +90,11 @@ class Trial:
         home = self.folder / "pipelines"
         name = "kills"
         if self.processes > 1:
-            name = f"kills__{number}_*"
-        if next(home.glob(f"**/{name}/load/normalized/*"), None):
+            # Only the folder of this one: those that run on remove theirs meanwhile.
+            name = f".loadsmith/*/{number}_*/kills__{number}_*"
+        if next(home.glob(f"{name}/load/normalized/*"), None):
             return "load"
-        if next(home.glob(f"**/{name}/normalize/extracted/*"), None):
+        if next(home.glob(f"{name}/normalize/extracted/*"), None):
             return "normalize"
         return "before or after"
 
