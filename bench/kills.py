@@ -322,8 +322,8 @@ def main() -> int:
         print(
             f"trial {trial_number}: {killed.total()} kills, {wrong or 'each row once'}", flush=True
         )
-        if wrong:
-            print(f"  kept for a look: {trial.folder}")
+        if wrong or failed:
+            print(f"  {failed} runs failed by themselves; kept for a look: {trial.folder}")
         else:
             trial.clean()
     print(
