@@ -137,8 +137,10 @@ def make_pipeline(recipe: Callable[[], Any]) -> Any:
         try:
             with _MAKING:
                 return recipe()
-        except OSError:
-            if attempt == _TRIES - 1:
+        except (OSError, AttributeError) as error:
+            # Where dlt stumbles early, it stumbles once more while it puts its state back.
+            is_of_folder = isinstance(error, OSError) or isinstance(error.__context__, OSError)
+            if attempt == _TRIES - 1 or not is_of_folder:
                 raise
             time.sleep(0.05 * (attempt + 1))
     raise AssertionError("unreachable")
