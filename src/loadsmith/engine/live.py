@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 #: Times that a pipeline is made when others make the same one at the same moment.
-_TRIES = 6
+_TRIES = 12
 
 # The environment belongs to all threads, so one at a time may change it.
 _MAKING = threading.RLock()
