@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import killing
 from killing import Shop
+from watching import wait_until
 
 from loadsmith.assets.decorator import dlt_assets
 from loadsmith.assets.runner import DagsterDltResource
@@ -27,6 +27,9 @@ run_coordinator:
 """
 
 JOB = "__ASSET_JOB"
+
+#: Seconds that Dagster gets to start, and a run to get somewhere.
+PATIENCE = 120
 
 
 def make_definitions() -> dg.Definitions:
@@ -89,7 +92,7 @@ class Page:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(self._is_up)
+        wait_until(self._is_up, seconds=PATIENCE)
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -171,13 +174,13 @@ class Page:
     def wait_for(self, run_id: str, *statuses: str) -> float:
         """Wait until a run has one of the statuses; return the seconds."""
         started = time.monotonic()
-        wait_until(lambda: self.status(run_id) in statuses)
+        wait_until(lambda: self.status(run_id) in statuses, seconds=PATIENCE)
         return time.monotonic() - started
 
     def halted(self) -> tuple[int, int]:
         """Wait until a run has halted; return the numbers of its step's process and the parent."""
         path = self.folder / "halted"
-        wait_until(lambda: path.is_file() and path.read_text().count(" ") == 1)
+        wait_until(lambda: path.is_file() and path.read_text().count(" ") == 1, seconds=PATIENCE)
         child, parent = path.read_text().split()
         return int(child), int(parent)
 
@@ -194,18 +197,3 @@ class Page:
             " nodes { name location { name } } } } }"
         )["repositoriesOrError"]
         return [(node["name"], node["location"]["name"]) for node in found.get("nodes", ())]
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited for {seconds:.0f} s"
-        time.sleep(0.05)
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; one that has ended and was not waited for does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

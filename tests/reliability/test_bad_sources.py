@@ -12,6 +12,7 @@ import dlt
 import killing
 import pytest
 from killing import in_child, run_batch
+from watching import wait_until
 
 
 def error_of(result) -> str:
@@ -196,10 +197,3 @@ def test_a_load_that_is_cancelled_while_it_writes_takes_its_rows_back(make_shop)
     assert run_batch(shop, 0).success
     assert killing.found(shop) == killing.expected(1)
     assert shop.calls().count("0 events 0") == 1
-
-
-def wait_until(condition) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "waited for a minute"
-        time.sleep(0.02)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import killing
 import psycopg2
 import pytest
-from dagsters_page import Page, is_alive, wait_until
+from dagsters_page import Page
+from watching import is_alive, wait_until
 
 #: Seconds until a run that is cancelled has stopped. On a free machine it takes three.
 SOON = 60
@@ -74,7 +75,7 @@ def test_a_run_that_is_terminated_in_the_page_stops_soon_and_leaves_nothing_half
     step, worker = page.halted()
     page.terminate(run)
     assert page.wait_for(run, "CANCELED") < SOON
-    wait_until(lambda: not is_alive(step) and not is_alive(worker), SOON)
+    wait_until(lambda: not is_alive(step) and not is_alive(worker), seconds=SOON)
     assert appended(shop) == []
     page.halt_at(None)
     page.wait_for(again := page.launch(), "SUCCESS", "FAILURE", "CANCELED")
@@ -105,7 +106,7 @@ def test_a_step_ends_with_the_process_of_its_run(page, make_dataset, point):
     run = page.launch()
     step, worker = page.halted()
     os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: not is_alive(step), SOON)
+    wait_until(lambda: not is_alive(step), seconds=SOON)
     assert appended(shop) == []
     page.wait_for(run, "FAILURE")
     page.halt_at(None)

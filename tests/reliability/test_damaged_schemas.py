@@ -1,5 +1,6 @@
 """Hundreds of damaged schema files, secrets and `defs.yaml` are read, or told with their line."""
 
+import itertools
 import random
 import re
 import shutil
@@ -109,30 +110,49 @@ def assert_all_are_told(read, refused, failures, *, at_least=10) -> None:
     assert min(read, refused) > (read + refused) * at_least // 100
 
 
-def test_damaged_schema_files_are_read_or_told_with_their_line(tmp_path, schema):
+def assert_damaged_are_told(schema, times, read_in, place, *, at_least=10) -> None:
+    """Damage the files of a schema, and hold that each is read or told with its line.
+
+    Args:
+        schema: What the files say.
+        times: How many are damaged.
+        read_in: Reads the bytes of a file of a kind, `yaml` or `json`.
+        place: Pattern of the file in the error, where `{kind}` is the kind.
+        at_least: Percent of the files that are read, and that are refused.
+    """
     texts = {"yaml": schema.to_pretty_yaml(), "json": schema.to_pretty_json()}
     random_ = random.Random(SEED)
     read = refused = 0
     failures = []
-    for number in range(600):
+    for number in range(times):
         kind = random_.choice(list(texts))
         how, raw = damage(random_, texts[kind])
-        path = tmp_path / f"shop_{number}.schema.{kind}"
-        path.write_bytes(raw)
         started = time.process_time()
         try:
-            read_schema_file(str(path), written_as=f"schemas/shop.schema.{kind}")
+            read_in(kind, raw)
             read += 1
         except ResolveError as error:
             refused += 1
-            told = re.match(rf"schemas/shop\.schema\.{kind}:(\d+):(\d+): .", str(error))
+            told = re.match(rf"{place.format(kind=kind)}:(\d+):(\d+): .", str(error))
             if not told or not 1 <= int(told[1]) <= last_line(raw) or len(str(error)) > 2_000:
                 failures.append(f"{number} {how} {kind}: {str(error)[:300]}")
         except Exception as error:  # noqa: BLE001 - that there is no other one is the promise
             failures.append(f"{number} {how} {kind}: {error!r}")
         if time.process_time() - started > MAX_SECONDS:
             failures.append(f"{number} {how} {kind}: took long")
-    assert_all_are_told(read, refused, failures)
+    assert_all_are_told(read, refused, failures, at_least=at_least)
+
+
+def test_damaged_schema_files_are_read_or_told_with_their_line(tmp_path, schema):
+    numbers = itertools.count()
+
+    def read_in(kind: str, raw: bytes) -> None:
+        # What was read of a file is kept by its path.
+        path = tmp_path / f"shop_{next(numbers)}.schema.{kind}"
+        path.write_bytes(raw)
+        read_schema_file(str(path), written_as=f"schemas/shop.schema.{kind}")
+
+    assert_damaged_are_told(schema, 600, read_in, r"schemas/shop\.schema\.{kind}")
 
 
 @pytest.fixture
@@ -212,28 +232,12 @@ def test_damaged_imported_schemas_end_in_a_load_or_in_file_and_line(request, mon
 
 
 def test_hundreds_of_damaged_imported_schemas_are_read_or_told_with_their_line(tmp_path, schema):
-    texts = {"yaml": schema.to_pretty_yaml(), "json": schema.to_pretty_json()}
-    random_ = random.Random(SEED)
-    read = refused = 0
-    failures = []
-    for number in range(400):
-        kind = random_.choice(list(texts))
-        how, raw = damage(random_, texts[kind])
+    def read_in(kind: str, raw: bytes) -> None:
         (tmp_path / f"shop.schema.{kind}").write_bytes(raw)
-        started = time.process_time()
-        try:
-            ImportSchemas(str(tmp_path)).read(f"shop.schema.{kind}", "shop")
-            read += 1
-        except ResolveError as error:
-            refused += 1
-            told = re.match(rf".*/shop\.schema\.{kind}:(\d+):(\d+): .", str(error))
-            if not told or not 1 <= int(told[1]) <= last_line(raw) or len(str(error)) > 2_000:
-                failures.append(f"{number} {how} {kind}: {str(error)[:300]}")
-        except Exception as error:  # noqa: BLE001 - that there is no other one is the promise
-            failures.append(f"{number} {how} {kind}: {error!r}")
-        if time.process_time() - started > MAX_SECONDS:
-            failures.append(f"{number} {how} {kind}: took long")
-    assert_all_are_told(read, refused, failures, at_least=4)
+        ImportSchemas(str(tmp_path)).read(f"shop.schema.{kind}", "shop")
+
+    place = r".*/shop\.schema\.{kind}"
+    assert_damaged_are_told(schema, 400, read_in, place, at_least=4)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,14 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from killing import Shop, in_child
 from normalizing import RESOURCES, ROWS, load_with_workers
+from watching import is_alive, wait_until
 
 
 def workers_of(pid: int | None) -> list[int]:
@@ -26,21 +26,6 @@ def workers_of(pid: int | None) -> list[int]:
         if parent == str(pid) and ("spawn_main" in command or command == own_command):
             found.append(int(folder.name))
     return found
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> Any:
-    end = time.monotonic() + 60
-    while not (found := condition()):
-        assert time.monotonic() < end, f"{what} was not seen in a minute"
-        time.sleep(0.01)
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
 
 
 @pytest.fixture(params=[None, "fork"], ids=["dlts_choice", "fork"])

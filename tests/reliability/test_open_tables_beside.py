@@ -15,6 +15,7 @@ import dlt
 import pyarrow as pa
 import pytest
 from killing import in_child
+from watching import wait_until
 
 from loadsmith.engine import _open_tables
 from loadsmith.engine.attempts import this_process
@@ -409,13 +410,6 @@ def die(_folder: Path) -> None:
 def pause(folder: Path) -> None:
     (folder / "paused").touch()
     wait_until((folder / "go").exists)
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("table_format", ["delta", "iceberg"])

@@ -2,28 +2,13 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import killing
 import pytest
 from killing import in_child
 from pausing import load_and_pause
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, f"{what} was not seen in a minute"
-        time.sleep(0.02)
-
-
-def is_stopped(pid: int | None) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-
+from watching import is_stopped, wait_until
 
 CASES = [
     *(("postgres", point, True) for point in ("first page", "append job done", "first event")),

@@ -138,6 +138,7 @@ def _import(text: str, module: str) -> type[dg.Component]:
             f"{_hint(text) or ' Is its package installed?'}"
         ) from error
     except Exception as error:
+        # The user's module may raise anything when it is imported.
         raise _NoComponent(
             f"the component {shown!r}: its module fails when it is imported: "
             f"{type(error).__name__}: {error}. Correct the module."

@@ -127,6 +127,7 @@ def naming(load: ComponentLoad) -> Iterator[None]:
         # They tell their place.
         raise
     except Exception as error:
+        # Dagster has no base for what it says of a name or an owner that it does not take.
         raise ConfigError(f"{load.spec.described}: {type(error).__name__}: {error}") from error
 
 

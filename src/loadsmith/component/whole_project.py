@@ -79,6 +79,7 @@ def refresh_project(root: Path, *, check: bool = False) -> bool:
     try:
         components = tree.get_all_components(of_type=DltLoadCollectionComponent)
     except Exception as error:
+        # Making components runs the project's own Python, which may raise anything.
         raise _as_ours(error, root) from error
     asking = [component for component in components if component.asked_loads]
     if not asking:
@@ -108,6 +109,7 @@ def open_project(root: Path) -> Any:
                 sys.path.insert(0, folder)
         return dg.ComponentTree.for_project(root)
     except Exception as error:
+        # Dagster lets through what its TOML reader and the import of the package raise.
         problems = list(_problems_of_settings(root))
         raise ConfigError(problems or f"{root}: {_one_line(str(error))}") from error
 
@@ -149,8 +151,7 @@ def _problems_of_loads(tree: Any, folder: Path, *, deep: bool) -> Iterator[str]:
 def _problems_of(error: Exception, documents: Sequence[Document]) -> list[Problem]:
     """Return the mistakes that an error of Dagster's is about, at their places."""
     last: BaseException = error
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in _causes(error):
         if isinstance(cause, PlacedError):
             start = cause.position.start
             return [Problem(documents[0].file, start.line, start.col, _one_line(cause.message))]
@@ -161,7 +162,7 @@ def _problems_of(error: Exception, documents: Sequence[Document]) -> list[Proble
         shown = _SHOWN.fullmatch(str(cause)) if isinstance(cause, ResolutionException) else None
         if shown:
             return [_shown(shown, documents)]
-        last, cause = cause, cause.__cause__ or cause.__context__
+        last = cause
     return [_placed(_said(last), documents)]
 
 
@@ -193,9 +194,15 @@ def _one_line(text: str) -> str:
 def _as_ours(error: BaseException, root: Path) -> LoadsmithError:
     """Return the mistake of the user that Dagster's error is about."""
     last: BaseException = error
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in _causes(error):
         if isinstance(cause, LoadsmithError):
             return cause
-        last, cause = cause, cause.__cause__ or cause.__context__
+        last = cause
     return ConfigError(f"{root}: {last}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, and what was raised before it, whether or not it hides that."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -48,8 +48,7 @@ def watched_load(watch: LoadWatch | None) -> Iterator[None]:
 def jobs_of(pipeline: Any, load_id: str) -> Mapping[str, list[ParsedLoadJobFileName]]:
     """Return the jobs of a normalized package by the name of the folder that they are in."""
     packages: PackageStorage = pipeline._get_load_storage().normalized_packages
-    jobs: Any = packages.get_load_package_jobs(load_id)
-    return jobs  # type: ignore[no-any-return]
+    return {str(folder): jobs for folder, jobs in packages.get_load_package_jobs(load_id).items()}
 
 
 def rows_by_job(pipeline: Any, load_id: str) -> Mapping[str, int]:
@@ -123,7 +122,7 @@ def _without_mark(load: Load) -> Iterator[None]:
 
     def marked_client(schema: Any) -> Any:
         client = client_of(schema)
-        client.complete_load = _leave_mark  # type: ignore[method-assign]
+        client.complete_load = _leave_mark  # type: ignore[method-assign]  # dlt has no hook
         return client
 
     load.get_destination_client = marked_client  # type: ignore[method-assign]  # dlt has no hook

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextvars import ContextVar
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,8 +27,6 @@ from loadsmith.engine.locks import exclusive
 
 #: Seconds between two looks of a worker at the run that it works for.
 _LOOK_SECONDS = 0.1
-
-_ACTIVE: ContextVar[bool] = ContextVar("loadsmith_workers_end_with_run", default=False)
 
 #: The locks of this process, where it is a worker.
 _held: list[FileLock] = []
@@ -62,13 +59,11 @@ def workers_end_with_run(folder: Path) -> Iterator[None]:
         folder: Where they keep their locks; `wait_for_workers` looks there.
     """
     _folders.append(folder)
-    token = _ACTIVE.set(True)
     context = _WorkerOfRun(folder=str(folder), run_pid=os.getpid())
     try:
         with Container().injectable_context(context):
             yield
     finally:
-        _ACTIVE.reset(token)
         _folders.remove(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -117,6 +112,8 @@ if hasattr(os, "register_at_fork"):
 
 
 class _EndingPool(ProcessPoolExecutor):
+    """A pool of a run; one that fails does not wait for what its workers are at."""
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Wait for the workers, but not where a run was cancelled or has failed."""
         if sys.exc_info()[0] is not None:
@@ -130,7 +127,7 @@ _create_pool = pool_runner.create_pool
 
 def _create_ending_pool(config: PoolRunnerConfiguration) -> Executor:
     pool = _create_pool(config)
-    if _ACTIVE.get() and type(pool) is ProcessPoolExecutor:
+    if _WorkerOfRun in Container() and type(pool) is ProcessPoolExecutor:
         pool.__class__ = _EndingPool
     return pool
 

@@ -8,7 +8,7 @@ from dlt.common.schema.utils import get_nested_tables, get_root_table
 from loadsmith.engine import _dlt
 from loadsmith.engine._dlt_load import jobs_of, rows_by_job
 from loadsmith.engine.ledger_entry import LedgerEntry
-from loadsmith.engine.undo_sql import UNDEFINED, columns
+from loadsmith.engine.undo_sql import UNDEFINED, columns, hangs_from_nothing, of_package
 
 
 def can_begin_anew(pipeline: Any, load_id: str) -> bool:
@@ -74,10 +74,10 @@ class RowsHeld:
         """Return the rows that are where the jobs of a table write, roots loaded or not."""
         if self.is_staged(table):
             return self.staged(table)
-        if self.schema.tables[table].get("parent") is None:
-            return self.loaded(table)
-        held = self.loaded(table)
-        return None if held is None else held + self._count(table, self._hangs_from_nothing(table))
+        held, parent = self.loaded(table), self._parent_of(table)
+        if held is None or parent is None:
+            return held
+        return held + self._count(table, hangs_from_nothing(self._client, table, parent))
 
     def staged(self, table: str) -> int:
         """Return the rows of the staging table, which is the load's own and empty at its start."""
@@ -90,7 +90,8 @@ class RowsHeld:
         A table that is replaced has no other rows.
         """
         if _dlt.can_be_undone(self.schema, table):
-            return self._count(table, self._of_package(table), self.load_id)
+            condition = of_package(self._client, table, self._parent_of)
+            return self._count(table, condition, self.load_id)
         return self._count(table, "1 = 1") if self._disposition(table) == "replace" else None
 
     def forget_state(self) -> None:
@@ -104,25 +105,9 @@ class RowsHeld:
     def _disposition(self, table: str) -> str | None:
         return get_root_table(self.schema.tables, table).get("write_disposition")
 
-    def _of_package(self, table: str) -> str:
-        c_load_id, c_id, c_parent_id = columns(
-            self._client, "_dlt_load_id", "_dlt_id", "_dlt_parent_id"
-        )
+    def _parent_of(self, table: str) -> str | None:
         parent = self.schema.tables[table].get("parent")
-        if parent is None:
-            return f"{c_load_id} = %s"
-        return (
-            f"{c_parent_id} IN (SELECT {c_id} FROM {self._name(parent)}"
-            f" WHERE {self._of_package(parent)})"
-        )
-
-    def _hangs_from_nothing(self, table: str) -> str:
-        c_id, c_parent_id = columns(self._client, "_dlt_id", "_dlt_parent_id")
-        parent = self._name(str(self.schema.tables[table].get("parent")))
-        return (
-            f"NOT EXISTS (SELECT 1 FROM {parent} AS p"
-            f" WHERE p.{c_id} = {self._name(table)}.{c_parent_id})"
-        )
+        return str(parent) if parent else None
 
     def _count(self, table: str, condition: str, *args: Any) -> int:
         try:

@@ -96,6 +96,7 @@ def naming_schema_beside() -> Iterator[None]:
     except LoadsmithError:
         raise
     except Exception as error:
+        # What is no matter of a schema file goes on as it is.
         told = _told_of_schema_beside(error)
         if told is not None:
             raise told from error

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class Ledger(Protocol):
     """What a destination that can be read offers; see the module."""
 
+    def written(self, scope: str) -> list[LedgerEntry]:
+        """Return what is written down of a load, without a look at what dlt counts as loaded."""
+
     def entries(self, scope: str) -> list[LedgerEntry]:
         """Return the packages of a load that are written down, the oldest first."""
 

@@ -27,14 +27,21 @@ class FileLedger:
         self._reported: set[str] = set()
         self._folder = client.pathlib.join(client.dataset_path, LEDGER_TABLE)
 
-    def entries(self, scope: str) -> list[LedgerEntry]:
+    def written(self, scope: str) -> list[LedgerEntry]:
         """See `Ledger`."""
         found = [
-            entry if entry.is_claim else replace(entry, committed=self.is_committed(entry.load_id))
+            entry
             for entry in map(self._read, self._files())
             if entry is not None and entry.scope == scope
         ]
         return sorted(found, key=lambda entry: entry.load_id)
+
+    def entries(self, scope: str) -> list[LedgerEntry]:
+        """See `Ledger`."""
+        return [
+            entry if entry.is_claim else replace(entry, committed=self.is_committed(entry.load_id))
+            for entry in self.written(scope)
+        ]
 
     def is_committed(self, load_id: str) -> bool:
         """See `Ledger`."""

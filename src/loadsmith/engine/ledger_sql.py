@@ -27,7 +27,7 @@ class SqlLedger:
         self._sql: SqlClientBase[Any] = client.sql_client
         self._table = self._sql.make_qualified_table_name(LEDGER_TABLE)
 
-    def entries(self, scope: str) -> list[LedgerEntry]:
+    def written(self, scope: str) -> list[LedgerEntry]:
         """See `Ledger`."""
         names = ", ".join(self._columns("load_id", "payload"))
         (c_scope,) = self._columns("scope")
@@ -38,10 +38,14 @@ class SqlLedger:
                 found = sorted(cursor.fetchall())
         except UNDEFINED:
             return []
-        entries = [
+        return [
             LedgerEntry.from_text(payload, load_id=load_id, scope=scope, committed=False)
             for load_id, payload in found
         ]
+
+    def entries(self, scope: str) -> list[LedgerEntry]:
+        """See `Ledger`."""
+        entries = self.written(scope)
         if not all(entry.reported or entry.is_claim for entry in entries):
             self._end_commits()
         return [

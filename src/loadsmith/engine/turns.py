@@ -59,7 +59,7 @@ class Turn:
             # The answer to an earlier try was lost, and what it wrote may be there.
             ledger.strike([self.claim])
         ledger.write([self.claim])
-        found = self.holder(ledger.entries(self._workspace.scope))
+        found = self.holder(ledger.written(self._workspace.scope))
         if found is None:
             return None
         # Both see one another then, and both step back.

@@ -80,23 +80,13 @@ class SqlUndo:
 
     def _remove_below_roots(self, nested: Sequence[LedgerTable], entry: LedgerEntry) -> int:
         """Remove the nested rows of root rows that are there, the deepest first."""
-        c_load_id, c_id, c_parent_id = columns(
-            self.client, "_dlt_load_id", "_dlt_id", "_dlt_parent_id"
-        )
         parents = {table.name: table.parent for table in entry.tables}
-
-        def of_package(table: str) -> str:
-            parent = parents.get(table)
-            if parent is None:
-                return f"{c_load_id} = %s"
-            # A table of its own in the middle: MariaDB looks into it by key then.
-            return (
-                f"{c_parent_id} IN (SELECT found.id FROM (SELECT {c_id} AS id"
-                f" FROM {self._name(parent)} WHERE {of_package(parent)}) AS found)"
-            )
-
         return sum(
-            self._delete(self._name(table.name), of_package(table.name), entry.load_id)
+            self._delete(
+                self._name(table.name),
+                of_package(self.client, table.name, parents.get),
+                entry.load_id,
+            )
             for table in reversed(nested)
         )
 
@@ -145,12 +135,7 @@ class SqlUndo:
             sql.drop_tables(scratch)
 
     def _hangs_from_nothing(self, table: LedgerTable) -> str:
-        c_id, c_parent_id = columns(self.client, "_dlt_id", "_dlt_parent_id")
-        name = self._name(table.name)
-        return (
-            f"NOT EXISTS (SELECT 1 FROM {self._name(str(table.parent))} AS p"
-            f" WHERE p.{c_id} = {name}.{c_parent_id})"
-        )
+        return hangs_from_nothing(self.client, table.name, str(table.parent))
 
     def _delete(self, name: str, condition: str, *args: Any) -> int:
         removed = 0
@@ -192,6 +177,37 @@ def columns(client: Any, *names: str) -> list[str]:
         client.sql_client.escape_column_name(client.schema.naming.normalize_path(name))
         for name in names
     ]
+
+
+def hangs_from_nothing(client: Any, table: str, parent: str) -> str:
+    """Return the condition for rows of a nested table whose parent is not there."""
+    c_id, c_parent_id = columns(client, "_dlt_id", "_dlt_parent_id")
+    name_of = client.sql_client.make_qualified_table_name
+    return (
+        f"NOT EXISTS (SELECT 1 FROM {name_of(parent)} AS p"
+        f" WHERE p.{c_id} = {name_of(table)}.{c_parent_id})"
+    )
+
+
+def of_package(client: Any, table: str, parent_of: Callable[[str], str | None]) -> str:
+    """Return the condition for rows that hang from a package; its id is the one argument.
+
+    Args:
+        client: The client of the destination.
+        table: The table of the rows.
+        parent_of: Returns the table that a nested one hangs from, and None for a root table.
+    """
+    parent = parent_of(table)
+    if parent is None:
+        (c_load_id,) = columns(client, "_dlt_load_id")
+        return f"{c_load_id} = %s"
+    c_id, c_parent_id = columns(client, "_dlt_id", "_dlt_parent_id")
+    name = client.sql_client.make_qualified_table_name(parent)
+    # A table of its own in the middle: MariaDB looks into it by key then.
+    return (
+        f"{c_parent_id} IN (SELECT found.id FROM (SELECT {c_id} AS id"
+        f" FROM {name} WHERE {of_package(client, parent, parent_of)}) AS found)"
+    )
 
 
 def _is_lock_of_another(error: DatabaseTransientException) -> bool:
