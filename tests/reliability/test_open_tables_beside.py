@@ -14,13 +14,13 @@ from typing import Any
 import dlt
 import pyarrow as pa
 import pytest
+from entries import ALIVE, DEAD, EVERYTHING, entry_of, that_writes_no_more
 from killing import in_child
 from watching import wait_until
 
 from loadsmith.engine import _open_tables
-from loadsmith.engine.attempts import this_process
 from loadsmith.engine.iceberg_lock import alone_with_iceberg
-from loadsmith.engine.ledger_entry import LedgerEntry, LedgerTable
+from loadsmith.engine.ledger_entry import LedgerEntry
 from loadsmith.engine.ledger_files import FileLedger
 from loadsmith.engine.run import run_load
 from loadsmith.errors import RunError
@@ -29,12 +29,6 @@ from loadsmith.model import LoadDefinition, RunRequest, Wait
 pytest.importorskip("deltalake")
 pytest.importorskip("pyiceberg")
 
-TABLES = (
-    LedgerTable(name="events", parent=None, appended=True),
-    LedgerTable(name="events__items", parent="events", appended=True),
-    LedgerTable(name="events__items__parts", parent="events__items", appended=True),
-)
-EVERYTHING = tuple(table.name for table in TABLES)
 
 #: How long a test waits for what has to happen.
 PATIENCE = 60
@@ -156,16 +150,6 @@ def rows_of(name: str) -> list[dict[str, Any]]:
     ]
 
 
-def entry_of(scope: str, *, process: str, run_id: str = "unknown") -> LedgerEntry:
-    return LedgerEntry(
-        load_id=scope, scope=scope, run_id=run_id, tables=TABLES, process=process, root_run_id="r"
-    )
-
-
-DEAD = entry_of("dead", process="elsewhere:1", run_id="failed")
-ALIVE = entry_of("alive", process=this_process())
-
-
 @pytest.fixture(params=["delta", "iceberg"])
 def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
     made = Lake(tmp_path, request.param)
@@ -213,17 +197,7 @@ def test_rows_of_a_load_that_died_before_its_root_table_was_made_are_removed(tmp
     assert lake.undo(DEAD) == 2 * (4 + 1)
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        entry_of("other", process="elsewhere:1", run_id="failed"),
-        entry_of("other", process=f"{this_process().rpartition(':')[0]}:999999999"),
-        replace(ALIVE, load_id="other", scope="other", abandoned=True),
-        replace(ALIVE, load_id="other", scope="other", reported=True),
-        replace(ALIVE, load_id="other", scope="other", tables=()),
-    ],
-    ids=["run failed", "process gone", "abandoned", "reported", "other tables"],
-)
+@that_writes_no_more
 def test_a_load_that_does_not_write_is_not_waited_for(lake, other):
     lake.write("dead", "events__items", "events__items__parts")
     assert lake.undo(DEAD, other, wait=False) == 2

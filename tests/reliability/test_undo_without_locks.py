@@ -8,18 +8,12 @@ from types import SimpleNamespace
 import dlt
 import pymysql
 import pytest
+from entries import ALIVE, DEAD, EVERYTHING, entry_of, that_writes_no_more
 from killing import MARIADB
 
-from loadsmith.engine.attempts import this_process
-from loadsmith.engine.ledger_entry import LedgerEntry, LedgerTable
+from loadsmith.engine.ledger_entry import LedgerEntry
 from loadsmith.engine.ledger_sql import SqlLedger
 from loadsmith.model import RunRequest, Wait
-
-TABLES = (
-    LedgerTable(name="events", parent=None, appended=True),
-    LedgerTable(name="events__items", parent="events", appended=True),
-    LedgerTable(name="events__items__parts", parent="events__items", appended=True),
-)
 
 
 def connect(name: str) -> pymysql.Connection:
@@ -65,7 +59,7 @@ class Warehouse:
     def write(self, load_id: str, *tables: str) -> None:
         """Write one row of a load into each of the tables, the one hanging from the other."""
         for table in tables:
-            level = ["events", "events__items", "events__items__parts"].index(table)
+            level = EVERYTHING.index(table)
             own = {"_dlt_id": f"{load_id}_{level}"}
             if level:
                 own |= {"_dlt_parent_id": f"{load_id}_{level - 1}", "_dlt_list_idx": "0"}
@@ -77,10 +71,10 @@ class Warehouse:
     def loads(self) -> dict[str, list[str]]:
         """Return the loads that have rows, by table."""
         return {
-            table.name: sorted(
-                key.rsplit("_", 1)[0] for (key,) in self.ask(f"SELECT _dlt_id FROM {table.name}")
+            table: sorted(
+                key.rsplit("_", 1)[0] for (key,) in self.ask(f"SELECT _dlt_id FROM {table}")
             )
-            for table in TABLES
+            for table in EVERYTHING
         }
 
     def commit(self, load_id: str) -> None:
@@ -108,17 +102,6 @@ def warehouse(make_mariadb):
     made = Warehouse(make_mariadb())
     yield made
     made.close()
-
-
-def entry_of(scope: str, *, process: str, run_id: str = "unknown") -> LedgerEntry:
-    return LedgerEntry(
-        load_id=scope, scope=scope, run_id=run_id, tables=TABLES, process=process, root_run_id="r"
-    )
-
-
-EVERYTHING = tuple(table.name for table in TABLES)
-DEAD = entry_of("dead", process="elsewhere:1", run_id="failed")
-ALIVE = entry_of("alive", process=this_process())
 
 
 def test_rows_that_hang_from_a_dead_loads_roots_go_with_them_while_another_load_writes(warehouse):
@@ -149,17 +132,7 @@ def test_rows_without_a_root_wait_for_the_load_that_writes(warehouse):
     assert wait.seconds > 1
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        entry_of("other", process="elsewhere:1", run_id="failed"),
-        entry_of("other", process=f"{this_process().rpartition(':')[0]}:999999999"),
-        replace(ALIVE, load_id="other", scope="other", abandoned=True),
-        replace(ALIVE, load_id="other", scope="other", reported=True),
-        replace(ALIVE, load_id="other", scope="other", tables=()),
-    ],
-    ids=["run failed", "process gone", "abandoned", "reported", "other tables"],
-)
+@that_writes_no_more
 def test_a_load_that_does_not_write_is_not_waited_for(warehouse, other):
     warehouse.write("dead", "events__items", "events__items__parts")
     assert warehouse.undo(DEAD, other, wait=False) == 2
