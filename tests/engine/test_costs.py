@@ -11,6 +11,7 @@ from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from loadsmith.engine.fetch import fetch_row_counts
 from loadsmith.engine.run import run_load
+from loadsmith.engine.sources import select_resources
 from loadsmith.engine.state import own_tables
 from loadsmith.model import (
     DestinationReference,
@@ -144,6 +145,31 @@ def test_a_part_of_a_load_has_only_its_own_tables_in_its_schema(tmp_path: Path) 
         {"table_1"},
         {"table_2"},
     ]
+
+
+def test_a_part_of_a_load_copies_only_what_it_loads_and_what_feeds_that(tmp_path: Path) -> None:
+    @dlt.source(name="family")
+    def family() -> Any:
+        parent = dlt.resource([{"id": 1}], name="parent", selected=False)
+        for name in ("first", "second", "third"):
+            yield dlt.transformer(lambda item: item, data_from=parent, name=name)
+        yield parent
+
+    definition = replace(
+        load_of(tmp_path, 0),
+        source=family,
+        resources=ResourceSelection(include=("first", "third")),
+        part_of=ResourceSelection(include=("first", "third")),
+    )
+
+    source, selected = select_resources(definition, RunRequest(run_id="run"))
+
+    assert selected == ("first", "third")
+    assert list(source.resources) == ["first", "third", "parent"]
+    assert list(source.selected_resources) == ["first", "third"]
+    # The one that feeds both is asked once, as in the whole source.
+    assert source.resources["first"]._pipe.parent is source.resources["parent"]._pipe
+    assert source.resources["third"]._pipe.parent is source.resources["parent"]._pipe
 
 
 def test_a_part_knows_its_columns_where_another_part_stored_the_newest_schema(

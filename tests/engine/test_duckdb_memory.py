@@ -53,20 +53,24 @@ def load_of(folder: Path, size: int = 1, **options: Any) -> LoadDefinition:
     )
 
 
-@pytest.fixture
-def limits(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """What DuckDB says of its limit whenever a query is sent to it."""
+def seen_by_queries(monkeypatch: pytest.MonkeyPatch, setting: str) -> set[str]:
+    """What DuckDB says of a setting whenever a query is sent to it."""
     found: set[str] = set()
     execute = DuckDbSqlClient.execute_query
 
     def seen(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
         with self.native_connection.cursor() as session:
-            [(limit,)] = session.sql("SELECT current_setting('memory_limit')").fetchall()
-        found.add(limit)
+            [(value,)] = session.execute("SELECT current_setting(?)", [setting]).fetchall()
+        found.add(value)
         return execute(self, query, *args, **kwargs)
 
     monkeypatch.setattr(DuckDbSqlClient, "execute_query", seen)
     return found
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    return seen_by_queries(monkeypatch, "memory_limit")
 
 
 def run(definition: LoadDefinition) -> None:
@@ -109,6 +113,19 @@ def test_the_users_own_limit_wins(
         "3GB",
         "you",
     )
+
+
+def test_the_users_own_settings_stay_beside_our_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "allocator_bulk_deallocation_flush_threshold"
+    monkeypatch.setenv(
+        "DESTINATION__DUCKDB__CREDENTIALS__GLOBAL_CONFIG", json.dumps({name: "64MB"})
+    )
+    found = seen_by_queries(monkeypatch, name)
+    run(load_of(tmp_path))
+
+    assert found == {told_by_duckdb("64MB")}
 
 
 def test_the_limit_can_be_seen(tmp_path: Path) -> None:

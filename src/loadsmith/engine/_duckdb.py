@@ -46,8 +46,12 @@ def limit_of_user(credentials: Any) -> str | None:
 
 _LIMIT_NAMES = ("memory_limit", "max_memory")
 
-#: Settings of what DuckDB keeps of files that it writes and reads.
-_KEEPS_LITTLE = (("write_buffer_row_group_count", 1), ("enable_external_file_cache", False))
+#: Settings of what DuckDB keeps of files that it writes and reads, and of what it has freed.
+_KEEPS_LITTLE = (
+    ("write_buffer_row_group_count", 1),
+    ("enable_external_file_cache", False),
+    ("allocator_bulk_deallocation_flush_threshold", "1MB"),
+)
 
 
 @cache
@@ -77,8 +81,9 @@ class _LimitedSqlClient(DuckDbSqlClient):
         ):
             return
         self._global_config["memory_limit"] = f"{default_limit()}B"
-        known = _settings_of_duckdb()
-        self._global_config |= {name: value for name, value in _KEEPS_LITTLE if name in known}
+        # What dlt is given here wins over what the user's connection says.
+        ours = _settings_of_duckdb().difference(credentials.global_config or {})
+        self._global_config |= {name: value for name, value in _KEEPS_LITTLE if name in ours}
 
     def open_connection(self) -> duckdb_module.DuckDBPyConnection:
         """Open a connection; the limit that another one has lifted is not set again."""

@@ -17,7 +17,7 @@ def refuse_shared_feeds(
         definition: The part of a load that an op is.
         request: What the run asks; takes the warning where it is allowed.
         source: The live source.
-        wanted: The resources that the run extracts.
+        wanted: The resources that the run loads.
 
     Raises:
         ResolveError: The one that comes second would miss what the first has seen.

@@ -17,7 +17,6 @@ from loadsmith.engine._discards import Discards
 from loadsmith.engine._extracted import extracted_for_speed
 from loadsmith.engine.empty import watched_for_rows
 from loadsmith.engine.failures import breach_of, run_error, run_error_of_all
-from loadsmith.engine.feeds import refuse_shared_feeds
 from loadsmith.engine.inspect import root_tables_of
 from loadsmith.engine.packages import RunPackages
 from loadsmith.engine.progress import LogProgress
@@ -225,7 +224,6 @@ class _Run:
             return
         if len(wanted) < len(self.selected):
             source = source.with_resources(*wanted)
-        refuse_shared_feeds(self.definition, self.request, source, wanted)
         self._apply_hints(source, wanted)
         limit = self.request.limit or self.definition.options.limit
         if limit:

@@ -14,8 +14,10 @@ from dlt.extract.reference import SourceReference as DltSourceReference
 
 from loadsmith.engine._sources_import import import_module, iter_module_names, natural_name
 from loadsmith.engine._sources_live import is_resource_function, is_source_function
+from loadsmith.engine.feeds import refuse_shared_feeds
 from loadsmith.engine.import_schema import naming_schema_beside
 from loadsmith.engine.secrets import missing_secret
+from loadsmith.engine.windows import with_feeds
 from loadsmith.errors import ResolveError, did_you_mean
 from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 
@@ -53,8 +55,12 @@ def select_resources(
 ) -> tuple[DltSource, tuple[str, ...]]:
     """Make the source of a run, and say which of its resources the run loads.
 
+    An op that loads a part of a large source gets that part, for dlt would copy the whole, and go
+    through all of it for each page.
+
     Raises:
-        ResolveError: The source has no such resource, or none that the definition takes.
+        ResolveError: The source has no such resource, or none that the definition takes; or one of
+            them is fed from a cursor that another op moves.
     """
     override = request.source
     recipe = definition.source
@@ -83,7 +89,14 @@ def select_resources(
                 f"{definition.place or definition.name}: the source"
                 f" '{source.name}' has no resource '{name}'.{did_you_mean(name, known)}"
             )
-    return source.with_resources(*selected), selected
+    if definition.part_of is None:
+        return source.with_resources(*selected), selected
+    refuse_shared_feeds(definition, request, source, selected)
+    needed = set(with_feeds(source, selected))
+    kept = [resource for name, resource in source.resources.items() if name in needed]
+    part = DltSource(source.schema.clone(), source.section, kept)
+    part.resources.select(*selected)
+    return part, selected
 
 
 @naming_schema_beside()
