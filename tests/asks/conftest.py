@@ -15,13 +15,8 @@ from loadsmith import DagsterDltResource, dlt_assets
 
 
 @pytest.fixture(autouse=True)
-def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep dlt's working directories and its files inside the test's own folder."""
-    folder = tmp_path / "dlt"
-    monkeypatch.setenv("DLT_DATA_DIR", str(folder))
-    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+def in_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    return folder
 
 
 @dataclass(frozen=True)

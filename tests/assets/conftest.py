@@ -6,13 +6,8 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep dlt's working directories and its files inside the test's own folder."""
-    folder = tmp_path / "dlt"
-    monkeypatch.setenv("DLT_DATA_DIR", str(folder))
-    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+def in_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    return folder
 
 
 @pytest.fixture
@@ -25,12 +20,6 @@ def pipeline(database: Path) -> dlt.Pipeline:
     return dlt.pipeline(
         "shop", destination=dlt.destinations.duckdb(str(database)), dataset_name="ds"
     )
-
-
-@pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as found:
-        yield found
 
 
 def materializations(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, object]]:

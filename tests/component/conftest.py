@@ -85,7 +85,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     made = Project(root)
     monkeypatch.chdir(root)
     monkeypatch.syspath_prepend(str(root / "src"))
-    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
     for name in ("LOADSMITH_PROFILE", "DAGSTER_CLOUD_DEPLOYMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
     yield made

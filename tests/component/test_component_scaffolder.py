@@ -34,7 +34,6 @@ def test_what_is_written_runs_as_it_is(project, style):
 @pytest.mark.filterwarnings("ignore::loadsmith.component.discovery.UnknownTables")
 @pytest.mark.parametrize("source", ["rest_api", "sql_database", "filesystem"])
 def test_a_core_source_keeps_what_a_user_needs_of_dlt_init(project, source, monkeypatch):
-    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
     # A name server that is none: whoever asks the network fails.
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     folder = _scaffold(project, source=source, destination="postgres")
@@ -49,8 +48,7 @@ def test_a_core_source_keeps_what_a_user_needs_of_dlt_init(project, source, monk
     project.definitions()
 
 
-def test_rest_api_is_declared_with_assets_at_once(project, monkeypatch):
-    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+def test_rest_api_is_declared_with_assets_at_once(project):
     _scaffold(project, source="rest_api")
 
     assert project.asset_keys() == {

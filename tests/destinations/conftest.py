@@ -166,18 +166,6 @@ def failure_of(result: Any) -> str:
     )
 
 
-@pytest.fixture(autouse=True)
-def dlt_of_this_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
-    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
-        yield instance
-
-
 def missing(what: str, error: BaseException | None = None) -> None:
     """Skip a test whose service is not there; where services are required, fail it."""
     if os.environ.get("LOADSMITH_REQUIRE_SERVICES"):

@@ -35,7 +35,6 @@ def test_the_python_of_the_readme_builds_the_demo(monkeypatch):
 
 def test_the_project_of_the_readme_loads(tmp_path, monkeypatch):
     """In the environment of the tests, which is what the first line activates."""
-    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     first, *commands = OWN_PROJECT.splitlines()
     assert first == ". .venv/bin/activate"

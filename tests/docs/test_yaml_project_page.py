@@ -69,12 +69,6 @@ def defs(project: Path) -> dg.Definitions:
     return build_definitions(project / "odp_config")
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
-
-
 def test_every_block_of_yaml_python_and_toml_is_a_file_of_the_project() -> None:
     assert [text for language, title, text in BLOCKS if title is None and language != "text"] == []
 

@@ -389,7 +389,6 @@ def door_class(request: pytest.FixtureRequest) -> type[Door]:
 @pytest.fixture
 def make_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Build what is asked of a door, in a folder of its own."""
-    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
     monkeypatch.delenv("LOADSMITH_PROFILE", raising=False)
     modules = set(sys.modules)
     with dg.DagsterInstance.ephemeral() as instance:

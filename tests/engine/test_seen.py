@@ -47,8 +47,6 @@ def shop():
 
 @pytest.fixture
 def define(tmp_path, monkeypatch):
-    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
-    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shop_seen.py").write_text(MODULE)
 

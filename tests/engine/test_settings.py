@@ -1,6 +1,9 @@
 """The choices that are made for speed: what a run does by itself, and that dlt's settings win."""
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +149,72 @@ def test_files_are_as_large_as_dlt_is_told(tmp_path: Path, monkeypatch: pytest.M
         extracted(tmp_path, 20_000)
 
     assert len(extracted_files(tmp_path)) == 1
+
+
+CONFIG = """
+[normalize]
+workers = 2
+loader_file_format = "insert_values"
+
+[data_writer]
+file_max_bytes = 100
+disable_compression = true
+"""
+
+# Prints what a run did in a folder, and what it would say that it does there.
+RUN_IN_FOLDER = """
+import json
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from loadsmith.engine.settings import effective_settings
+from test_settings import load_of, run
+
+pools = []
+init = ProcessPoolExecutor.__init__
+
+
+def noted(self, max_workers=None, **kwargs):
+    pools.append(max_workers)
+    init(self, max_workers=max_workers, **kwargs)
+
+
+if __name__ == "__main__":
+    ProcessPoolExecutor.__init__ = noted
+    load = load_of(Path.cwd(), 9)
+    formats = {job["file_format"] for job in run(load).jobs if job["table_name"] == "table_0"}
+    chosen = {one.name: one.value for one in effective_settings(load) if one.origin == "you"}
+    print(json.dumps({"pools": pools, "formats": sorted(formats), "chosen": chosen}))
+"""
+
+
+def test_the_config_toml_of_a_folder_wins(tmp_path: Path) -> None:
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "config.toml").write_text(CONFIG)
+    script = tmp_path / "run_in_folder.py"
+    script.write_text(RUN_IN_FOLDER)
+
+    child = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert child.returncode == 0, child.stderr
+    said = json.loads(child.stdout.splitlines()[-1])
+    assert said == {
+        "pools": [2],
+        "formats": ["insert_values"],
+        "chosen": {
+            "loader_file_format": "insert_values",
+            "normalize.workers": "2",
+            "data_writer.disable_compression": "True",
+            "data_writer.file_max_bytes": "100",
+        },
+    }
 
 
 def test_a_load_that_several_processes_normalize_has_every_row_once(

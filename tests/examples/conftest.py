@@ -15,12 +15,6 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.fixture(autouse=True)
-def dlt_of_this_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
-    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
-
-
 @pytest.fixture
 def copy_example(tmp_path: Path) -> Callable[[str], Path]:
     def copy(name: str) -> Path:
@@ -79,12 +73,6 @@ def materialize() -> Callable[..., dg.ExecuteInProcessResult]:
         )
 
     return run
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
 
 
 @pytest.fixture

@@ -107,7 +107,6 @@ def test_rows_that_appear_beside_those_that_are_reported_are_told(tmp_path):
 def test_definitions_by_name_are_watched(tmp_path, monkeypatch):
     (tmp_path / "my_defs.py").write_text(DEFINITIONS)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
     tests = build_definitions_tests("my_defs:defs")()
     tests.test_definitions_need_neither_network_nor_secret_nor_disk()
 

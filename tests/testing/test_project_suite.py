@@ -53,8 +53,7 @@ normalizers:
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+def project(tmp_path):
     for name, text in {
         "odp_config/dagster_config.yaml": (
             "resources:\n  - {resource_kind: dlt, params: {project_dir: code}}\n"
