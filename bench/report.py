@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
-from bench.case import Case, Promise, Variant, load_case
+from bench.case import NAMES, Case, Promise, Variant, load_case
 from bench.chart import bars, lines
 
 Samples = dict[str, dict[str, list[float]]]
@@ -41,8 +41,8 @@ def write_report(docs: Path, samples: Mapping[str, Samples], count: int) -> None
         ),
         "",
     ]
-    for name, found in samples.items():
-        lines_of_page += [*_case_lines(name, found), ""]
+    for name in filter(samples.__contains__, NAMES):
+        lines_of_page += [*_case_lines(name, samples[name]), ""]
     lines_of_page += _charts(docs, samples)
     page.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines_of_page) + f"\n{END}{after}")
 
