@@ -79,16 +79,18 @@ def test_jobs_and_schedules_are_built(make_project: Make) -> None:
 
 
 def test_a_cron_schedule_of_a_partitioned_job_runs_the_latest_partition(
-    make_project: Make, instance: dg.DagsterInstance
+    make_project: Make,
 ) -> None:
     project = make_project(assets=DAILY, jobs=JOBS)
     definitions = project.build()
-    context = dg.build_schedule_context(
-        instance=instance,
-        scheduled_execution_time=datetime(2024, 3, 5, 6, tzinfo=timezone.utc),
-        repository_def=definitions.get_repository_def(),
-    )
-    tick = definitions.resolve_schedule_def("by_cron").evaluate_tick(context)
+    # The tick opens the instance anew, so that an ephemeral one will not do.
+    with dg.instance_for_test() as stored:
+        context = dg.build_schedule_context(
+            instance=stored,
+            scheduled_execution_time=datetime(2024, 3, 5, 6, tzinfo=timezone.utc),
+            repository_def=definitions.get_repository_def(),
+        )
+        tick = definitions.resolve_schedule_def("by_cron").evaluate_tick(context)
     assert [request.partition_key for request in tick.run_requests or ()] == ["2024-03-04"]
 
 
