@@ -13,6 +13,7 @@ def wait_until(
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"{what} was not seen in {seconds:.0f} s"
+        # Processes, files and pages that tests wait for tell nobody when they get somewhere.
         time.sleep(0.02)
 
 

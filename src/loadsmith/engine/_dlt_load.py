@@ -45,10 +45,10 @@ def watched_load(watch: LoadWatch | None) -> Iterator[None]:
         _WATCH.reset(token)
 
 
-def jobs_of(pipeline: Any, load_id: str) -> Mapping[str, list[ParsedLoadJobFileName]]:
+def jobs_of(pipeline: Any, load_id: str) -> Mapping[Any, list[ParsedLoadJobFileName]]:
     """Return the jobs of a normalized package by the name of the folder that they are in."""
     packages: PackageStorage = pipeline._get_load_storage().normalized_packages
-    return {str(folder): jobs for folder, jobs in packages.get_load_package_jobs(load_id).items()}
+    return packages.get_load_package_jobs(load_id)
 
 
 def rows_by_job(pipeline: Any, load_id: str) -> Mapping[str, int]:
@@ -121,8 +121,8 @@ def _without_mark(load: Load) -> Iterator[None]:
     client_of = load.get_destination_client
 
     def marked_client(schema: Any) -> Any:
-        client = client_of(schema)
-        client.complete_load = _leave_mark  # type: ignore[method-assign]  # dlt has no hook
+        client: Any = client_of(schema)
+        client.complete_load = _leave_mark
         return client
 
     load.get_destination_client = marked_client  # type: ignore[method-assign]  # dlt has no hook

@@ -56,7 +56,7 @@ def select_resources(
     """Make the source of a run, and say which of its resources the run loads.
 
     An op that loads a part of a large source gets that part, for dlt would copy the whole, and go
-    through all of it for each page.
+    through all of it several times.
 
     Raises:
         ResolveError: The source has no such resource, or none that the definition takes; or one of
@@ -89,9 +89,9 @@ def select_resources(
                 f"{definition.place or definition.name}: the source"
                 f" '{source.name}' has no resource '{name}'.{did_you_mean(name, known)}"
             )
+    refuse_shared_feeds(definition, request, source, selected)
     if definition.part_of is None:
         return source.with_resources(*selected), selected
-    refuse_shared_feeds(definition, request, source, selected)
     needed = set(with_feeds(source, selected))
     kept = [resource for name, resource in source.resources.items() if name in needed]
     part = DltSource(source.schema.clone(), source.section, kept)
