@@ -1,11 +1,13 @@
 """A load into DuckDB keeps to a limit, which its user sets and which gives way."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import dlt
 import duckdb
+import pyarrow as pa
 import pytest
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
@@ -25,6 +27,7 @@ TEXT = 4_000_000
 @pytest.fixture(autouse=True)
 def _nothing_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_duckdb, "_unlimited", set())
+    monkeypatch.setattr(_duckdb, "_room", {})
 
 
 def source(size: int, write_disposition: Any = "append") -> Any:
@@ -150,3 +153,28 @@ def test_a_merge_has_more_from_its_start(tmp_path: Path, limits: set[str]) -> No
     run(load_of(tmp_path, write_disposition="merge"))
 
     assert limits - {told_by_duckdb(f"{_duckdb.default_limit()}B")}
+
+
+@pytest.mark.parametrize(("rows", "groups"), [(_duckdb.ROW_GROUP, 2), (5_000, 0)])
+def test_row_groups_as_large_as_those_of_duckdb_get_room_for_a_thread_each(
+    tmp_path: Path, limits: set[str], monkeypatch: pytest.MonkeyPatch, rows: int, groups: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(_duckdb, "_LARGE_FILE", 1)
+    page = pa.table({f"column_{number}": range(rows) for number in range(9)})
+    load = LoadDefinition(
+        name="pages",
+        source=lambda: dlt.resource([page, page], name="rows"),
+        destination=DestinationReference(
+            name="duckdb", params={"database": str(tmp_path / "texts.db")}
+        ),
+        pipeline=PipelineSettings(
+            pipeline_name="pages", dataset_name="raw", pipelines_dir=str(tmp_path / "pipelines")
+        ),
+    )
+    run(load)
+
+    columns = 10
+    room = columns * groups * _duckdb._BYTES_PER_COLUMN
+    told = {told_by_duckdb(f"{max(size, _duckdb.default_limit())}B") for size in (0, room)}
+    assert limits == told

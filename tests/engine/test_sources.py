@@ -9,7 +9,7 @@ from pathlib import Path
 import dlt
 import pytest
 
-from loadsmith.engine.sources import fast_sql_backend, make_source
+from loadsmith.engine.sources import ROWS_IN_PAGE, fast_sql_backend, make_source
 from loadsmith.errors import ResolveError, SecretNotFound
 from loadsmith.model import SourceReference
 from loadsmith.testing import sources as awkward
@@ -246,18 +246,16 @@ def test_a_secret_that_a_module_reads_when_it_is_imported_is_named(tmp_path, mon
         make_source(reference("shop", path))
 
 
-@pytest.mark.postgres
-@pytest.mark.parametrize(
-    ("decimal", "value"), [("numeric(28, 9)", "1.1"), ("numeric", "12345678901234567890.123456789")]
-)
-def test_a_database_is_read_by_the_fast_backend_with_the_types_of_the_default(
-    tmp_path, decimal, value
-):
+POSTGRES = "postgresql://postgres:x@127.0.0.1:5432/postgres"
+
+
+@pytest.fixture
+def postgres():
+    """A cursor, and the name of a schema that is there for the test."""
     import psycopg2
 
-    address = "postgresql://postgres:x@127.0.0.1:5432/postgres"
     try:
-        connection = psycopg2.connect(address, connect_timeout=3)
+        connection = psycopg2.connect(POSTGRES, connect_timeout=3)
     except psycopg2.OperationalError:
         if os.environ.get("LOADSMITH_REQUIRE_SERVICES"):
             raise
@@ -266,44 +264,77 @@ def test_a_database_is_read_by_the_fast_backend_with_the_types_of_the_default(
     name = f"ls_sql_{os.getpid()}"
     cursor = connection.cursor()
     cursor.execute(f"CREATE SCHEMA {name}")
-    found = {}
     try:
-        cursor.execute(
-            f"CREATE TABLE {name}.t (id bigint PRIMARY KEY, amount {decimal}, at timestamptz,"
-            " lt timestamp, d date, h time, raw bytea, j jsonb, u uuid, arr int[], f float8,"
-            " b bool, s text, si smallint)"
-        )
-        cursor.execute(
-            f"INSERT INTO {name}.t SELECT 1, {value}, now(), now(),"
-            " current_date, '23:59:59.999999', '\\x00ff', '{\"a\": 1}',"
-            " '00000000-0000-0000-0000-000000000001', '{1,2}', 0.1, true, 'O''Brien', 3"
-        )
-        cursor.execute(f"INSERT INTO {name}.t (id) VALUES (2)")
-        for backend in (None, "pyarrow"):
-            chosen = {"backend": backend} if backend else {}
-            source = make_source(
-                reference("sql_database", None, credentials=address, schema=name, **chosen)
-            )
-            pipeline = dlt.pipeline(
-                f"sql_{backend}",
-                destination=dlt.destinations.duckdb(str(tmp_path / f"{backend}.duckdb")),
-                dataset_name="ds",
-                pipelines_dir=str(tmp_path / "p"),
-            )
-            pipeline.run(source)
-            with pipeline.sql_client() as client:
-                types = client.execute_sql(
-                    "SELECT column_name, data_type FROM information_schema.columns"
-                    " WHERE table_schema = 'ds' AND table_name = 't'"
-                    " AND column_name NOT LIKE '_dlt%'"
-                    " ORDER BY 1"
-                )
-                columns = ", ".join(f'"{row[0]}"' for row in types)
-                rows = client.execute_sql(f"SELECT {columns} FROM ds.t ORDER BY id")
-            found[backend] = (types, rows)
+        yield cursor, name
     finally:
         cursor.execute(f"DROP SCHEMA {name} CASCADE")
         connection.close()
-    assert fast_sql_backend(address) == "connectorx"
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("decimal", "value"), [("numeric(28, 9)", "1.1"), ("numeric", "12345678901234567890.123456789")]
+)
+def test_a_database_is_read_by_the_fast_backend_with_the_types_of_the_default(
+    tmp_path, postgres, decimal, value
+):
+    cursor, name = postgres
+    cursor.execute(
+        f"CREATE TABLE {name}.t (id bigint PRIMARY KEY, amount {decimal}, at timestamptz,"
+        " lt timestamp, d date, h time, raw bytea, j jsonb, u uuid, arr int[], f float8,"
+        " b bool, s text, si smallint)"
+    )
+    cursor.execute(
+        f"INSERT INTO {name}.t SELECT 1, {value}, now(), now(),"
+        " current_date, '23:59:59.999999', '\\x00ff', '{\"a\": 1}',"
+        " '00000000-0000-0000-0000-000000000001', '{1,2}', 0.1, true, 'O''Brien', 3"
+    )
+    cursor.execute(f"INSERT INTO {name}.t (id) VALUES (2)")
+    found = {}
+    for backend in (None, "pyarrow"):
+        chosen = {"backend": backend} if backend else {}
+        source = make_source(
+            reference("sql_database", None, credentials=POSTGRES, schema=name, **chosen)
+        )
+        pipeline = dlt.pipeline(
+            f"sql_{backend}",
+            destination=dlt.destinations.duckdb(str(tmp_path / f"{backend}.duckdb")),
+            dataset_name="ds",
+            pipelines_dir=str(tmp_path / "p"),
+        )
+        pipeline.run(source)
+        with pipeline.sql_client() as client:
+            types = client.execute_sql(
+                "SELECT column_name, data_type FROM information_schema.columns"
+                " WHERE table_schema = 'ds' AND table_name = 't'"
+                " AND column_name NOT LIKE '_dlt%'"
+                " ORDER BY 1"
+            )
+            columns = ", ".join(f'"{row[0]}"' for row in types)
+            rows = client.execute_sql(f"SELECT {columns} FROM ds.t ORDER BY id")
+        found[backend] = (types, rows)
+    assert fast_sql_backend(POSTGRES) == "connectorx"
     assert found[None] == found["pyarrow"]
     assert len(found[None][1]) == 2
+
+
+@pytest.mark.postgres
+def test_a_database_is_read_in_pages_that_duckdb_copies_fast_or_as_large_as_is_asked(
+    postgres, monkeypatch
+):
+    cursor, name = postgres
+    cursor.execute(f"CREATE TABLE {name}.t AS SELECT generate_series(1, {ROWS_IN_PAGE + 1}) AS id")
+
+    def sizes(**asked):
+        source = make_source(
+            reference("sql_database", None, credentials=POSTGRES, schema=name, **asked)
+        )
+        return [len(page) for page in source.resources["t"]]
+
+    def is_cut_at(rows, found):
+        return sum(found) == ROWS_IN_PAGE + 1 and set(found[:-1]) == {rows}
+
+    assert is_cut_at(ROWS_IN_PAGE, sizes())
+    assert is_cut_at(40_000, sizes(chunk_size=40_000))
+    monkeypatch.setenv("SOURCES__SQL_DATABASE__CHUNK_SIZE", "50000")
+    assert is_cut_at(50_000, sizes())

@@ -2,14 +2,16 @@
 
 DuckDB keeps what it writes, and the files that it reads, in memory, up to four fifths of the
 machine's. Copying files into tables writes each row once and reads no file twice, so that a small
-limit costs no time. A merge joins tables, and has DuckDB's own limit from its start; any other
-statement that needs more is run again without ours.
+limit costs no time. Files whose row groups are as large as DuckDB's are copied by several threads
+at once, and get what those need. A merge joins tables, and has DuckDB's own limit from its start;
+any other statement that needs more is run again without ours.
 """
 
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import duckdb as duckdb_module
@@ -22,8 +24,23 @@ from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 LIMIT_PER_THREAD = 40_000_000
 _LEAST_LIMIT = 80_000_000
 
+#: Rows that DuckDB keeps together in a table. What comes in groups of as many is copied twice as
+#: fast as in others, by each of its threads, with half the memory.
+ROW_GROUP = 122_880
+
+#: Bytes for each column that a thread writes whole row groups of: with less, threads wait for one
+#: another (6, 12 and 24 columns were tried).
+_BYTES_PER_COLUMN = 10_000_000
+_MOST_ROOM = 4_000_000_000
+
+#: Bytes of a file below which nothing is gained by looking into it.
+_LARGE_FILE = 1_000_000
+
 #: Databases that a statement in this process has needed more for.
 _unlimited: set[str] = set()
+
+#: Bytes for databases that large row groups were copied into by this process.
+_room: dict[str, int] = {}
 
 
 def default_limit() -> int:
@@ -81,7 +98,7 @@ class _LimitedSqlClient(DuckDbSqlClient):
             or limit_of_user(credentials)
         ):
             return
-        self._global_config["memory_limit"] = f"{default_limit()}B"
+        self._global_config["memory_limit"] = f"{_room.get(database, default_limit())}B"
         # What dlt is given here wins over what the user's connection says.
         ours = _settings_of_duckdb().difference(credentials.global_config or {})
         self._global_config |= {name: value for name, value in _KEEPS_LITTLE if name in ours}
@@ -91,6 +108,18 @@ class _LimitedSqlClient(DuckDbSqlClient):
         if str(self.credentials.database) in _unlimited:
             self._global_config.pop("memory_limit", None)
         return super().open_connection()
+
+    def make_room(self, file_path: str, columns: int) -> None:
+        """Raise the limit for a file whose row groups are large enough for a thread each."""
+        if "memory_limit" not in self._global_config:
+            return
+        groups = _large_row_groups(file_path)
+        needed = _BYTES_PER_COLUMN * columns * min(groups, os.cpu_count() or 1)
+        database = str(self.credentials.database)
+        room = min(max(needed, _room.get(database, default_limit())), _MOST_ROOM)
+        if room > default_limit():
+            _room[database] = room
+            self._global_config["memory_limit"] = f"{room}B"
 
     @contextlib.contextmanager
     def begin_transaction(self) -> Iterator[Any]:
@@ -136,10 +165,30 @@ class _LimitedSqlClient(DuckDbSqlClient):
 
 
 class _LimitedClient(DuckDbClient):
+    sql_client: _LimitedSqlClient
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sql_client.__class__ = _LimitedSqlClient
         self.sql_client.limit_memory()
+
+    def create_load_job(
+        self, table: Any, file_path: str, load_id: str, restore: bool = False
+    ) -> Any:
+        """Make room for the file, and return the job that copies it."""
+        self.sql_client.make_room(file_path, len(table["columns"]))
+        return super().create_load_job(table, file_path, load_id, restore)
+
+
+def _large_row_groups(file_path: str) -> int:
+    path = Path(file_path)
+    if path.suffix != ".parquet" or path.stat().st_size < _LARGE_FILE:
+        return 0
+    import pyarrow.parquet
+
+    metadata = pyarrow.parquet.read_metadata(path)
+    sizes = (metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
+    return sum(size * 2 > ROW_GROUP for size in sizes)
 
 
 class LimitedDuckDb(duckdb):
