@@ -12,6 +12,7 @@ import pytest
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from loadsmith.engine import _duckdb
+from loadsmith.engine._row_groups import ROW_GROUP
 from loadsmith.engine.run import run_load
 from loadsmith.engine.settings import effective_settings
 from loadsmith.model import (
@@ -155,7 +156,7 @@ def test_a_merge_has_more_from_its_start(tmp_path: Path, limits: set[str]) -> No
     assert limits - {told_by_duckdb(f"{_duckdb.default_limit()}B")}
 
 
-@pytest.mark.parametrize(("rows", "groups"), [(_duckdb.ROW_GROUP, 2), (5_000, 0)])
+@pytest.mark.parametrize(("rows", "groups"), [(ROW_GROUP, 2), (5_000, 0)])
 def test_row_groups_as_large_as_those_of_duckdb_get_room_for_a_thread_each(
     tmp_path: Path, limits: set[str], monkeypatch: pytest.MonkeyPatch, rows: int, groups: int
 ) -> None:

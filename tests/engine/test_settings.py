@@ -10,12 +10,16 @@ from typing import Any
 import dlt
 import duckdb
 import pytest
+from pyarrow import parquet
 
 from loadsmith.engine import _extracted, settings
 from loadsmith.engine._extracted import extracted_for_speed
+from loadsmith.engine._normalize_pool import workers_of_run
+from loadsmith.engine.arrow import arrow_normalizer
 from loadsmith.engine.run import run_load
 from loadsmith.engine.settings import normalize_workers
 from loadsmith.model import (
+    NORMALIZERS,
     DestinationReference,
     LoadDefinition,
     LoadResult,
@@ -90,9 +94,9 @@ def test_a_run_compresses_what_it_extracts_quickly(
 ) -> None:
     seen: list[bytes] = []
 
-    def note(pipeline: Any, definition: LoadDefinition) -> int:
+    def note(pipeline: Any, **options: Any) -> int:
         seen.extend(extracted_files(Path(pipeline.working_dir)))
-        return normalize_workers(pipeline, definition)
+        return normalize_workers(pipeline, **options)
 
     monkeypatch.setattr("loadsmith.engine.packages.normalize_workers", note)
     run(load_of(tmp_path, 9))
@@ -119,10 +123,13 @@ def test_processes_are_started_for_what_can_be_shared_out(
     one = extracted(tmp_path / "one", 5_000)
     uneven = extracted(tmp_path / "uneven", 5_000, 1)
     even = extracted(tmp_path / "even", 5_000, 5_000)
-    load = load_of(tmp_path, 1)
 
-    assert [normalize_workers(pipeline, load) for pipeline in (one, uneven, even)] == [1, 1, 3]
-    assert normalize_workers(even, load_of(tmp_path, 1, normalizer="arrow")) == 1
+    def workers(by_column: bool) -> list[int]:
+        return [normalize_workers(each, by_column=by_column) for each in (one, uneven, even)]
+
+    assert workers(by_column=False) == [1, 1, 3]
+    monkeypatch.setattr(settings, "PARALLEL_COLUMN_BYTES", 200_000)
+    assert workers(by_column=True) == [1, 1, 1]
 
 
 def test_a_large_resource_is_extracted_into_files_that_processes_share(
@@ -133,13 +140,12 @@ def test_a_large_resource_is_extracted_into_files_that_processes_share(
     monkeypatch.setattr(_extracted, "FILE_BYTES", 100_000)
     with extracted_for_speed():
         large = extracted(tmp_path, 20_000)
-    load = load_of(tmp_path, 1)
 
     assert len(extracted_files(tmp_path)) == 4
-    assert normalize_workers(large, load) > 1
+    assert normalize_workers(large, by_column=False) > 1
     schema = large.default_schema
     schema.set_schema_contract({"columns": "discard_value"})
-    assert normalize_workers(large, load) == 1, "nobody would count what is discarded"
+    assert normalize_workers(large, by_column=False) == 1, "nobody would count what is discarded"
 
 
 def test_files_are_as_large_as_dlt_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,13 +223,15 @@ def test_the_config_toml_of_a_folder_wins(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
 def test_a_load_that_several_processes_normalize_has_every_row_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, normalizer: str
 ) -> None:
-    monkeypatch.setattr(settings, "PARALLEL_NORMALIZE_BYTES", 1)
+    for name in ("PARALLEL_NORMALIZE_BYTES", "PARALLEL_COLUMN_BYTES"):
+        monkeypatch.setattr(settings, name, 1)
     monkeypatch.setattr(_extracted, "FILE_BYTES", 1)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    result = run(load_of(tmp_path, 12_000, 200, 300))
+    result = run(load_of(tmp_path, 12_000, 200, 300, normalizer=normalizer))
 
     counts = {"table_0": 12_000, "table_1": 200, "table_2": 300}
     with duckdb.connect(str(tmp_path / "many.duckdb")) as connection:
@@ -232,3 +240,23 @@ def test_a_load_that_several_processes_normalize_has_every_row_once(
                 found = connection.sql(f"select count(*), count(distinct _dlt_id) from raw.{name}")
                 assert found.fetchall() == [(rows, rows)]
     assert counts.items() <= {table.name: table.rows_loaded for table in result.tables}.items()
+
+
+@pytest.mark.parametrize(("by_column", "rows_in_group"), [(False, 5_000), (True, 6_000)])
+def test_processes_normalize_by_column_where_their_run_does(
+    tmp_path: Path, by_column: bool, rows_in_group: int
+) -> None:
+    pipeline = extracted(tmp_path, 1, 1)
+    pipeline.normalize()
+    page = [{"id": row, "tags": [row]} for row in range(6_000)]
+    pages = [dlt.resource([page], name=name) for name in ("table_0", "table_1")]
+    pipeline.extract(pages, loader_file_format="parquet")
+
+    with arrow_normalizer(by_column), workers_of_run(tmp_path / "workers", by_column=by_column):
+        pipeline.normalize(workers=3)
+
+    # dlt writes records in groups as large as its buffer, and by column a page is written at once.
+    newest = max(pipeline.list_normalized_load_packages())
+    files = Path(pipeline.working_dir, "load", "normalized", newest).rglob("table_?.*.parquet")
+    sizes = [parquet.read_metadata(file).row_group(0).num_rows for file in files]
+    assert sizes == [rows_in_group, rows_in_group]

@@ -9,7 +9,8 @@ from pathlib import Path
 import dlt
 import pytest
 
-from loadsmith.engine.sources import ROWS_IN_PAGE, fast_sql_backend, make_source
+from loadsmith.engine._row_groups import ROW_GROUP
+from loadsmith.engine.sources import fast_sql_backend, make_source
 from loadsmith.errors import ResolveError, SecretNotFound
 from loadsmith.model import SourceReference
 from loadsmith.testing import sources as awkward
@@ -323,7 +324,7 @@ def test_a_database_is_read_in_pages_that_duckdb_copies_fast_or_as_large_as_is_a
     postgres, monkeypatch
 ):
     cursor, name = postgres
-    cursor.execute(f"CREATE TABLE {name}.t AS SELECT generate_series(1, {ROWS_IN_PAGE + 1}) AS id")
+    cursor.execute(f"CREATE TABLE {name}.t AS SELECT generate_series(1, {ROW_GROUP + 1}) AS id")
 
     def sizes(**asked):
         source = make_source(
@@ -332,9 +333,9 @@ def test_a_database_is_read_in_pages_that_duckdb_copies_fast_or_as_large_as_is_a
         return [len(page) for page in source.resources["t"]]
 
     def is_cut_at(rows, found):
-        return sum(found) == ROWS_IN_PAGE + 1 and set(found[:-1]) == {rows}
+        return sum(found) == ROW_GROUP + 1 and set(found[:-1]) == {rows}
 
-    assert is_cut_at(ROWS_IN_PAGE, sizes())
+    assert is_cut_at(ROW_GROUP, sizes())
     assert is_cut_at(40_000, sizes(chunk_size=40_000))
     monkeypatch.setenv("SOURCES__SQL_DATABASE__CHUNK_SIZE", "50000")
     assert is_cut_at(50_000, sizes())

@@ -16,6 +16,7 @@ from loadsmith.assets.translator import DagsterDltTranslator
 from loadsmith.engine.inspect import inspect_load
 from loadsmith.errors import ConfigError, ResolveError, one_of
 from loadsmith.model import (
+    NORMALIZERS,
     ON_EMPTY,
     ON_ERROR,
     LoadDefinition,
@@ -209,7 +210,7 @@ def build_upstream_specs(specs: Iterable[dg.AssetSpec]) -> list[dg.AssetSpec]:
 
 
 def checked_options(
-    params: Mapping[str, Any] | None = None, *, on_error: str, on_empty: str
+    params: Mapping[str, Any] | None = None, *, on_error: str, on_empty: str, normalizer: str
 ) -> RunOptions:
     """Return the options that a function of a front door was given.
 
@@ -220,6 +221,7 @@ def checked_options(
         params=dict(params or {}),
         on_error=one_of(ON_ERROR, on_error, "on_error"),
         on_empty=one_of(ON_EMPTY, on_empty, "on_empty"),
+        normalizer=one_of(NORMALIZERS, normalizer, "normalizer"),
     )
 
 

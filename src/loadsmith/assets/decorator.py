@@ -44,6 +44,7 @@ def dlt_assets(
     resource_settings: Mapping[str, Mapping[str, Any]] | None = None,
     on_error: str = "fail",
     on_empty: str = "truncate",
+    normalizer: str = "dlt",
     **multi_asset_options: Any,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Make assets of the resources of a dlt source; the function runs them.
@@ -74,6 +75,7 @@ def dlt_assets(
         on_error: `fail` with the first resource that fails, or `keep` what the others loaded.
         on_empty: Where a resource yields no row in a run: `truncate` a replaced table, as dlt
             does, `keep` its rows, `fail` before anything is loaded, or truncate and `warn`.
+        normalizer: `dlt`, or `arrow` for the exact and faster way around dlt's row normalizer.
         multi_asset_options: All else that Dagster's `multi_asset` takes.
 
     Raises:
@@ -85,7 +87,7 @@ def dlt_assets(
         dlt_pipeline,
         nested_tables=nested_tables,
         schema_file_path=schema_file_path,
-        options=checked_options(on_error=on_error, on_empty=on_empty),
+        options=checked_options(on_error=on_error, on_empty=on_empty, normalizer=normalizer),
         attributes=_attributes(settings, "settings", checks),
         resource_attributes={
             resource: _attributes(given, f"resource_settings['{resource}']")

@@ -42,6 +42,13 @@ class OnEmpty(Enum):
     warn = "warn"
 
 
+class Normalizer(Enum):
+    """How records become rows of tables."""
+
+    dlt = "dlt"
+    arrow = "arrow"
+
+
 class WindowConfig(dg.Config):
     """The half-open range of time that a run loads."""
 
@@ -65,6 +72,10 @@ class DltRunConfig(dg.Config):
         description="Where a resource yields no row: `truncate` a replaced table, `keep` its rows, "
         "`fail` before anything is loaded, or truncate and `warn`.",
     )
+    normalizer: Normalizer | None = Field(
+        default=None,
+        description="`dlt`, or `arrow` for the exact and faster way around dlt's row normalizer.",
+    )
     limit: int | None = Field(
         default=None, description="Load at most so many pages of each resource, to try a load out."
     )
@@ -85,12 +96,14 @@ class RunChoices:
     window: Window | None = None
 
 
-_FIELDS = ("refresh", "write_disposition", "on_empty", "limit", "loader_file_format")
+_PARAMS = ("refresh", "write_disposition", "on_empty", "normalizer", "loader_file_format")
+_FIELDS = (*_PARAMS, "limit")
 _TAGS = (*_FIELDS, "window_start", "window_end", "row_count")
 _CHOICES: Mapping[str, type[Enum]] = {
     "refresh": Refresh,
     "write_disposition": WriteDisposition,
     "on_empty": OnEmpty,
+    "normalizer": Normalizer,
 }
 
 
@@ -122,7 +135,7 @@ def read_choices(context: Any, *, config_is_ours: bool) -> RunChoices:
         if window:
             values["window_start"], values["window_end"] = window["start"], window["end"]
     params = {}
-    for name in ("refresh", "write_disposition", "on_empty", "loader_file_format"):
+    for name in _PARAMS:
         if values.get(name) is not None:
             params[name] = _checked(name, values[name])
     return RunChoices(params=params, limit=_limit(values.get("limit")), window=_window(values))

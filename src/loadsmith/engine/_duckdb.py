@@ -20,13 +20,11 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.factory import duckdb
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
+from loadsmith.engine._row_groups import ROW_GROUP
+
 #: Bytes for each thread of DuckDB's, which works at one row group in each of them.
 LIMIT_PER_THREAD = 40_000_000
 _LEAST_LIMIT = 80_000_000
-
-#: Rows that DuckDB keeps together in a table. What comes in groups of as many is copied twice as
-#: fast as in others, by each of its threads, with half the memory.
-ROW_GROUP = 122_880
 
 #: Bytes for each column that a thread writes whole row groups of: with less, threads wait for one
 #: another (6, 12 and 24 columns were tried).

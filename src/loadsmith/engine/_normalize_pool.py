@@ -23,6 +23,7 @@ from dlt.common.runners import pool_runner
 from dlt.common.runners.configuration import PoolRunnerConfiguration
 from filelock import FileLock
 
+from loadsmith.engine.arrow import arrow_normalizer
 from loadsmith.engine.locks import exclusive
 
 #: Seconds between two looks of a worker at the run that it works for.
@@ -30,6 +31,9 @@ _LOOK_SECONDS = 0.1
 
 #: The locks of this process, where it is a worker.
 _held: list[FileLock] = []
+
+#: The block that this process is in for as long as it lives, where it is a worker.
+_open_block = contextlib.ExitStack()
 
 #: The folders of the blocks that this process is in, of all its threads.
 _folders: list[Path] = []
@@ -44,22 +48,26 @@ class _WorkerOfRun(ContainerInjectableContext):
 
     folder: str = ""
     run_pid: int = 0
+    by_column: bool = False
 
     def after_add(self) -> None:
         """Bind this process to the run, if it is a worker of it."""
         if os.getpid() != self.run_pid:
             _bind(Path(self.folder), self.run_pid)
+            if self.by_column:
+                _open_block.enter_context(arrow_normalizer())
 
 
 @contextlib.contextmanager
-def workers_end_with_run(folder: Path) -> Iterator[None]:
+def workers_of_run(folder: Path, *, by_column: bool) -> Iterator[None]:
     """Bind the processes that `pipeline.normalize` starts in the block to this one.
 
     Args:
         folder: Where they keep their locks; `wait_for_workers` looks there.
+        by_column: Whether they normalize as in an `arrow_normalizer` block.
     """
     _folders.append(folder)
-    context = _WorkerOfRun(folder=str(folder), run_pid=os.getpid())
+    context = _WorkerOfRun(folder=str(folder), run_pid=os.getpid(), by_column=by_column)
     try:
         with Container().injectable_context(context):
             yield

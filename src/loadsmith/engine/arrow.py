@@ -26,13 +26,14 @@ _open_blocks = 0
 def arrow_normalizer(enabled: bool = True) -> Iterator[ArrowReport]:
     """Let dlt normalize plain records by column while the block runs, in this thread.
 
+    Processes that normalize for it have to be told by `workers_of_run`.
+
     Put it around `pipeline.run` or `pipeline.normalize`. Tables, columns, types, values and ids are
     those of dlt's own normalizer with `loader_file_format="parquet"`.
 
     Limits: these take dlt's own way, as if the block were not there.
 
     * destinations and tables whose load files are not parquet;
-    * normalize workers in processes of their own (`NORMALIZE__WORKERS` above 1);
     * schemas with another normalizer than dlt's relational one, or with exclude filters;
     * root tables whose row ids are hashes (merge strategies `upsert`, `insert-only`, `scd2` and
       `cdc`), or where a record brings its own `_dlt_id`;

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from loadsmith.engine import _dlt, collect
-from loadsmith.engine._normalize_pool import workers_end_with_run
+from loadsmith.engine._normalize_pool import workers_of_run
 from loadsmith.engine.answers import ask_ledger, load_each_once, write_down
 from loadsmith.engine.arrow import arrow_normalizer
 from loadsmith.engine.attempts import this_process
@@ -37,11 +37,17 @@ class RunPackages:
     """
 
     def __init__(
-        self, definition: LoadDefinition, request: RunRequest, workspace: Workspace
+        self,
+        definition: LoadDefinition,
+        request: RunRequest,
+        workspace: Workspace,
+        *,
+        by_column: bool,
     ) -> None:
         self._definition = definition
         self._request = request
         self._workspace = workspace
+        self._by_column = by_column
         self._pipeline = workspace.pipeline
         self.entries: list[LedgerEntry] = []
         self.load_infos: list[Any] = []
@@ -63,13 +69,12 @@ class RunPackages:
     def normalize(self) -> None:
         """Normalize what is extracted."""
         if _dlt.list_extracted(self._pipeline):
+            workers = normalize_workers(self._pipeline, by_column=self._by_column)
             with (
-                arrow_normalizer(self._definition.options.normalizer == "arrow"),
-                workers_end_with_run(self._workspace.workers_dir),
+                arrow_normalizer(self._by_column),
+                workers_of_run(self._workspace.workers_dir, by_column=self._by_column),
             ):
-                self._pipeline.normalize(
-                    workers=normalize_workers(self._pipeline, self._definition)
-                )
+                self._pipeline.normalize(workers=workers)
 
     def load(self) -> None:
         """Load what is normalized. Where that fails, what was appended is removed at once."""

@@ -33,6 +33,7 @@ from loadsmith.engine.windows import bound_to_window, incremental_of
 from loadsmith.engine.workspace import Workspace, open_workspace
 from loadsmith.errors import LoadsmithError, one_of
 from loadsmith.model import (
+    NORMALIZERS,
     ON_EMPTY,
     ON_ERROR,
     CursorResult,
@@ -136,8 +137,9 @@ class _Run:
         options = definition.options
         self.keeps_others = self._chosen("on_error", options.on_error, ON_ERROR) == "keep"
         self.on_empty = self._chosen("on_empty", options.on_empty, ON_EMPTY)
+        normalizer = self._chosen("normalizer", options.normalizer, NORMALIZERS)
         self.selected: tuple[str, ...] = request.resources or ()
-        self.packages = RunPackages(definition, request, workspace)
+        self.packages = RunPackages(definition, request, workspace, by_column=normalizer == "arrow")
         self.recovery = Recovery(request, workspace, self.packages, self._stage)
         self._started = datetime.now(timezone.utc)
         self._stages: list[StageResult] = []

@@ -17,6 +17,9 @@ from loadsmith.model import LoadDefinition, RunOptions
 #: the most to do. These take 3 to 7 s to normalize, and a process 1.3 s to start.
 PARALLEL_NORMALIZE_BYTES = 4_000_000
 
+#: The same by column, which takes a fifth of the time.
+PARALLEL_COLUMN_BYTES = 20_000_000
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -56,23 +59,23 @@ def configured_file_format(destination_name: str) -> str | None:
     return None
 
 
-def normalize_workers(pipeline: Any, definition: LoadDefinition) -> int:
+def normalize_workers(pipeline: Any, *, by_column: bool) -> int:
     """Return how many processes normalize: one, or one for each core where that is worth it.
 
-    A file is normalized by one process. `normalizer: arrow` works in this process alone, and what
-    a schema contract discards is counted in this one alone. `NORMALIZE__WORKERS` and dlt's
-    `config.toml` win; dlt applies them over this number.
+    A file is normalized by one process, and what a schema contract discards is counted in this one
+    alone. `NORMALIZE__WORKERS` and dlt's `config.toml` win; dlt applies them over this number.
     """
     cores = os.cpu_count() or 1
-    if definition.options.normalizer == "arrow" or cores == 1 or _may_discard(pipeline):
+    if cores == 1 or _may_discard(pipeline):
         return 1
+    worth = PARALLEL_COLUMN_BYTES if by_column else PARALLEL_NORMALIZE_BYTES
     extracted = Path(pipeline.working_dir, "normalize", "extracted")
     wanted = 1
     for package in extracted.glob("*/new_jobs"):
         sizes = {path.name: path.stat().st_size for path in package.glob("*.typed-jsonl*")}
         # dlt gives each process as many files, and the small one of its own state is among them.
         most, workers = min((_most_bytes(sizes, count), count) for count in range(1, cores + 2))
-        if sum(sizes.values()) - most >= PARALLEL_NORMALIZE_BYTES:
+        if sum(sizes.values()) - most >= worth:
             wanted = max(wanted, workers)
     return wanted
 

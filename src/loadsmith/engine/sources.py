@@ -12,6 +12,7 @@ from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.extract import DltResource, DltSource
 from dlt.extract.reference import SourceReference as DltSourceReference
 
+from loadsmith.engine._row_groups import ROW_GROUP
 from loadsmith.engine._sources_import import import_module, iter_module_names, natural_name
 from loadsmith.engine._sources_live import is_resource_function, is_source_function
 from loadsmith.engine.feeds import refuse_shared_feeds
@@ -23,9 +24,6 @@ from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 
 # Its decimals have 96 bits; where a value has more digits, its whole process panics.
 _CONNECTORX_DIGITS = 28
-#: Rows that connectorx reads at a time. DuckDB keeps as many together, and copies them twice as
-#: fast as dlt's default of 50,000.
-ROWS_IN_PAGE = 122_880
 _CHUNK_SIZE = "sources.sql_database.chunk_size"
 # dlt's own sources; the functions in their modules are found too (`filesystem.readers`).
 OWN_SOURCES = ("filesystem", "rest_api", "sql_database")
@@ -317,7 +315,7 @@ def _with_defaults(reference: SourceReference) -> Mapping[str, Any]:
             # In one piece, as is its default, memory would grow with the table.
             params["backend_kwargs"] = {"return_type": "arrow_stream"}
             if "chunk_size" not in params and dlt.config.get(_CHUNK_SIZE) is None:
-                params["backend_kwargs"]["batch_size"] = ROWS_IN_PAGE
+                params["backend_kwargs"]["batch_size"] = ROW_GROUP
     return params
 
 

@@ -42,6 +42,7 @@ class DagsterDltFactory:
         pipelines_dir: str | None = None,
         on_error: str = "fail",
         on_empty: str = "truncate",
+        normalizer: str = "dlt",
         granularity: str = "source",
         **multi_asset_options: Any,
     ) -> dg.Definitions:
@@ -64,6 +65,7 @@ class DagsterDltFactory:
             on_error: `fail` with the first resource that fails, or `keep` what the others loaded.
             on_empty: Where a resource yields no row in a run: `truncate` a replaced table, as dlt
                 does, `keep` its rows, `fail` before anything is loaded, or truncate and `warn`.
+            normalizer: `dlt`, or `arrow` for the exact and faster way around dlt's row normalizer.
             granularity: One op for a `source`, for each `component` of resources that feed one
                 another, or for each `table`.
             multi_asset_options: All that Dagster's `multi_asset` takes (`partitions_def`, `pool`,
@@ -73,7 +75,9 @@ class DagsterDltFactory:
             ConfigError: A name is not `<schema>.<table>` or is there twice, or a setting is wrong.
             TranslationError: The translator gave something unusable.
         """
-        options = checked_options(run_params, on_error=on_error, on_empty=on_empty)
+        options = checked_options(
+            run_params, on_error=on_error, on_empty=on_empty, normalizer=normalizer
+        )
         schemas: dict[str, dict[str, ConfigurableDltResource]] = {}
         for given in resources:
             found = (
@@ -109,6 +113,7 @@ class DagsterDltFactory:
         pipelines_dir: str | None = None,
         on_error: str = "fail",
         on_empty: str = "truncate",
+        normalizer: str = "dlt",
         granularity: str = "source",
         **multi_asset_options: Any,
     ) -> dg.Definitions:
@@ -130,6 +135,7 @@ class DagsterDltFactory:
             on_error: `fail` with the first resource that fails, or `keep` what the others loaded.
             on_empty: Where a resource yields no row in a run: `truncate` a replaced table, as dlt
                 does, `keep` its rows, `fail` before anything is loaded, or truncate and `warn`.
+            normalizer: `dlt`, or `arrow` for the exact and faster way around dlt's row normalizer.
             granularity: One op for a `source`, for each `component` of resources that feed one
                 another, or for each `table`.
             multi_asset_options: All that Dagster's `multi_asset` takes, for every op.
@@ -142,6 +148,7 @@ class DagsterDltFactory:
             {"write_disposition": "replace", **(run_params or {})},
             on_error=on_error,
             on_empty=on_empty,
+            normalizer=normalizer,
         )
         loads = []
         for database, names in collections.items():

@@ -2,6 +2,7 @@
 
 from loadsmith.model.load import (
     GRANULARITIES,
+    NORMALIZERS,
     ON_EMPTY,
     ON_ERROR,
     AssetAttributes,
@@ -38,6 +39,7 @@ from loadsmith.model.snapshot import (
 __all__ = [
     "CHANGE_KINDS",
     "GRANULARITIES",
+    "NORMALIZERS",
     "ON_EMPTY",
     "ON_ERROR",
     "AssetAttributes",

@@ -12,6 +12,9 @@ ON_ERROR = ("fail", "keep")
 #: What a load does when a resource yields no row.
 ON_EMPTY = ("truncate", "keep", "fail", "warn")
 
+#: How records become rows of tables.
+NORMALIZERS = ("dlt", "arrow")
+
 #: How a load is split into ops.
 GRANULARITIES = ("source", "component", "table")
 
