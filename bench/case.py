@@ -11,7 +11,7 @@ from typing import Any
 Measures = Mapping[str, float]
 
 LOADSMITH = "loadsmith"
-LOADSMITH_ARROW = "loadsmith, normalizer: arrow"
+LOADSMITH_ROWS = "loadsmith, normalizer: dlt"
 DLT = "dlt"
 DLT_FASTEST = "dlt, fastest format"
 DAGSTER = "empty Dagster run"

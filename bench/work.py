@@ -12,7 +12,7 @@ from bench.case import (
     DAGSTER_DLT,
     DLT,
     LOADSMITH,
-    LOADSMITH_ARROW,
+    LOADSMITH_ROWS,
     Measures,
     Variant,
 )
@@ -84,7 +84,7 @@ def load_with_dlt(source: Any, pipeline: Any, file_format: str | None = None) ->
     return {"seconds": perf_counter() - started, **_stages(pipeline)}
 
 
-def load_with_dagster(tool: str, source: Any, pipeline: Any) -> Measures:
+def load_with_dagster(tool: str, source: Any, pipeline: Any, **options: Any) -> Measures:
     """Load through the decorator of loadsmith or of dagster-dlt, in a process of Dagster's."""
     import dagster as dg
 
@@ -94,7 +94,7 @@ def load_with_dagster(tool: str, source: Any, pipeline: Any) -> Measures:
     else:
         import loadsmith as integration
 
-    @integration.dlt_assets(dlt_source=source, dlt_pipeline=pipeline, name="bench")
+    @integration.dlt_assets(dlt_source=source, dlt_pipeline=pipeline, name="bench", **options)
     def assets(context: dg.AssetExecutionContext, dlt: integration.DagsterDltResource) -> Any:
         yield from dlt.run(context=context)
 
@@ -116,11 +116,8 @@ def _stages(pipeline: Any) -> dict[str, float]:
 
 def load_with(variant: Variant, source: Any, pipeline: Any, fastest: str | None) -> Measures:
     """Load with the tool of the variant; `fastest` is dlt's fastest file format."""
-    if variant.tool == LOADSMITH_ARROW:
-        from loadsmith.engine.arrow import arrow_normalizer
-
-        with arrow_normalizer():
-            return load_with_dagster(LOADSMITH, source, pipeline)
+    if variant.tool == LOADSMITH_ROWS:
+        return load_with_dagster(LOADSMITH, source, pipeline, normalizer="dlt")
     if variant.tool in (LOADSMITH, DAGSTER_DLT):
         return load_with_dagster(variant.tool, source, pipeline)
     return load_with_dlt(source, pipeline, None if variant.tool == DLT else fastest)

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from bench import work
-from bench.case import DLT_FASTEST, LOADSMITH, LOADSMITH_ARROW, Case, Measures, Variant, growth
+from bench.case import DLT_FASTEST, LOADSMITH, LOADSMITH_ROWS, Case, Measures, Variant, growth
 
 RECORDS = (30_000, 300_000)
-TOOLS = (LOADSMITH, LOADSMITH_ARROW, DLT_FASTEST)
+TOOLS = (LOADSMITH, LOADSMITH_ROWS, DLT_FASTEST)
 
 
 def run(variant: Variant, folder: Path) -> Measures:

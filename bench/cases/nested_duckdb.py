@@ -8,7 +8,7 @@ from bench.case import (
     DLT,
     DLT_FASTEST,
     LOADSMITH,
-    LOADSMITH_ARROW,
+    LOADSMITH_ROWS,
     Case,
     Measures,
     Promise,
@@ -28,11 +28,17 @@ def run(variant: Variant, folder: Path) -> Measures:
 CASE = Case(
     title="100,000 nested records (300,000 rows) into DuckDB",
     variants=[
-        Variant(tool) for tool in (LOADSMITH, LOADSMITH_ARROW, DLT_FASTEST, DLT, DAGSTER_DLT)
+        Variant(tool) for tool in (LOADSMITH, LOADSMITH_ROWS, DLT_FASTEST, DLT, DAGSTER_DLT)
     ],
     run=run,
     promises=[
         Promise("dlt's fastest format", Variant(LOADSMITH), [Variant(DLT_FASTEST)], 1.10),
+        Promise(
+            "dlt's fastest format (normalizer: dlt)",
+            Variant(LOADSMITH_ROWS),
+            [Variant(DLT_FASTEST)],
+            1.10,
+        ),
         Promise("a quarter of dagster-dlt", Variant(LOADSMITH), [Variant(DAGSTER_DLT)], 0.25),
     ],
 )

@@ -25,7 +25,7 @@ def test_choices_of_a_load_are_listed_with_who_made_them(shop, call):
     chosen = {entry["setting"]: (entry["value"], entry["chosen by"]) for entry in found}
     assert chosen["loader_file_format"] == ("parquet", "loadsmith")
     assert chosen["data_writer.file_max_bytes"] == ("32,000,000 for extracted records", "loadsmith")
-    assert chosen["normalizer"] == ("dlt", "loadsmith")
+    assert chosen["normalizer"] == ("arrow", "loadsmith")
 
 
 def test_what_the_user_chose_is_listed_as_such(shop, call, monkeypatch):

@@ -216,6 +216,7 @@ def test_the_launchpad_offers_the_same_choices(build: Any) -> None:
         "refresh",
         "write_disposition",
         "on_empty",
+        "normalizer",
         "limit",
         "window",
         "loader_file_format",

@@ -13,7 +13,7 @@ ON_ERROR = ("fail", "keep")
 ON_EMPTY = ("truncate", "keep", "fail", "warn")
 
 #: How records become rows of tables.
-NORMALIZERS = ("dlt", "arrow")
+NORMALIZERS = ("arrow", "dlt")
 
 #: How a load is split into ops.
 GRANULARITIES = ("source", "component", "table")
@@ -123,14 +123,15 @@ class RunOptions:
         on_empty: What becomes of a resource that yields no row in a run: `truncate` is what dlt
             does, which empties a replaced table; `keep` leaves its rows where they are; `fail`
             ends the load before anything is loaded; `warn` truncates and says so.
-        normalizer: `dlt`, or `arrow` for the exact and faster way around the row normalizer.
+        normalizer: `arrow` takes plain records apart by column, which gives exactly what dlt's
+            row normalizer gives and is faster; `dlt` takes that one for all records.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
     limit: int | None = None
     on_error: str = "fail"
     on_empty: str = "truncate"
-    normalizer: str = "dlt"
+    normalizer: str = "arrow"
 
 
 @dataclass(frozen=True, kw_only=True)
