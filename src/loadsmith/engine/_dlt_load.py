@@ -4,7 +4,7 @@ dlt has no hook for them; each name was read in dlt 1.31.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -49,6 +49,15 @@ def jobs_of(pipeline: Any, load_id: str) -> Mapping[Any, list[ParsedLoadJobFileN
     """Return the jobs of a normalized package by the name of the folder that they are in."""
     packages: PackageStorage = pipeline._get_load_storage().normalized_packages
     return packages.get_load_package_jobs(load_id)
+
+
+def parquet_files(pipeline: Any, load_id: str, tables: Collection[str]) -> Iterator[str]:
+    """Give the paths of the parquet files of a normalized package that hold rows of the tables."""
+    packages: PackageStorage = pipeline._get_load_storage().normalized_packages
+    for job in jobs_of(pipeline, load_id)["new_jobs"]:
+        if job.file_format == "parquet" and job.table_name in tables:
+            path = packages.get_job_file_path(load_id, "new_jobs", job.file_name())
+            yield packages.storage.make_full_path(path)
 
 
 def rows_by_job(pipeline: Any, load_id: str) -> Mapping[str, int]:

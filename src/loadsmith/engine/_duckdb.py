@@ -9,9 +9,8 @@ any other statement that needs more is run again without ours.
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import duckdb as duckdb_module
@@ -20,6 +19,7 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.factory import duckdb
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
+from loadsmith.engine._dlt_load import parquet_files
 from loadsmith.engine._row_groups import ROW_GROUP
 
 #: Bytes for each thread of DuckDB's, which works at one row group in each of them.
@@ -30,9 +30,6 @@ _LEAST_LIMIT = 80_000_000
 #: another (6, 12 and 24 columns were tried).
 _BYTES_PER_COLUMN = 10_000_000
 _MOST_ROOM = 4_000_000_000
-
-#: Bytes of a file below which nothing is gained by looking into it.
-_LARGE_FILE = 1_000_000
 
 #: Databases that a statement in this process has needed more for.
 _unlimited: set[str] = set()
@@ -107,18 +104,6 @@ class _LimitedSqlClient(DuckDbSqlClient):
             self._global_config.pop("memory_limit", None)
         return super().open_connection()
 
-    def make_room(self, file_path: str, columns: int) -> None:
-        """Raise the limit for a file whose row groups are large enough for a thread each."""
-        if "memory_limit" not in self._global_config:
-            return
-        groups = _large_row_groups(file_path)
-        needed = _BYTES_PER_COLUMN * columns * min(groups, os.cpu_count() or 1)
-        database = str(self.credentials.database)
-        room = min(max(needed, _room.get(database, default_limit())), _MOST_ROOM)
-        if room > default_limit():
-            _room[database] = room
-            self._global_config["memory_limit"] = f"{room}B"
-
     @contextlib.contextmanager
     def begin_transaction(self) -> Iterator[Any]:
         """Run the block in a transaction."""
@@ -163,30 +148,10 @@ class _LimitedSqlClient(DuckDbSqlClient):
 
 
 class _LimitedClient(DuckDbClient):
-    sql_client: _LimitedSqlClient
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sql_client.__class__ = _LimitedSqlClient
         self.sql_client.limit_memory()
-
-    def create_load_job(
-        self, table: Any, file_path: str, load_id: str, restore: bool = False
-    ) -> Any:
-        """Make room for the file, and return the job that copies it."""
-        self.sql_client.make_room(file_path, len(table["columns"]))
-        return super().create_load_job(table, file_path, load_id, restore)
-
-
-def _large_row_groups(file_path: str) -> int:
-    path = Path(file_path)
-    if path.suffix != ".parquet" or path.stat().st_size < _LARGE_FILE:
-        return 0
-    import pyarrow.parquet
-
-    metadata = pyarrow.parquet.read_metadata(path)
-    sizes = (metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
-    return sum(size * 2 > ROW_GROUP for size in sizes)
 
 
 class LimitedDuckDb(duckdb):
@@ -201,3 +166,29 @@ class LimitedDuckDb(duckdb):
     def client_class(self) -> type[DuckDbClient]:
         """Return the client that limits the memory."""
         return _LimitedClient
+
+
+def make_room(pipeline: Any, load_id: str, rows: Mapping[str, int | None]) -> None:
+    """Raise the limit for a package with row groups that are large enough for a thread each.
+
+    Args:
+        pipeline: The pipeline that loads it.
+        load_id: The package, which is normalized.
+        rows: Its rows by table; None where nobody has counted them.
+    """
+    large = {table for table, count in rows.items() if count is None or count * 2 > ROW_GROUP}
+    if not large or not isinstance(pipeline.destination, LimitedDuckDb):
+        return
+    needed = max((_room_for(path) for path in parquet_files(pipeline, load_id, large)), default=0)
+    database = str(pipeline.destination_client().sql_client.credentials.database)
+    _room[database] = min(max(needed, _room.get(database, default_limit())), _MOST_ROOM)
+
+
+def _room_for(path: str) -> int:
+    import pyarrow.parquet
+
+    metadata = pyarrow.parquet.read_metadata(path)
+    sizes = (metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
+    groups = sum(size * 2 > ROW_GROUP for size in sizes)
+    columns: int = metadata.num_columns
+    return _BYTES_PER_COLUMN * columns * min(groups, os.cpu_count() or 1)

@@ -86,6 +86,10 @@ class RunPackages:
             entry, may_stage = package_entry(self._workspace, load_id, self._identity())
             entries.append(entry)
             self.may_have_staged |= may_stage
+            if self._workspace.traits.destination_type == "duckdb":
+                from loadsmith.engine._duckdb import make_room
+
+                make_room(self._pipeline, load_id, entry.rows)
         release_memory()
         with self._workspace.destination("load"):
             if self.has_ledger:
