@@ -189,6 +189,6 @@ def _room_for(path: str) -> int:
 
     metadata = pyarrow.parquet.read_metadata(path)
     sizes = (metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
-    groups = sum(size * 2 > ROW_GROUP for size in sizes)
+    groups: int = sum(size * 2 > ROW_GROUP for size in sizes)
     columns: int = metadata.num_columns
     return _BYTES_PER_COLUMN * columns * min(groups, os.cpu_count() or 1)
