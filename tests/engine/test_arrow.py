@@ -37,6 +37,9 @@ from loadsmith.engine.arrow_report import ArrowReport
 
 Page = list[Any]
 
+# Files that come after the first one, with the names of their tables.
+Files = Sequence[tuple[str, Sequence[Page]]]
+
 
 @dataclass
 class Normalized:
@@ -49,7 +52,7 @@ class Normalized:
 
 
 def normalize(
-    pages: Sequence[Page], table: Mapping[str, Any], *, by_column: bool
+    pages: Sequence[Page], table: Mapping[str, Any], *, by_column: bool, more: Files = ()
 ) -> tuple[Normalized, ArrowReport]:
     capabilities = dlt.destinations.duckdb().capabilities()
     capabilities.preferred_loader_file_format = "parquet"
@@ -62,9 +65,11 @@ def normalize(
         package = NormalizeStorage(True, extracted).extracted_packages
         LoadStorage(True, ["parquet"], loads).new_packages.create_package("1")
         package.create_package("1")
-        file_name = "1/new_jobs/root.abc.0.typed-jsonl"
-        lines = [json.typed_dumpb(page) + b"\n" for page in pages]
-        package.storage.save(file_name, b"".join(lines).decode())
+        file_names = []
+        for number, (name, file_pages) in enumerate([("root", pages), *more]):
+            file_names.append(f"1/new_jobs/{name}.{number}.0.typed-jsonl")
+            lines = [json.typed_dumpb(page) + b"\n" for page in file_pages]
+            package.storage.save(file_names[-1], b"".join(lines).decode())
         error, result = None, None
         with arrow_normalizer(by_column) as report:
             try:
@@ -74,7 +79,7 @@ def normalize(
                     loads,
                     schema.to_dict(),
                     "1",
-                    [file_name],
+                    file_names,
                 )
             except NormalizeJobFailed as caught:
                 error = f"{type(caught.__cause__ or caught.__context__)}"
@@ -109,9 +114,9 @@ def without_ids(tables: Mapping[str, tuple[str, list[dict[str, Any]]]]) -> None:
                     row[column] = places[row[column]]
 
 
-def assert_same(pages: Sequence[Page], table: Mapping[str, Any]) -> ArrowReport:
-    expected, _ = normalize(pages, table, by_column=False)
-    actual, report = normalize(pages, table, by_column=True)
+def assert_same(pages: Sequence[Page], table: Mapping[str, Any], more: Files = ()) -> ArrowReport:
+    expected, _ = normalize(pages, table, by_column=False, more=more)
+    actual, report = normalize(pages, table, by_column=True, more=more)
     assert repr(actual) == repr(expected)
     return report
 
@@ -362,6 +367,44 @@ def test_a_time_zone_that_is_configured_for_files_is_kept(monkeypatch: pytest.Mo
     page = [{"seen": datetime(2024, 1, 1, 12, tzinfo=timezone.utc)} for _ in range(40)]
     assert "Asia/Kolkata" in repr(normalize([page], {}, by_column=True)[0])
     assert assert_same([page], {}).by_column
+
+
+@pytest.mark.parametrize("limit", ["DATA_WRITER__FILE_MAX_ITEMS", "DATA_WRITER__FILE_MAX_BYTES"])
+def test_a_limit_of_files_makes_the_files_of_dlt(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setenv(limit, "10")
+    monkeypatch.setenv("DATA_WRITER__BUFFER_MAX_ITEMS", "7")
+    page = [{"id": number, "tags": [number, number, number]} for number in range(40)]
+    assert assert_same([page, page], {}).by_column
+
+
+@pytest.mark.usefixtures("every_record_is_tried")
+def test_of_two_errors_the_one_that_dlt_raises_is_raised() -> None:
+    columns = {
+        "seen": {"name": "seen", "data_type": "timestamp"},
+        "amount": {"name": "amount", "data_type": "decimal"},
+        "id": {"name": "id", "data_type": "bigint", "nullable": False},
+    }
+    good = {"seen": datetime(2024, 1, 1, tzinfo=timezone.utc), "amount": Decimal(1), "id": 1}
+    no_id = {**good, "id": None}
+    too_early = {**good, "seen": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5)))}
+    too_long = {**good, "amount": Decimal("1e60")}
+    for bad in ([no_id, too_early], [too_early, no_id], [too_long, no_id]):
+        assert_same([[good], bad[:1], bad[1:]], {"columns": columns})
+        assert_same([[good, *bad]], {"columns": columns})
+
+
+@pytest.mark.usefixtures("every_record_is_tried")
+def test_a_list_that_two_tables_share_has_the_columns_that_dlt_writes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATA_WRITER__BUFFER_MAX_ITEMS", "1")
+    page = [{"id": number, "lines__x": [{"k": number}]} for number in range(5)]
+    other = [{"x": [{"k": number, "new": "n"}]} for number in range(5)]
+    mixed = [{"lines__x": [{"k": {"deep": 1}}, {"k": 5}]}]
+    files = [("root__lines", [other]), ("root", [[*page, *mixed]])]
+    assert assert_same([[*page, *mixed]], {}, files).by_column
 
 
 def test_a_dlt_that_was_not_compared_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

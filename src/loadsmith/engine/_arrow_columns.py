@@ -42,7 +42,8 @@ def columns_of(records: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Column]
     Raises:
         NotPlain: There are too many keys.
     """
-    shapes = set(map(tuple, records))
+    # In the order of the records, for the files of tables come in that of their keys.
+    shapes = dict.fromkeys(map(tuple, records))
     if len(shapes) == 1:
         [keys] = shapes
         # One list of everything and a slice for each key is twice as fast as `zip`.

@@ -17,21 +17,32 @@ class ColumnarParquetWriter(ParquetDataWriter):
     """dlt's writer of records to parquet that takes Arrow tables in between."""
 
     def write_data(self, items: Sequence[TDataItem]) -> None:
-        """Write records and tables in their order."""
-        for is_table, run in groupby(items, key=lambda item: isinstance(item, pa.Table)):
-            if is_table:
-                self._write_tables(list(run))
-            else:
-                super().write_data(list(run))
-
-    def _write_tables(self, tables: list[pa.Table]) -> None:
+        """Write records and tables in their order, all at once as dlt does."""
+        writer, runs = self.writer, _Tables()
         assert self.schema is not None
-        assert self.writer is not None
-        table = pa.concat_tables([_fitted(table, self.schema) for table in tables])
+        assert writer is not None
+        self.writer = runs
+        try:
+            for is_table, run in groupby(items, key=lambda item: isinstance(item, pa.Table)):
+                if not is_table:
+                    super().write_data(list(run))
+                    continue
+                for table in run:
+                    self.items_count += table.num_rows
+                    runs.append(_fitted(table, self.schema))
+        finally:
+            self.writer = writer
+        table = pa.concat_tables(runs)
         if int(pa.__version__.split(".")[0]) < _REFUSES_NULLS:
             table = table.cast(self.schema)
-        self.items_count += table.num_rows
-        self.writer.write_table(table, row_group_size=self.parquet_format.row_group_size)
+        writer.write_table(table, row_group_size=self.parquet_format.row_group_size)
+
+
+class _Tables(list[pa.Table]):
+    """Takes what dlt makes of records instead of a file, to be written with what comes after."""
+
+    def write_table(self, table: pa.Table, row_group_size: int | None = None) -> None:
+        self.append(table)
 
 
 def arrow_table(columns: Mapping[str, Sequence[Any]], rows: int, schema: pa.Schema) -> pa.Table:
@@ -62,6 +73,21 @@ def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
         ],
         schema=schema,
     )
+
+
+def write_table(
+    storage: DataItemStorage, place: tuple[str, str, str], table: pa.Table, columns: Any
+) -> None:
+    """Write a table to the files of a load id, a schema and a table, in dlt's number of files."""
+    writer = storage._get_writer(*place)
+    if not writer.file_max_items and not writer.file_max_bytes:
+        storage.write_data_item(*place, table, columns)
+        return
+    # dlt looks at the size of a file whenever its buffer is full.
+    while table.num_rows:
+        room = max(writer.buffer_max_items - writer._buffered_items_count, 1)
+        storage.write_data_item(*place, table.slice(0, room), columns)
+        table = table.slice(room)
 
 
 def write_tables_too(storage: DataItemStorage) -> None:

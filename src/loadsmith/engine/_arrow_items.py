@@ -20,7 +20,7 @@ from dlt.normalize import worker
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer, jsonl
 
 from loadsmith.engine._arrow_columns import NotPlain
-from loadsmith.engine._arrow_files import arrow_table, write_tables_too
+from loadsmith.engine._arrow_files import arrow_table, write_table, write_tables_too
 from loadsmith.engine._arrow_ids import are_ids_of_dlt
 from loadsmith.engine._arrow_shred import Shredder
 from loadsmith.engine.arrow_report import active
@@ -122,6 +122,7 @@ class ColumnarItemsNormalizer(JsonLItemsNormalizer):
             if self._filtered_tables or any(self._filtered_tables_columns.values()):
                 raise NotPlain
             batches, null_only = self._shredder.shred(root_table, items, may_have_pua)
+            tables = [self._arrow_table(*batch) for batch in batches]
         except NotPlain:
             if len(items) <= _SLOW_RECORDS:
                 return self._take_by_record(root_table, items, may_have_pua, update)
@@ -129,8 +130,18 @@ class ColumnarItemsNormalizer(JsonLItemsNormalizer):
             return self._take(root_table, items[:middle], may_have_pua, update) + self._take(
                 root_table, items[middle:], may_have_pua, update
             )
-        for table_name, columns, rows in batches:
-            self._write_columns(table_name, columns, rows)
+        except Exception:  # noqa: BLE001 - whatever a value raises that cannot be converted
+            # dlt may not arrive at it: the first record that cannot be normalized comes before, and
+            # what cannot be written is found only when a file is.
+            return self._take_by_record(root_table, items, may_have_pua, update)
+        for (table_name, _columns, rows), table in zip(batches, tables, strict=True):
+            write_table(
+                self.item_storage,
+                (self.load_id, self.schema.name, table_name),
+                table,
+                self._column_schemas[table_name],
+            )
+            self._report_progress(table_name, rows)
         for table_name, column_name in null_only:
             self._null_only_columns.setdefault(table_name, set()).add(column_name)
         return 0
@@ -144,23 +155,20 @@ class ColumnarItemsNormalizer(JsonLItemsNormalizer):
             update.setdefault(table_name, []).extend(partial)
         return len(items)
 
-    def _write_columns(
+    def _arrow_table(
         self, table_name: str, columns: Mapping[str, Sequence[Any]], rows: int
-    ) -> None:
-        table_columns = self.schema.get_table_columns(table_name)
+    ) -> pa.Table:
+        # The columns that dlt last saw: those that another normalizer added are not among them.
+        table_columns = self._column_schemas.get(table_name)
+        if not table_columns:
+            table_columns = self.schema.get_table_columns(table_name)
+            self._column_schemas[table_name] = table_columns
         arrow_schema = self._arrow_schemas.get(table_name)
         if arrow_schema is None or len(arrow_schema) != len(table_columns):
             arrow_schema = self._arrow_schemas[table_name] = columns_to_arrow(
                 table_columns, self.config.destination_capabilities, get_context_timezone_name()
             )
-        self.item_storage.write_data_item(
-            self.load_id,
-            self.schema.name,
-            table_name,
-            arrow_table(columns, rows, arrow_schema),
-            table_columns,
-        )
-        self._report_progress(table_name, rows)
+        return arrow_table(columns, rows, arrow_schema)
 
 
 def replace_items_normalizer() -> None:
