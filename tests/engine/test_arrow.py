@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -49,6 +49,7 @@ class Normalized:
     schema: Any
     tables: Mapping[str, tuple[str, list[dict[str, Any]]]]
     null_only: Any
+    job: str | None = field(default=None, repr=False)
 
 
 def normalize(
@@ -70,7 +71,7 @@ def normalize(
             file_names.append(f"1/new_jobs/{name}.{number}.0.typed-jsonl")
             lines = [json.typed_dumpb(page) + b"\n" for page in file_pages]
             package.storage.save(file_names[-1], b"".join(lines).decode())
-        error, result = None, None
+        error, job, result = None, None, None
         with arrow_normalizer(by_column) as report:
             try:
                 result = w_normalize_files(
@@ -83,8 +84,9 @@ def normalize(
                 )
             except NormalizeJobFailed as caught:
                 error = f"{type(caught.__cause__ or caught.__context__)}"
+                job = caught.job_id
         if result is None:
-            return Normalized(error, None, {}, None), report
+            return Normalized(error, None, {}, None, job), report
         tables: dict[str, tuple[str, list[dict[str, Any]]]] = {}
         for metrics in result.file_metrics:
             name = Path(metrics.file_path).name.split(".")[0]
@@ -383,16 +385,26 @@ def test_a_limit_of_files_makes_the_files_of_dlt(
 def test_of_two_errors_the_one_that_dlt_raises_is_raised() -> None:
     columns = {
         "seen": {"name": "seen", "data_type": "timestamp"},
-        "amount": {"name": "amount", "data_type": "decimal"},
         "id": {"name": "id", "data_type": "bigint", "nullable": False},
     }
-    good = {"seen": datetime(2024, 1, 1, tzinfo=timezone.utc), "amount": Decimal(1), "id": 1}
+    good = {"seen": datetime(2024, 1, 1, tzinfo=timezone.utc), "id": 1}
     no_id = {**good, "id": None}
     too_early = {**good, "seen": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5)))}
-    too_long = {**good, "amount": Decimal("1e60")}
-    for bad in ([no_id, too_early], [too_early, no_id], [too_long, no_id]):
+    for bad in ([no_id, too_early], [too_early, no_id]):
         assert_same([[good], bad[:1], bad[1:]], {"columns": columns})
         assert_same([[good, *bad]], {"columns": columns})
+
+
+@pytest.mark.usefixtures("every_record_is_tried")
+def test_a_value_that_cannot_be_written_is_an_error_of_its_own_file() -> None:
+    columns = {"amount": {"name": "amount", "data_type": "decimal"}}
+    good, bad = {"amount": Decimal(1)}, {"amount": Decimal("1e60")}
+
+    failed, _report = normalize(
+        [[good, bad]], {"columns": columns}, by_column=True, more=[("root", [[good]])]
+    )
+
+    assert failed.job == "root.0.typed-jsonl"
 
 
 @pytest.mark.usefixtures("every_record_is_tried")

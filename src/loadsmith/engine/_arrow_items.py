@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from dlt.common.data_writers import buffered, writers
 from dlt.common.data_writers.writers import ParquetDataWriter
 from dlt.common.libs.pyarrow import columns_to_arrow
 from dlt.common.normalizers.json import relational
@@ -35,11 +36,13 @@ _MISSES = 3
 # The name in dlt's worker module under which it finds the normalizer of records.
 _REPLACED = "JsonLItemsNormalizer"
 
-# The modules of dlt whose loops over values are replaced, as they were when both ways were seen
-# to give the same.
+# The modules of dlt whose loops over values are replaced, and those that write the files, as they
+# were when both ways were seen to give the same.
 _PROVEN = {
     relational: {"bafaa164aa04cbde"},
     jsonl: {"a9088492df3a37c1"},
+    writers: {"f706a0726f9d43c2"},
+    buffered: {"ff993d8de1ab7483"},
 }
 
 
@@ -122,7 +125,6 @@ class ColumnarItemsNormalizer(JsonLItemsNormalizer):
             if self._filtered_tables or any(self._filtered_tables_columns.values()):
                 raise NotPlain
             batches, null_only = self._shredder.shred(root_table, items, may_have_pua)
-            tables = [self._arrow_table(*batch) for batch in batches]
         except NotPlain:
             if len(items) <= _SLOW_RECORDS:
                 return self._take_by_record(root_table, items, may_have_pua, update)
@@ -130,10 +132,16 @@ class ColumnarItemsNormalizer(JsonLItemsNormalizer):
             return self._take(root_table, items[:middle], may_have_pua, update) + self._take(
                 root_table, items[middle:], may_have_pua, update
             )
-        except Exception:  # noqa: BLE001 - whatever a value raises that cannot be converted
-            # dlt may not arrive at it: the first record that cannot be normalized comes before, and
-            # what cannot be written is found only when a file is.
+        except Exception:  # noqa: BLE001 - whatever a value raises that cannot be coerced
+            # dlt may not arrive at it, for it begins with the first record, not the first column.
             return self._take_by_record(root_table, items, may_have_pua, update)
+        try:
+            tables = [self._arrow_table(*batch) for batch in batches]
+        except Exception:
+            # A record may come first that dlt cannot normalize. If none does, dlt would find this
+            # when it writes a file, and name the records that it is at by then.
+            self._take_by_record(root_table, items, may_have_pua, update)
+            raise
         for (table_name, _columns, rows), table in zip(batches, tables, strict=True):
             write_table(
                 self.item_storage,
