@@ -30,9 +30,7 @@ def run(variant: Variant, folder: Path) -> Measures:
 
 CASE = Case(
     title="100,000 nested records (300,000 rows) into PostgreSQL",
-    variants=[
-        Variant(tool) for tool in (LOADSMITH, LOADSMITH_ROWS, DLT_FASTEST, DLT, DAGSTER_DLT)
-    ],
+    variants=[Variant(tool) for tool in (LOADSMITH, LOADSMITH_ROWS, DLT_FASTEST, DLT, DAGSTER_DLT)],
     run=run,
     promises=[Promise("dlt's fastest format", Variant(LOADSMITH), [Variant(DLT_FASTEST)], 1.10)],
     needs_postgres=True,
