@@ -24,6 +24,9 @@ from bench.cases.resources_t import empty_run
 
 ROWS = 1_000_000
 
+#: One driver for all, the one that every environment has.
+CREDENTIALS = POSTGRES.replace("postgresql://", "postgresql+psycopg2://")
+
 
 def run(variant: Variant, folder: Path) -> Measures:
     import dlt
@@ -57,7 +60,7 @@ def _load_by_definition(folder: Path) -> Measures:
         name="bench",
         source=SourceReference(
             module="sql_database",
-            params={"credentials": POSTGRES, "schema": "bench_source", "table_names": ["rows"]},
+            params={"credentials": CREDENTIALS, "schema": "bench_source", "table_names": ["rows"]},
         ),
         destination=DestinationReference(
             name="duckdb", params={"database": str(folder / "bench.duckdb")}
@@ -79,7 +82,7 @@ def _source(backend: str) -> Any:
     from dlt.sources.sql_database import sql_database
 
     return sql_database(
-        POSTGRES.replace("postgresql://", "postgresql+psycopg2://"),
+        CREDENTIALS,
         schema="bench_source",
         table_names=["rows"],
         backend=backend,

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from loadsmith.model import (
     PipelineSettings,
     RunOptions,
     RunRequest,
+    SourceReference,
 )
 
 # What gzip writes into the ninth byte of a file: the strongest compression, or the quickest.
@@ -260,3 +262,29 @@ def test_processes_normalize_by_column_where_their_run_does(
     files = Path(pipeline.working_dir, "load", "normalized", newest).rglob("table_?.*.parquet")
     sizes = [parquet.read_metadata(file).row_group(0).num_rows for file in files]
     assert sizes == [rows_in_group, rows_in_group]
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({}, {"backend": ("connectorx", "loadsmith"), "chunk_size": ("122880", "loadsmith")}),
+        (
+            {"chunk_size": 9},
+            {"backend": ("connectorx", "loadsmith"), "chunk_size": ("9", "you")},
+        ),
+        (
+            {"backend": "sqlalchemy"},
+            {"backend": ("sqlalchemy", "you"), "chunk_size": ("dlt's default", "dlt")},
+        ),
+    ],
+)
+def test_it_is_listed_how_a_database_is_read(
+    tmp_path: Path, params: dict[str, Any], told: dict[str, tuple[str, str]]
+) -> None:
+    address = "postgresql://nobody:secret@127.0.0.1:1/nowhere"
+    source = SourceReference(module="sql_database", params={"credentials": address, **params})
+    load = replace(load_of(tmp_path, 1), source=source)
+
+    found = {one.name: (one.value, one.origin) for one in settings.effective_settings(load)}
+
+    assert {name: found[f"sql_database.{name}"] for name in told} == told

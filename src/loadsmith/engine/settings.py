@@ -11,7 +11,7 @@ from typing import Any
 
 from loadsmith.engine._extracted import FILE_BYTES
 from loadsmith.engine.destinations import DestinationTraits, own_credentials
-from loadsmith.model import LoadDefinition, RunOptions
+from loadsmith.model import LoadDefinition, RunOptions, SourceReference
 
 #: Bytes of extracted files, compressed, that processes have to take over from the one that has
 #: the most to do. These take 3 to 7 s to normalize, and a process 1.3 s to start.
@@ -68,7 +68,7 @@ def normalize_workers(pipeline: Any, *, by_column: bool) -> int:
     cores = os.cpu_count() or 1
     if cores == 1 or _may_discard(pipeline):
         return 1
-    worth = PARALLEL_COLUMN_BYTES if by_column else PARALLEL_NORMALIZE_BYTES
+    worth = _worth_sharing(by_column)
     extracted = Path(pipeline.working_dir, "normalize", "extracted")
     wanted = 1
     for package in extracted.glob("*/new_jobs"):
@@ -78,6 +78,10 @@ def normalize_workers(pipeline: Any, *, by_column: bool) -> int:
         if sum(sizes.values()) - most >= worth:
             wanted = max(wanted, workers)
     return wanted
+
+
+def _worth_sharing(by_column: bool) -> int:
+    return PARALLEL_COLUMN_BYTES if by_column else PARALLEL_NORMALIZE_BYTES
 
 
 def _may_discard(pipeline: Any) -> bool:
@@ -133,6 +137,7 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
 
     found: list[Setting] = []
     options = definition.options.params
+    by_column = definition.options.normalizer == "arrow"
     if definition.destination is not None:
         destination = make_destination(definition.destination)
         found_traits = traits(destination)
@@ -150,7 +155,7 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
     for name, ours in (
         (
             "normalize.workers",
-            f"1, or one a core where others take {PARALLEL_NORMALIZE_BYTES:,} bytes",
+            f"1, or one a core where others take {_worth_sharing(by_column):,} bytes",
         ),
         ("data_writer.disable_compression", "false, extracted files at gzip's level 1"),
         ("data_writer.file_max_bytes", f"{FILE_BYTES:,} for extracted records"),
@@ -165,11 +170,31 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
             found.append(Setting(name, ours, "loadsmith"))
         else:
             found.append(Setting(name, "dlt's default", "dlt"))
+    source = definition.source
+    if isinstance(source, SourceReference) and source.module.startswith("sql_database"):
+        found += _sql_settings(source)
     defaults = RunOptions()
     for name in ("normalizer", "on_error"):
         chosen = getattr(definition.options, name)
         origin = "loadsmith" if chosen == getattr(defaults, name) else "you"
         found.append(Setting(name, chosen, origin))
+    return found
+
+
+def _sql_settings(source: SourceReference) -> list[Setting]:
+    """List how a database is read; nothing is asked of it."""
+    import dlt
+
+    from loadsmith.engine.sources import with_defaults
+
+    params = with_defaults(source)
+    page = (params.get("backend_kwargs") or {}).get("batch_size")
+    found = []
+    for name, ours in (("backend", params.get("backend")), ("chunk_size", page)):
+        own = source.params.get(name) or dlt.config.get(f"sources.sql_database.{name}")
+        value, origin = (own, "you") if own else (ours, "loadsmith") if ours else (None, "dlt")
+        told = "dlt's default" if value is None else str(value)
+        found.append(Setting(f"sql_database.{name}", told, origin))
     return found
 
 

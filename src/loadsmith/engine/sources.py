@@ -43,9 +43,9 @@ def make_source(source: SourceReference | Callable[[], Any] | Any) -> DltSource:
     if isinstance(source, SourceReference):
         factory, name = find_source(source)
         _check_arguments(factory, source)
-        made = _as_source(_call(factory, source, _with_defaults(source)), name, source.module)
+        made = _as_source(_call(factory, source, with_defaults(source)), name, source.module)
         if _is_chosen_connectorx(source) and _may_have_long_decimals(made):
-            exact = {**_with_defaults(source), "backend": "pyarrow"}
+            exact = {**with_defaults(source), "backend": "pyarrow"}
             exact.pop("backend_kwargs", None)
             made = _as_source(_call(factory, source, exact), name, source.module)
         return made
@@ -295,7 +295,7 @@ def _check_arguments(factory: Any, reference: SourceReference) -> None:
             )
 
 
-def _with_defaults(reference: SourceReference) -> Mapping[str, Any]:
+def with_defaults(reference: SourceReference) -> Mapping[str, Any]:
     """Return the arguments, a fast backend among them where nobody chose one."""
     if reference.module.partition(".")[0] != "sql_database":
         return reference.params
@@ -323,7 +323,7 @@ def _is_chosen_connectorx(reference: SourceReference) -> bool:
     """Tell whether the fast backend was chosen here, not by the user."""
     return (
         "backend" not in reference.params
-        and _with_defaults(reference).get("backend") == "connectorx"
+        and with_defaults(reference).get("backend") == "connectorx"
     )
 
 
