@@ -170,9 +170,8 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
             found.append(Setting(name, ours, "loadsmith"))
         else:
             found.append(Setting(name, "dlt's default", "dlt"))
-    source = definition.source
-    if isinstance(source, SourceReference) and source.module.startswith("sql_database"):
-        found += _sql_settings(source)
+    if isinstance(definition.source, SourceReference):
+        found += _sql_settings(definition.source)
     defaults = RunOptions()
     for name in ("normalizer", "on_error"):
         chosen = getattr(definition.options, name)
@@ -182,16 +181,16 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
 
 
 def _sql_settings(source: SourceReference) -> list[Setting]:
-    """List how a database is read; nothing is asked of it."""
-    import dlt
+    """List how a database is read, where the source is one; nothing is asked of it."""
+    from loadsmith.engine.sources import configured_for_sql, is_sql_database, with_defaults
 
-    from loadsmith.engine.sources import with_defaults
-
+    if not is_sql_database(source):
+        return []
     params = with_defaults(source)
     page = (params.get("backend_kwargs") or {}).get("batch_size")
     found = []
     for name, ours in (("backend", params.get("backend")), ("chunk_size", page)):
-        own = source.params.get(name) or dlt.config.get(f"sources.sql_database.{name}")
+        own = source.params.get(name) or configured_for_sql(name)
         value, origin = (own, "you") if own else (ours, "loadsmith") if ours else (None, "dlt")
         told = "dlt's default" if value is None else str(value)
         found.append(Setting(f"sql_database.{name}", told, origin))

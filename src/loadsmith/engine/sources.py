@@ -24,7 +24,6 @@ from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 
 # Its decimals have 96 bits; where a value has more digits, its whole process panics.
 _CONNECTORX_DIGITS = 28
-_CHUNK_SIZE = "sources.sql_database.chunk_size"
 # dlt's own sources; the functions in their modules are found too (`filesystem.readers`).
 OWN_SOURCES = ("filesystem", "rest_api", "sql_database")
 
@@ -295,9 +294,21 @@ def _check_arguments(factory: Any, reference: SourceReference) -> None:
             )
 
 
+def is_sql_database(reference: SourceReference) -> bool:
+    """Tell whether a reference means dlt's source for databases, or one of its functions."""
+    return reference.module.partition(".")[0] == "sql_database"
+
+
+def configured_for_sql(name: str) -> Any:
+    """Return what the user's own dlt configuration says of an argument of it, or None."""
+    import dlt
+
+    return dlt.config.get(f"sources.sql_database.{name}")
+
+
 def with_defaults(reference: SourceReference) -> Mapping[str, Any]:
     """Return the arguments, a fast backend among them where nobody chose one."""
-    if reference.module.partition(".")[0] != "sql_database":
+    if not is_sql_database(reference):
         return reference.params
     import dlt
 
@@ -309,12 +320,12 @@ def with_defaults(reference: SourceReference) -> Mapping[str, Any]:
     if driver in ("postgresql", "postgres") and importlib.util.find_spec("psycopg") is None:
         # SQLAlchemy 2.1 takes psycopg where no driver is named; dlt[postgres] installs psycopg2.
         params["credentials"] = f"postgresql+psycopg2{separator}{rest}"
-    if "backend" not in params and dlt.config.get("sources.sql_database.backend") is None:
+    if "backend" not in params and configured_for_sql("backend") is None:
         params["backend"] = fast_sql_backend(credentials)
         if params["backend"] == "connectorx" and "backend_kwargs" not in params:
             # In one piece, as is its default, memory would grow with the table.
             params["backend_kwargs"] = {"return_type": "arrow_stream"}
-            if "chunk_size" not in params and dlt.config.get(_CHUNK_SIZE) is None:
+            if "chunk_size" not in params and configured_for_sql("chunk_size") is None:
                 params["backend_kwargs"]["batch_size"] = ROW_GROUP
     return params
 
