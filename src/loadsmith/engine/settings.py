@@ -182,7 +182,7 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
 
 def _sql_settings(source: SourceReference) -> list[Setting]:
     """List how a database is read, where the source is one; nothing is asked of it."""
-    from loadsmith.engine.sources import configured_for_sql, is_sql_database, with_defaults
+    from loadsmith.engine.sql_sources import configured_for_sql, is_sql_database, with_defaults
 
     if not is_sql_database(source):
         return []

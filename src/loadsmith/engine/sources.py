@@ -1,8 +1,6 @@
 """A source reference and its arguments in, a live dlt source out."""
 
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
@@ -12,18 +10,20 @@ from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.extract import DltResource, DltSource
 from dlt.extract.reference import SourceReference as DltSourceReference
 
-from loadsmith.engine._row_groups import ROW_GROUP
 from loadsmith.engine._sources_import import import_module, iter_module_names, natural_name
 from loadsmith.engine._sources_live import is_resource_function, is_source_function
 from loadsmith.engine.feeds import refuse_shared_feeds
 from loadsmith.engine.import_schema import naming_schema_beside
 from loadsmith.engine.secrets import missing_secret
+from loadsmith.engine.sql_sources import (
+    is_chosen_connectorx,
+    may_have_long_decimals,
+    with_defaults,
+)
 from loadsmith.engine.windows import with_feeds
 from loadsmith.errors import ResolveError, did_you_mean
 from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 
-# Its decimals have 96 bits; where a value has more digits, its whole process panics.
-_CONNECTORX_DIGITS = 28
 # dlt's own sources; the functions in their modules are found too (`filesystem.readers`).
 OWN_SOURCES = ("filesystem", "rest_api", "sql_database")
 
@@ -43,7 +43,7 @@ def make_source(source: SourceReference | Callable[[], Any] | Any) -> DltSource:
         factory, name = find_source(source)
         _check_arguments(factory, source)
         made = _as_source(_call(factory, source, with_defaults(source)), name, source.module)
-        if _is_chosen_connectorx(source) and _may_have_long_decimals(made):
+        if is_chosen_connectorx(source) and may_have_long_decimals(made):
             exact = {**with_defaults(source), "backend": "pyarrow"}
             exact.pop("backend_kwargs", None)
             made = _as_source(_call(factory, source, exact), name, source.module)
@@ -134,22 +134,6 @@ def source_problems(reference: SourceReference) -> list[str]:
         message = f"its module fails when it is imported: {type(error).__name__}: {error}."
         return [f"source {reference.module!r}: {message} Correct the module."]
     return []
-
-
-def fast_sql_backend(connection_string: str) -> str:
-    """Return the fastest backend of dlt's `sql_database` for a database, of those installed.
-
-    connectorx reads PostgreSQL four times as fast as pyarrow, with the same types and values; it
-    stops at decimals with more than 28 digits, so that tables that may have such are read by
-    pyarrow all the same. Other databases were not compared.
-    """
-    is_postgres = connection_string.partition(":")[0].partition("+")[0] in (
-        "postgresql",
-        "postgres",
-    )
-    if is_postgres and importlib.util.find_spec("connectorx") is not None:
-        return "connectorx"
-    return "pyarrow"
 
 
 def _own_source(module: str) -> tuple[Any, str]:
@@ -292,63 +276,6 @@ def _check_arguments(factory: Any, reference: SourceReference) -> None:
                 f"source {reference.module!r}: it takes no argument {name!r}."
                 + (did_you_mean(name, parameters) or " It takes none at all.")
             )
-
-
-def is_sql_database(reference: SourceReference) -> bool:
-    """Tell whether a reference means dlt's source for databases, or one of its functions."""
-    return reference.module.partition(".")[0] == "sql_database"
-
-
-def configured_for_sql(name: str) -> Any:
-    """Return what the user's own dlt configuration says of an argument of it, or None."""
-    import dlt
-
-    return dlt.config.get(f"sources.sql_database.{name}")
-
-
-def with_defaults(reference: SourceReference) -> Mapping[str, Any]:
-    """Return the arguments, a fast backend among them where nobody chose one."""
-    if not is_sql_database(reference):
-        return reference.params
-    import dlt
-
-    params = dict(reference.params)
-    credentials = params.get("credentials") or dlt.secrets.get("sources.sql_database.credentials")
-    if not isinstance(credentials, str):
-        return params
-    driver, separator, rest = credentials.partition("://")
-    if driver in ("postgresql", "postgres") and importlib.util.find_spec("psycopg") is None:
-        # SQLAlchemy 2.1 takes psycopg where no driver is named; dlt[postgres] installs psycopg2.
-        params["credentials"] = f"postgresql+psycopg2{separator}{rest}"
-    if "backend" not in params and configured_for_sql("backend") is None:
-        params["backend"] = fast_sql_backend(credentials)
-        if params["backend"] == "connectorx" and "backend_kwargs" not in params:
-            # In one piece, as is its default, memory would grow with the table.
-            params["backend_kwargs"] = {"return_type": "arrow_stream"}
-            if "chunk_size" not in params and configured_for_sql("chunk_size") is None:
-                params["backend_kwargs"]["batch_size"] = ROW_GROUP
-    return params
-
-
-def _is_chosen_connectorx(reference: SourceReference) -> bool:
-    """Tell whether the fast backend was chosen here, not by the user."""
-    return (
-        "backend" not in reference.params
-        and with_defaults(reference).get("backend") == "connectorx"
-    )
-
-
-def _may_have_long_decimals(source: DltSource) -> bool:
-    """Tell whether a table has a decimal that connectorx may not hold, or was not looked at yet."""
-    for resource in source.resources.values():
-        columns = resource.columns
-        if not isinstance(columns, Mapping) or not columns:
-            return True
-        for column in columns.values():
-            is_decimal = column.get("data_type") == "decimal"
-            if is_decimal and (column.get("precision") or sys.maxsize) > _CONNECTORX_DIGITS:
-                return True
-    return False
 
 
 def _call(factory: Any, reference: SourceReference, params: Mapping[str, Any]) -> Any:
