@@ -56,8 +56,10 @@ $(LOWEST)/.installed: pyproject.toml constraints.txt constraints-lowest.txt
 
 # The order of the tests is shuffled from this seed; `make pytest SEED=$$RANDOM` takes another.
 SEED ?= 2432114820
+# More than cores: many tests wait for the processes that they start.
+WORKERS ?= 4
 pytest: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --randomly-seed=$(SEED)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --randomly-seed=$(SEED)
 
 # The site in `site/`, its reference pages written anew from the code.
 docs: $(INSTALLED)

@@ -36,7 +36,7 @@ def main() -> None:
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(samples, indent=1))
     if not options.no_page:
-        write_report(ROOT / "docs", samples, options.samples)
+        write_report(ROOT / "docs", samples)
 
 
 def _options() -> argparse.Namespace:
@@ -53,12 +53,10 @@ def _options() -> argparse.Namespace:
 def _run_case(name: str, options: argparse.Namespace) -> Samples:
     case = load_case(name)
     found: Samples = defaultdict(lambda: defaultdict(list))
-    for number in range(options.samples):
+    for _ in range(options.samples):
         # Interleaved, so that a machine that slows down slows all variants down.
         for variant in case.variants:
             if variant.is_peer and options.without_peer:
-                continue
-            if variant.most_samples is not None and number >= variant.most_samples:
                 continue
             if options.size and variant.size is not None and variant.size not in options.size:
                 continue

@@ -38,12 +38,10 @@ class Variant:
 
     Attributes:
         size: The number that the case varies.
-        most_samples: Samples at most, where one takes minutes.
     """
 
     tool: str
     size: int | None = None
-    most_samples: int | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:

@@ -27,7 +27,7 @@ def print_case(name: str, samples: Samples) -> None:
     print("\n".join(_case_lines(name, samples)), flush=True)
 
 
-def write_report(docs: Path, samples: Mapping[str, Samples], count: int) -> None:
+def write_report(docs: Path, samples: Mapping[str, Samples]) -> None:
     """Write the part between the markers of performance.md, and the charts beside it."""
     page = docs / "performance.md"
     text = page.read_text() if page.exists() else f"# Performance\n\n{BEGIN}\n{END}\n"
@@ -35,8 +35,7 @@ def write_report(docs: Path, samples: Mapping[str, Samples], count: int) -> None
     after = rest.partition(END)[2]
     lines_of_page = [
         (
-            f"Medians of {count} where the table does not say otherwise, {os.cpu_count()} cores, "
-            f"Python {platform.python_version()}; "
+            f"Medians, {os.cpu_count()} cores, Python {platform.python_version()}; "
             "the samples took turns, each in a process of its own."
         ),
         "",

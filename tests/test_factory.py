@@ -403,10 +403,10 @@ def test_an_unknown_on_error_is_refused() -> None:
 
 def test_a_long_list_is_split_into_several_ops() -> None:
     definitions = DagsterDltFactory.build_definitions(
-        [resource(f"crm.t{number}") for number in range(130)]
+        [resource(f"crm.t{number}") for number in range(230)]
     )
     ops = [found for found in definitions.assets or () if isinstance(found, dg.AssetsDefinition)]
-    assert sorted(len(found.keys) for found in ops) == [30, 100]
+    assert sorted(len(found.keys) for found in ops) == [30, 200]
 
 
 def mongo(database: str) -> Any:

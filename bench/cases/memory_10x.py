@@ -19,7 +19,7 @@ def run(variant: Variant, folder: Path) -> Measures:
 
 CASE = Case(
     title="Peak memory with ten times the rows",
-    variants=[Variant(tool, size, most_samples=3) for tool in TOOLS for size in RECORDS],
+    variants=[Variant(tool, size) for tool in TOOLS for size in RECORDS],
     run=run,
     promises=growth(TOOLS[:2], RECORDS, "1.2 times the peak", 1.20, "peak_mb"),
 )

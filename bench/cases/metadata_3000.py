@@ -53,7 +53,7 @@ def _timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., An
     return timed
 
 
-_ALL = Variant(LOADSMITH, 3000, most_samples=1)
+_ALL = Variant(LOADSMITH, 3000)
 
 CASE = Case(
     title="Metadata of 3,000 tables, as a part of the run",

@@ -35,11 +35,7 @@ def run(variant: Variant, folder: Path) -> Measures:
 
 CASE = Case(
     title="T resources of ten rows through the YAML project, the factory and the component",
-    variants=[
-        Variant(door, size, most_samples=3 if size == SIZES[0] else 2)
-        for size in SIZES
-        for door in DOORS
-    ],
+    variants=[Variant(door, size) for size in SIZES for door in DOORS],
     run=run,
     promises=growth(DOORS, SIZES, "time per resource at T=300", 1.10, "per_resource"),
 )

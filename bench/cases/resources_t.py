@@ -52,16 +52,10 @@ def empty_run(assets: int) -> Measures:
     return {"seconds": perf_counter() - started}
 
 
-def _most_samples(tool: str, size: int) -> int | None:
-    if size < SIZES[-1]:
-        return None
-    return 1 if tool == DAGSTER_DLT else 3
-
-
 CASE = Case(
     title="T resources of ten rows through the decorator",
     variants=[
-        Variant(tool, size, most_samples=_most_samples(tool, size))
+        Variant(tool, size)
         for size in SIZES
         for tool in (LOADSMITH, DLT_FASTEST, DAGSTER, DAGSTER_DLT)
     ],

@@ -108,10 +108,7 @@ def _make_table() -> None:
 
 CASE = Case(
     title="PostgreSQL table of 1,000,000 rows to DuckDB by `sql_database`",
-    variants=[
-        *(Variant(tool) for tool in (LOADSMITH, DLT_FASTEST, DAGSTER)),
-        *(Variant(tool, most_samples=1) for tool in (DLT, DAGSTER_DLT)),
-    ],
+    variants=[Variant(tool) for tool in (LOADSMITH, DLT_FASTEST, DAGSTER, DLT, DAGSTER_DLT)],
     run=run,
     promises=[
         Promise("dlt's fastest backend", Variant(LOADSMITH), [Variant(DLT_FASTEST)], 1.10),

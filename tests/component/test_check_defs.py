@@ -4,7 +4,6 @@ import itertools
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -105,11 +104,9 @@ def test_settings_in_pyproject_are_found_as_dagster_finds_them(shop, defs):
 def test_a_mistake_is_told_with_file_line_and_column(shop, defs, before, after, said):
     assert before in DEFS
     defs.write_bytes(DEFS.replace(before, after).encode("latin-1"))
-    started = time.monotonic()
     (line,) = _told()
     assert line.startswith(f"ingest/defs.yaml:{said}")
     assert len(line) < 1_000
-    assert time.monotonic() - started < 10
 
 
 def test_all_mistakes_of_all_files_come_at_once(shop, defs):

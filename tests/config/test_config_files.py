@@ -1,9 +1,10 @@
 """The files of a project: what is read, and what the errors say, word for word."""
 
+import cProfile
 import json
 import os
+import pstats
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
@@ -232,15 +233,13 @@ def test_bytes_that_are_not_utf8_are_named_by_their_place(tmp_path):
     assert problems(root) == [expected]
 
 
-def test_an_alias_bomb_is_refused_quickly(tmp_path):
+def test_an_alias_bomb_is_refused_before_it_goes_off(tmp_path):
     lines = ["a: &a [1,1,1,1,1,1,1,1,1,1]"]
     for before, name in zip("abcdefghij", "bcdefghijk", strict=True):
         lines.append(f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]")
     root = write(tmp_path)
     (root / "workflows/w.yaml").write_text("\n".join(lines))
-    begin = time.perf_counter()
     assert "the aliases make more than 500,000 values" in problems(root)[0]
-    assert time.perf_counter() - begin < 2
 
 
 def test_anchors_and_merge_keys_work(tmp_path):
@@ -464,8 +463,8 @@ def test_no_value_of_another_type_ends_in_a_traceback(tmp_path, wrong):
                 read_project(root)
 
 
-def test_the_time_to_read_grows_with_the_size(tmp_path):
-    def seconds(count: int) -> float:
+def test_the_work_of_reading_grows_with_the_size(tmp_path):
+    def calls(count: int) -> int:
         entries = [
             f"  - asset_key: s{n // 10}/r{n}\n    task_type: dlt\n    depends_on: []\n"
             f"    params: {{source_module: s, destination: duckdb, source_params: {{a: {n}}}}}\n"
@@ -473,12 +472,10 @@ def test_the_time_to_read_grows_with_the_size(tmp_path):
         ]
         root = write(tmp_path / str(count))
         (root / "workflows/w.yaml").write_text("assets:\n" + "".join(entries))
-        begin = time.perf_counter()
-        assert len(read_project(root).assets) == count
-        return time.perf_counter() - begin
+        with cProfile.Profile() as profile:
+            assert len(read_project(root).assets) == count
+        return pstats.Stats(profile).total_calls
 
-    seconds(10)
-    small = [seconds(count) for count in (200, 201, 202)]
-    large = [seconds(count) for count in (1600, 1601)]
-    # Eight times the assets; the square would take 64 times as long.
-    assert min(large) < 24 * min(small)
+    calls(10)
+    # Eight times the assets; the square would be 64 times the calls.
+    assert 7 < calls(1600) / calls(200) < 9
