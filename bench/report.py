@@ -79,7 +79,8 @@ def _verdict(promise: Promise, samples: Samples) -> str | None:
     floor = sum(value for value in floors if value is not None) + promise.extra
     ratio = ours / floor
     word = "kept" if ratio <= promise.at_most else "**missed**"
-    return f"- {promise.text}: {ratio:.2f} of at most {promise.at_most:.2f}, {word}"
+    shown = f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.3f}"
+    return f"- {promise.text}: {shown} of at most {promise.at_most:.2f}, {word}"
 
 
 def _median(samples: Samples, variant: Variant, measure: str) -> float | None:
