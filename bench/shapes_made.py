@@ -83,7 +83,8 @@ class Example:
 
     def make_schema(self) -> Schema:
         """Make the schema as a pipeline would have it stored."""
-        schema = Schema("shapes", normalizers=deepcopy(self.normalizers))  # type: ignore[arg-type]  # made here
+        normalizers: Any = deepcopy(self.normalizers)
+        schema = Schema("shapes", normalizers=normalizers)
         for name, hints in {**self.roots, **self.nested}.items():
             table: Any = new_table(name, parent_table_name=hints.get("parent", ""))
             table.update(deepcopy(hints))

@@ -205,7 +205,6 @@ def load(destination, make_source, tmp_path, dataset, file_format, *, by_column=
     pipeline.run(make_source(), loader_file_format=file_format)
     with arrow_normalizer(by_column) as report:
         pipeline.run(make_source(), loader_file_format=file_format)
-    assert bool(report.by_column) == by_column
     found = {}
     with pipeline.sql_client() as client:
         try:
@@ -222,6 +221,7 @@ def load(destination, make_source, tmp_path, dataset, file_format, *, by_column=
                 found[table["name"]] = (types, sorted(plain, key=repr))
         finally:
             client.drop_dataset()
+    assert bool(report.by_column) == by_column
     return found
 
 

@@ -15,11 +15,7 @@ from loadsmith.engine._sources_live import is_resource_function, is_source_funct
 from loadsmith.engine.feeds import refuse_shared_feeds
 from loadsmith.engine.import_schema import naming_schema_beside
 from loadsmith.engine.secrets import missing_secret
-from loadsmith.engine.sql_sources import (
-    is_chosen_connectorx,
-    may_have_long_decimals,
-    with_defaults,
-)
+from loadsmith.engine.sql_sources import exact_instead, with_defaults
 from loadsmith.engine.windows import with_feeds
 from loadsmith.errors import ResolveError, did_you_mean
 from loadsmith.model import LoadDefinition, RunRequest, SourceReference
@@ -42,10 +38,9 @@ def make_source(source: SourceReference | Callable[[], Any] | Any) -> DltSource:
     if isinstance(source, SourceReference):
         factory, name = find_source(source)
         _check_arguments(factory, source)
-        made = _as_source(_call(factory, source, with_defaults(source)), name, source.module)
-        if is_chosen_connectorx(source) and may_have_long_decimals(made):
-            exact = {**with_defaults(source), "backend": "pyarrow"}
-            exact.pop("backend_kwargs", None)
+        params = with_defaults(source)
+        made = _as_source(_call(factory, source, params), name, source.module)
+        if (exact := exact_instead(source, params, made)) is not None:
             made = _as_source(_call(factory, source, exact), name, source.module)
         return made
     return _as_source(source, None, None)

@@ -66,15 +66,24 @@ def with_defaults(reference: SourceReference) -> Mapping[str, Any]:
     return params
 
 
-def is_chosen_connectorx(reference: SourceReference) -> bool:
-    """Tell whether the fast backend was chosen here, not by the user."""
-    return (
-        "backend" not in reference.params
-        and with_defaults(reference).get("backend") == "connectorx"
-    )
+def exact_instead(
+    reference: SourceReference, params: Mapping[str, Any], made: DltSource
+) -> Mapping[str, Any] | None:
+    """Return other arguments where connectorx, which nobody asked for, may not hold all decimals.
+
+    Args:
+        reference: What the user says.
+        params: The arguments that the source was made with, those of `with_defaults`.
+        made: The source.
+    """
+    is_chosen_here = "backend" not in reference.params and params.get("backend") == "connectorx"
+    if not is_chosen_here or not _may_have_long_decimals(made):
+        return None
+    others = {name: value for name, value in params.items() if name != "backend_kwargs"}
+    return {**others, "backend": "pyarrow"}
 
 
-def may_have_long_decimals(source: DltSource) -> bool:
+def _may_have_long_decimals(source: DltSource) -> bool:
     """Tell whether a table has a decimal that connectorx may not hold, or was not looked at yet."""
     for resource in source.resources.values():
         columns = resource.columns
