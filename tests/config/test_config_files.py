@@ -242,7 +242,7 @@ def test_an_alias_bomb_is_refused_before_it_goes_off(tmp_path):
     with cProfile.Profile() as profile:
         assert "the aliases make more than 500,000 values" in problems(root)[0]
     # All of them would be 10,000,000,000 values.
-    assert pstats.Stats(profile).total_calls < 5_000_000
+    assert pstats.Stats(profile).total_calls < 100_000
 
 
 def test_anchors_and_merge_keys_work(tmp_path):
