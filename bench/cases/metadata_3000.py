@@ -10,7 +10,7 @@ from bench.case import LOADSMITH, Case, Measures, Promise, Variant
 
 # What a run does for its report alone, by module.
 TIMED = {
-    "loadsmith.assets.report": (
+    "loadsmith.assets.run.report": (
         "materialization_metadata",
         "fetch_row_counts",
         "schema_change_result",
@@ -22,7 +22,7 @@ TIMED = {
 def run(variant: Variant, folder: Path) -> Measures:
     from importlib import import_module
 
-    from loadsmith.assets.report import Report
+    from loadsmith.assets.run.report import Report
 
     assert variant.size is not None
     spent = [0.0]

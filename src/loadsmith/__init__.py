@@ -10,9 +10,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from loadsmith.assets.decorator import build_dlt_asset_specs, dlt_assets
-    from loadsmith.assets.pipeline_resource import DltPipeline
-    from loadsmith.assets.runner import DagsterDltResource
-    from loadsmith.assets.translator import DagsterDltTranslator, DltResourceTranslatorData
+    from loadsmith.assets.define.translator import DagsterDltTranslator, DltResourceTranslatorData
+    from loadsmith.assets.run.pipeline_resource import DltPipeline
+    from loadsmith.assets.run.runner import DagsterDltResource
     from loadsmith.component.component import DltLoadCollectionComponent
     from loadsmith.component.load_spec import DltLoadSpecModel
     from loadsmith.factory import ConfigurableDltResource, DagsterDltFactory
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 _HOME = {
     "ConfigurableDltResource": "loadsmith.factory",
     "DagsterDltFactory": "loadsmith.factory",
-    "DagsterDltResource": "loadsmith.assets.runner",
-    "DagsterDltTranslator": "loadsmith.assets.translator",
+    "DagsterDltResource": "loadsmith.assets.run.runner",
+    "DagsterDltTranslator": "loadsmith.assets.define.translator",
     "DltLoadCollectionComponent": "loadsmith.component.component",
     "DltLoadSpecModel": "loadsmith.component.load_spec",
-    "DltPipeline": "loadsmith.assets.pipeline_resource",
-    "DltResourceTranslatorData": "loadsmith.assets.translator",
+    "DltPipeline": "loadsmith.assets.run.pipeline_resource",
+    "DltResourceTranslatorData": "loadsmith.assets.define.translator",
     "Task": "loadsmith.project",
     "TaskContext": "loadsmith.project",
     "TaskResult": "loadsmith.project",

@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from loadsmith.assets.automation import (
+from loadsmith.assets.define.automation import (
     automation_names,
     build_automation_condition,
     check_seconds,

@@ -12,10 +12,10 @@ from loadsmith.assets.build import (
     build_retry_policy,
     with_unique_names,
 )
-from loadsmith.assets.specs import build_specs
-from loadsmith.assets.split import split_load
-from loadsmith.assets.translator import DagsterDltTranslator
-from loadsmith.engine.inspect import inspect_load
+from loadsmith.assets.define.specs import build_specs
+from loadsmith.assets.define.split import split_load
+from loadsmith.assets.define.translator import DagsterDltTranslator
+from loadsmith.engine.snapshots.inspect import inspect_load
 from loadsmith.errors import ConfigError, ResolveError
 from loadsmith.model import (
     AssetAttributes,

@@ -9,9 +9,9 @@ import dlt
 import pytest
 
 from loadsmith.assets.decorator import build_dlt_asset_specs, dlt_assets
-from loadsmith.assets.run_config import DltRunConfig
-from loadsmith.assets.runner import DagsterDltResource
-from loadsmith.assets.translator import DagsterDltTranslator
+from loadsmith.assets.define.translator import DagsterDltTranslator
+from loadsmith.assets.run.run_config import DltRunConfig
+from loadsmith.assets.run.runner import DagsterDltResource
 
 
 @dlt.source(name="shop")

@@ -5,10 +5,10 @@ import dlt
 import pytest
 
 from loadsmith.assets.decorator import dlt_assets
-from loadsmith.assets.freshness import build_freshness_definitions
-from loadsmith.assets.metadata import RESOURCE_KEY
-from loadsmith.assets.runner import DagsterDltResource
-from loadsmith.assets.translator import DagsterDltTranslator
+from loadsmith.assets.define.freshness import build_freshness_definitions
+from loadsmith.assets.define.translator import DagsterDltTranslator
+from loadsmith.assets.run.metadata import RESOURCE_KEY
+from loadsmith.assets.run.runner import DagsterDltResource
 from loadsmith.errors import ConfigError
 
 

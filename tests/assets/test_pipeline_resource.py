@@ -9,8 +9,8 @@ import dlt
 import pytest
 from dlt.common.pipeline import LoadInfo
 
-from loadsmith.assets.pipeline_resource import DltPipeline
-from loadsmith.engine.notify import notify_schema_changes, schema_changes_text
+from loadsmith.assets.run.pipeline_resource import DltPipeline
+from loadsmith.engine.results.notify import notify_schema_changes, schema_changes_text
 from loadsmith.model import SchemaChange
 
 

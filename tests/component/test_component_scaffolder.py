@@ -4,7 +4,10 @@ import click
 import dagster as dg
 import pytest
 
-from loadsmith.component.scaffolder import DltLoadCollectionScaffolder, DltScaffolderParams
+from loadsmith.component.scaffold.scaffolder import (
+    DltLoadCollectionScaffolder,
+    DltScaffolderParams,
+)
 
 
 def _scaffold(project, folder="dlt_ingest", style="yaml", **params):

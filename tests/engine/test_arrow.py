@@ -31,9 +31,9 @@ from dlt.normalize.worker import w_normalize_files
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
-from loadsmith.engine import _arrow_items
-from loadsmith.engine.arrow import arrow_normalizer
-from loadsmith.engine.arrow_report import ArrowReport
+from loadsmith.engine.normalizing import items as _arrow_items
+from loadsmith.engine.normalizing.by_column import arrow_normalizer
+from loadsmith.engine.normalizing.report import ArrowReport
 
 Page = list[Any]
 

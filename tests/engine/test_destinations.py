@@ -5,9 +5,8 @@ import os
 import dlt
 import pytest
 
-from loadsmith.engine.arrow import arrow_normalizer
-from loadsmith.engine.destination_params import destination_problems, known_destinations
-from loadsmith.engine.destinations import (
+from loadsmith.engine.destinations.params import destination_problems, known_destinations
+from loadsmith.engine.destinations.traits import (
     check_destination,
     destination_dataset,
     exact,
@@ -16,6 +15,7 @@ from loadsmith.engine.destinations import (
     traits,
     traits_of_reference,
 )
+from loadsmith.engine.normalizing.by_column import arrow_normalizer
 from loadsmith.errors import ResolveError
 from loadsmith.model import DestinationReference
 from loadsmith.testing import sources as awkward

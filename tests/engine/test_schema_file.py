@@ -10,7 +10,7 @@ import dlt
 import pytest
 import yaml
 
-from loadsmith.engine.schema_file import read_schema_file, update_schema_file
+from loadsmith.engine.schema_files.file import read_schema_file, update_schema_file
 from loadsmith.errors import ResolveError, SchemaFileNotFound
 from loadsmith.model import SchemaChange
 from loadsmith.testing import sources as awkward
@@ -61,7 +61,7 @@ def test_reading_needs_no_dlt(export):
     _, path = export(awkward.merging())
     code = (
         "import sys\n"
-        "from loadsmith.engine.schema_file import read_schema_file\n"
+        "from loadsmith.engine.schema_files.file import read_schema_file\n"
         f"read_schema_file({path!r})\n"
         "assert 'dlt' not in sys.modules and 'dagster' not in sys.modules\n"
     )

@@ -7,9 +7,9 @@ import sys
 import dlt
 import pytest
 
-from loadsmith.engine.inspect import inspect_load
 from loadsmith.engine.run import run_load
-from loadsmith.engine.seen import default_pipelines_dir
+from loadsmith.engine.snapshots.inspect import inspect_load
+from loadsmith.engine.snapshots.seen import default_pipelines_dir
 from loadsmith.model import (
     DestinationReference,
     LoadDefinition,
@@ -184,7 +184,7 @@ def test_dlts_own_folder_is_found_without_dlt(environment, tmp_path, monkeypatch
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     code = (
-        "import sys; from loadsmith.engine.seen import default_pipelines_dir;"
+        "import sys; from loadsmith.engine.snapshots.seen import default_pipelines_dir;"
         "print(default_pipelines_dir()); assert 'dlt' not in sys.modules"
     )
     ours = subprocess.run(

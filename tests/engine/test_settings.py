@@ -13,12 +13,13 @@ import duckdb
 import pytest
 from pyarrow import parquet
 
-from loadsmith.engine import _extracted, settings
-from loadsmith.engine._extracted import extracted_for_speed
-from loadsmith.engine._normalize_pool import workers_of_run
-from loadsmith.engine.arrow import arrow_normalizer
+from loadsmith.engine import settings
+from loadsmith.engine.dlt_hooks import extracted as _extracted
+from loadsmith.engine.dlt_hooks.extracted import extracted_for_speed
+from loadsmith.engine.normalizing.by_column import arrow_normalizer
+from loadsmith.engine.normalizing.workers import workers_of_run
+from loadsmith.engine.normalizing.workers_wanted import normalize_workers
 from loadsmith.engine.run import run_load
-from loadsmith.engine.settings import normalize_workers
 from loadsmith.model import (
     NORMALIZERS,
     DestinationReference,
@@ -100,7 +101,7 @@ def test_a_run_compresses_what_it_extracts_quickly(
         seen.extend(extracted_files(Path(pipeline.working_dir)))
         return normalize_workers(pipeline, **options)
 
-    monkeypatch.setattr("loadsmith.engine.packages.normalize_workers", note)
+    monkeypatch.setattr("loadsmith.engine.once.packages.normalize_workers", note)
     run(load_of(tmp_path, 9))
 
     assert [file[8] for file in seen] == [QUICKEST]

@@ -10,8 +10,8 @@ import dlt
 import pytest
 
 from loadsmith.engine._row_groups import ROW_GROUP
-from loadsmith.engine.sources import make_source
-from loadsmith.engine.sql_sources import fast_sql_backend
+from loadsmith.engine.sources.find import make_source
+from loadsmith.engine.sources.sql import fast_sql_backend
 from loadsmith.errors import ResolveError, SecretNotFound
 from loadsmith.model import SourceReference
 from loadsmith.testing import sources as awkward

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from loadsmith.engine.sources import OWN_SOURCES
+from loadsmith.engine.sources.find import OWN_SOURCES
 from loadsmith.errors import ConfigError
 from loadsmith.project.source_files import DLT_SOURCES, source_problem
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from loadsmith.engine.attempts import this_process
-from loadsmith.engine.ledger_entry import LedgerEntry, LedgerTable
+from loadsmith.engine.once.attempts import this_process
+from loadsmith.engine.once.entry import LedgerEntry, LedgerTable
 
 TABLES = (
     LedgerTable(name="events", parent=None, appended=True),

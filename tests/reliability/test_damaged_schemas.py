@@ -12,12 +12,16 @@ import pytest
 from dagster.components.core.component_tree import ComponentTree
 from damaging import damage
 
-from loadsmith.engine.import_schema import ImportSchemas
-from loadsmith.engine.inspect import read_snapshot, write_snapshot
 from loadsmith.engine.run import run_load
-from loadsmith.engine.schema_file import read_schema_file, tables_of_schema, update_schema_file
-from loadsmith.engine.secrets import secret_variables
-from loadsmith.engine.sources import make_source
+from loadsmith.engine.schema_files.file import (
+    read_schema_file,
+    tables_of_schema,
+    update_schema_file,
+)
+from loadsmith.engine.schema_files.imported import ImportSchemas
+from loadsmith.engine.secrets.environment import secret_variables
+from loadsmith.engine.snapshots.inspect import read_snapshot, write_snapshot
+from loadsmith.engine.sources.find import make_source
 from loadsmith.errors import ConfigError, ResolveError, RunError
 from loadsmith.model import (
     DestinationReference,

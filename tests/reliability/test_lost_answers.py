@@ -221,7 +221,7 @@ def test_a_package_that_is_marked_is_not_loaded_again_where_its_mark_could_not_b
     def is_not_answered(_answers: object, load_id: str) -> bool:
         raise DatabaseTransientException(OSError(load_id))
 
-    monkeypatch.setattr("loadsmith.engine.answers._Answers.is_committed", is_not_answered)
+    monkeypatch.setattr("loadsmith.engine.once.answers._Answers.is_committed", is_not_answered)
     proxied = make_proxied("mariadb")
     left = proxied.proxy.lose_first(r"INSERT INTO \w+\._dlt_loads ")
     assert proxied.run("added").success

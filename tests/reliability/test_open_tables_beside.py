@@ -18,10 +18,10 @@ from entries import ALIVE, DEAD, EVERYTHING, entry_of, that_writes_no_more
 from killing import in_child
 from watching import wait_until
 
-from loadsmith.engine import _open_tables
-from loadsmith.engine.iceberg_lock import alone_with_iceberg
-from loadsmith.engine.ledger_entry import LedgerEntry
-from loadsmith.engine.ledger_files import FileLedger
+from loadsmith.engine.once import open_tables as _open_tables
+from loadsmith.engine.once.entry import LedgerEntry
+from loadsmith.engine.once.iceberg_lock import alone_with_iceberg
+from loadsmith.engine.once.ledger_files import FileLedger
 from loadsmith.engine.run import run_load
 from loadsmith.errors import RunError
 from loadsmith.model import LoadDefinition, RunRequest, Wait

@@ -11,8 +11,8 @@ import pytest
 from entries import ALIVE, DEAD, EVERYTHING, entry_of, that_writes_no_more
 from killing import MARIADB
 
-from loadsmith.engine.ledger_entry import LedgerEntry
-from loadsmith.engine.ledger_sql import SqlLedger
+from loadsmith.engine.once.entry import LedgerEntry
+from loadsmith.engine.once.ledger_sql import SqlLedger
 from loadsmith.model import RunRequest, Wait
 
 

@@ -9,9 +9,9 @@ import killing
 import psycopg2
 import pytest
 
-from loadsmith.engine.dataset_lock import in_flight, lock_key
-from loadsmith.engine.ledger_entry import LedgerEntry, LedgerTable
-from loadsmith.engine.ledger_sql import SqlLedger
+from loadsmith.engine.once.dataset_lock import in_flight, lock_key
+from loadsmith.engine.once.entry import LedgerEntry, LedgerTable
+from loadsmith.engine.once.ledger_sql import SqlLedger
 from loadsmith.model import RunRequest, Wait
 
 pytestmark = pytest.mark.postgres

@@ -10,18 +10,18 @@ from typing import Any
 import dagster as dg
 
 from loadsmith.assets.build import checked_options, multi_asset_options_of
-from loadsmith.assets.live import (
+from loadsmith.assets.define.from_live import (
     DltPipelineLike,
     DltSourceLike,
     build_live_specs,
     live_definition,
 )
-from loadsmith.assets.metadata import RESOURCE_KEY
-from loadsmith.assets.run_config import DltRunConfig
-from loadsmith.assets.runner import CurrentLoad, current_load
-from loadsmith.assets.settings import AssetOptions, known_options, read_options
-from loadsmith.assets.specs import op_name
-from loadsmith.assets.translator import DagsterDltTranslator
+from loadsmith.assets.define.settings import AssetOptions, known_options, read_options
+from loadsmith.assets.define.specs import op_name
+from loadsmith.assets.define.translator import DagsterDltTranslator
+from loadsmith.assets.run.metadata import RESOURCE_KEY
+from loadsmith.assets.run.run_config import DltRunConfig
+from loadsmith.assets.run.runner import CurrentLoad, current_load
 from loadsmith.errors import ConfigError, did_you_mean
 from loadsmith.model import AssetAttributes
 
@@ -145,7 +145,7 @@ def _attributes(
         raise ConfigError(
             f"dlt_assets, {place}.freshness_lower_bound_delta_seconds: a freshness check is a "
             "definition of its own, beside the assets. Make it with "
-            "loadsmith.assets.freshness.build_freshness_definitions(assets, seconds)."
+            "loadsmith.assets.define.freshness.build_freshness_definitions(assets, seconds)."
         )
     asked = checks if isinstance(checks, Mapping) else {check: {} for check in checks}
     return replace(found, checks={**found.checks, **asked})

@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from loadsmith.config.documents import read_document
 from loadsmith.config.models import (
     Asset,
     DagsterConfigFile,
@@ -22,10 +21,11 @@ from loadsmith.config.models import (
     TaskAsset,
     WorkflowFile,
 )
-from loadsmith.config.nodes import Document, Node
 from loadsmith.config.places import validate
 from loadsmith.config.project_files import Located, ProjectFiles
 from loadsmith.config.references import project_problems, unknown_references
+from loadsmith.documents.nodes import Document, Node
+from loadsmith.documents.read import read_document
 from loadsmith.errors import ConfigError, Problem, did_you_mean
 
 __all__ = [

@@ -16,8 +16,8 @@ from loadsmith.config.models import (
     PartitionEntry,
     ResourceEntry,
 )
-from loadsmith.config.nodes import Document
 from loadsmith.config.places import problems_of
+from loadsmith.documents.nodes import Document
 from loadsmith.errors import Problem
 
 ValueT = TypeVar("ValueT", covariant=True)

@@ -11,26 +11,31 @@ from datetime import datetime, timezone
 from typing import Any
 
 from dlt.common.runtime.collector import NullCollector
+from dlt.pipeline.exceptions import PipelineStepFailed
 
-from loadsmith.engine import _dlt, collect
-from loadsmith.engine._discards import Discards
-from loadsmith.engine._extracted import extracted_for_speed
-from loadsmith.engine.empty import watched_for_rows
-from loadsmith.engine.failures import breach_of, run_error, run_error_of_all
-from loadsmith.engine.inspect import root_tables_of
-from loadsmith.engine.packages import RunPackages
-from loadsmith.engine.progress import LogProgress
-from loadsmith.engine.recovery import Recovery
-from loadsmith.engine.redaction import Redactor, redacted_logs, redactor_of
-from loadsmith.engine.schema_file import declared_tables
-from loadsmith.engine.secrets import missing_secret, secrets_in_environment
-from loadsmith.engine.seen_by_run import write_seen
-from loadsmith.engine.settings import old_objects_set_aside
-from loadsmith.engine.sources import select_resources
-from loadsmith.engine.state import restore_state
-from loadsmith.engine.waiting import wait_until_free
-from loadsmith.engine.windows import bound_to_window, incremental_of
-from loadsmith.engine.workspace import Workspace, open_workspace
+from loadsmith.engine.dlt_hooks.extract import load_ids_in_arrow, window_in_dlt
+from loadsmith.engine.dlt_hooks.extracted import extracted_for_speed
+from loadsmith.engine.dlt_hooks.imports import imports_schemas
+from loadsmith.engine.dlt_hooks.packages import can_merge, settle_packages
+from loadsmith.engine.dlt_hooks.trace import redact_trace
+from loadsmith.engine.locks.wait import wait_until_free
+from loadsmith.engine.memory import old_objects_set_aside
+from loadsmith.engine.normalizing.discards import Discards
+from loadsmith.engine.once.packages import RunPackages
+from loadsmith.engine.once.recovery import Recovery
+from loadsmith.engine.results import collect
+from loadsmith.engine.results.failures import breach_of, run_error, run_error_of_all
+from loadsmith.engine.results.progress import LogProgress
+from loadsmith.engine.schema_files.file import declared_tables
+from loadsmith.engine.secrets.environment import missing_secret, secrets_in_environment
+from loadsmith.engine.secrets.redaction import Redactor, redacted_logs, redactor_of
+from loadsmith.engine.snapshots.inspect import root_tables_of
+from loadsmith.engine.snapshots.seen_by_run import write_seen
+from loadsmith.engine.sources.empty import watched_for_rows
+from loadsmith.engine.sources.find import select_resources
+from loadsmith.engine.sources.windows import bound_to_window, incremental_of
+from loadsmith.engine.workspace.open import Workspace, open_workspace
+from loadsmith.engine.workspace.state import restore_state
 from loadsmith.errors import LoadsmithError, one_of
 from loadsmith.model import (
     NORMALIZERS,
@@ -109,13 +114,13 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
                 redactor=redactor,
                 stage=None if run else "sync",
                 pages=getattr(run.pipeline.collector, "pages", None) if run else None,
-                imported_from=_dlt.imports_schemas(run.pipeline) if run else None,
+                imported_from=imports_schemas(run.pipeline) if run else None,
             )
             # Dagster stores the whole chain of causes, so one that holds a secret is cut off.
             raise told from (error if redactor.is_clean(error) else None)
         finally:
             if run is not None:
-                _dlt.redact_trace(run.pipeline, redactor.redact_value)
+                redact_trace(run.pipeline, redactor.redact_value)
 
 
 class _Run:
@@ -191,7 +196,7 @@ class _Run:
         return one_of(choices, self.params.get(name, default), place)
 
     def _sync(self) -> None:
-        _dlt.settle_packages(self.pipeline)
+        settle_packages(self.pipeline)
         if self.workspace.is_blank():
             self.packages.has_ledger = self.workspace.traits.can_read
             return
@@ -239,8 +244,8 @@ class _Run:
                     bound_to_window(
                         part, part.resources.selected, self.request.window, self.request.warn
                     ) as cursors,
-                    _dlt.window_in_dlt(self.request.window),
-                    _dlt.load_ids_in_arrow(self.pipeline),
+                    window_in_dlt(self.request.window),
+                    load_ids_in_arrow(self.pipeline),
                     extracted_for_speed(),
                     watched_for_rows(
                         part,
@@ -253,7 +258,7 @@ class _Run:
                     self.pipeline.extract(part, **arguments)
                 self._window_cursors.extend(cursors)
                 self._empty.extend(empty)
-            except _dlt.PipelineStepFailed as error:
+            except PipelineStepFailed as error:
                 if not self.keeps_others:
                     raise
                 self._keep_others(error, part)
@@ -279,7 +284,7 @@ class _Run:
         if isinstance(disposition, Mapping):
             disposition = disposition.get("disposition")
         table_format = self.params.get("table_format") or resource.table_format
-        if disposition == "merge" and not _dlt.can_merge(self.pipeline, table_format):
+        if disposition == "merge" and not can_merge(self.pipeline, table_format):
             disposition = "append"
         if disposition not in (None, "append"):
             return False

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from loadsmith.engine._sources_import import import_module
+from loadsmith.engine.project_import import import_module
 from loadsmith.errors import ResolveError, did_you_mean
 
 C = TypeVar("C", bound=type)

@@ -4,7 +4,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
-from loadsmith.engine._sources_import import iter_module_names
+from loadsmith.engine.project_import import iter_module_names
 from loadsmith.errors import did_you_mean
 
 DLT_SOURCES = ("filesystem", "rest_api", "sql_database")

@@ -1,0 +1,134 @@
+"""Live dlt objects in, a LoadDefinition and its specs out."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from loadsmith.assets.define.specs import build_specs, op_name
+from loadsmith.assets.define.split import OUTPUTS_PER_OP
+from loadsmith.assets.define.translator import DagsterDltTranslator
+from loadsmith.engine.snapshots.inspect import inspect_load, inspect_source
+from loadsmith.engine.snapshots.seen import with_seen
+from loadsmith.engine.sources.recipes import Live, live_resources, look_at_pipeline, recipe_of
+from loadsmith.model import (
+    LoadDefinition,
+    LoadSnapshot,
+    PipelineSettings,
+    ResourceSnapshot,
+    TableSnapshot,
+)
+
+# A live dlt object, or a function without arguments that makes one. Kept as Any, so that Dagster
+# reads annotations without dlt being imported.
+DltSourceLike: TypeAlias = Any
+DltPipelineLike: TypeAlias = Any
+
+
+def live_definition(
+    dlt_source: DltSourceLike, dlt_pipeline: DltPipelineLike, **settings: Any
+) -> LoadDefinition:
+    """Return the definition of a load of live objects, or of functions that make them."""
+    given: dict[str, Any] = {
+        "name": op_name(getattr(dlt_pipeline, "pipeline_name", None) or "load"),
+        **settings,
+        "source": recipe_of(dlt_source),
+        "pipeline": recipe_of(dlt_pipeline),
+    }
+    return LoadDefinition(**given)
+
+
+def build_live_specs(
+    definition: LoadDefinition, translator: DagsterDltTranslator | None = None
+) -> list[dg.AssetSpec]:
+    """Build the specs of a load whose source and pipeline are functions or live objects.
+
+    The translator is asked with the live dlt resources. Where a function makes the source and a
+    file knows the tables, the function is not called: it may need a secret that only the run has.
+
+    Raises:
+        TranslationError: The translator gave something unusable.
+    """
+    assert callable(definition.pipeline)
+    looked = look_at_pipeline(definition.pipeline)
+    names: dict[str, Any] = dict(looked[0])
+    has_file = definition.schema_file_path is not None or definition.snapshot_path is not None
+    resources: dict[str, Any] = {}
+    if has_file and not isinstance(definition.source, Live):
+        snapshot = replace(inspect_load(definition), **names)
+    else:
+        source, resources = live_resources(definition.source, needs_secrets=False)
+        snapshot = inspect_source(source, **names)
+        if has_file:
+            snapshot = _with_tables(snapshot, inspect_load(definition))
+        else:
+            snapshot = _with_seen_tables(snapshot, definition, *looked)
+    pipeline = definition.pipeline.value if isinstance(definition.pipeline, Live) else None
+    return build_specs(
+        snapshot,
+        translator or DagsterDltTranslator(),
+        definition,
+        live=resources,
+        pipeline=pipeline,
+    )
+
+
+def with_seen_tables(snapshot: LoadSnapshot, definition: LoadDefinition) -> LoadSnapshot:
+    """Return the snapshot of a live source with the columns and nested tables that runs have seen.
+
+    Nested tables that are assets are left out where a load has several ops, or would get them:
+    which op loads what must not change while a run goes on.
+    """
+    pipeline = definition.pipeline
+    if isinstance(pipeline, PipelineSettings):
+        names: Mapping[str, str | None] = {"pipeline_name": pipeline.pipeline_name}
+        pipelines_dir = pipeline.pipelines_dir
+    else:
+        names, pipelines_dir = look_at_pipeline(pipeline)
+    found = _with_seen_tables(snapshot, definition, names, pipelines_dir)
+    tables = sum(len(resource.tables) or 1 for resource in found.resources)
+    is_one_op = definition.op.granularity == "source" and tables <= OUTPUTS_PER_OP
+    return found if is_one_op or not definition.nested_tables else snapshot
+
+
+def _with_seen_tables(
+    snapshot: LoadSnapshot,
+    definition: LoadDefinition,
+    names: Mapping[str, str | None],
+    pipelines_dir: str | None,
+) -> LoadSnapshot:
+    found = with_seen(
+        snapshot,
+        definition.source,
+        pipeline_name=names["pipeline_name"],
+        pipelines_dir=pipelines_dir,
+    )
+    return replace(found, resources=tuple(map(_with_seen, found.resources)))
+
+
+def _with_seen(resource: ResourceSnapshot) -> ResourceSnapshot:
+    """Return a live resource with the columns and the nested tables of its root that a run saw."""
+    roots = resource.root_tables
+    if resource.seen is None or len(roots) != 1:
+        return resource
+    family: dict[str | None, TableSnapshot] = {}
+    for table in resource.seen.tables:
+        if table.name == roots[0].name or table.parent in family:
+            family[table.name] = table
+    if roots[0].name not in family:
+        return resource
+    return replace(resource, tables=tuple(family.values()))
+
+
+def _with_tables(live: LoadSnapshot, known: LoadSnapshot) -> LoadSnapshot:
+    """Return what the live source says, with the tables that a file knows."""
+    return replace(
+        live,
+        resources=tuple(
+            replace(resource, tables=found.tables)
+            if (found := known.resource(resource.name)) is not None and found.tables
+            else resource
+            for resource in live.resources
+        ),
+    )

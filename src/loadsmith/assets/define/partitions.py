@@ -1,0 +1,230 @@
+"""Settings in, PartitionsDefinition out; and the partition keys of a run as one window."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from loadsmith.assets.define.automation import check_cron, check_timezone
+from loadsmith.errors import ConfigError, SelectionError, did_you_mean
+from loadsmith.model import PartitionSettings, Window
+
+Partitions: TypeAlias = dg.PartitionsDefinition[Any]
+
+_HOURLY_FORMAT = "%Y-%m-%d-%H:%M"
+_DAILY_FORMAT = "%Y-%m-%d"
+_TIME_KINDS = {
+    "hourly": _HOURLY_FORMAT,
+    "daily": _DAILY_FORMAT,
+    "weekly": _DAILY_FORMAT,
+    "monthly": _DAILY_FORMAT,
+    "cron": _HOURLY_FORMAT,
+}
+_KINDS = (*_TIME_KINDS, "static", "dynamic", "multi")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPartitions:
+    """The partitions of one run.
+
+    Attributes:
+        keys: Partition keys, in order; none for a run without partitions.
+        window: The time from the first to the last, where the partitions are windows.
+        windows: The window of each of several keys, where they are windows.
+    """
+
+    keys: tuple[str, ...] = ()
+    window: Window | None = None
+    windows: tuple[Window, ...] = ()
+
+    @property
+    def key(self) -> str | None:
+        """The key for the load: the only one, or all of them where several have no window."""
+        if len(self.keys) == 1:
+            return self.keys[0]
+        return ",".join(self.keys) if self.keys and self.window is None else None
+
+    @property
+    def label(self) -> str:
+        """The keys as a person reads them."""
+        if len(self.keys) < 2:
+            return self.keys[0] if self.keys else ""
+        return f"{self.keys[0]}...{self.keys[-1]} ({len(self.keys)} partitions)"
+
+
+def build_partitions_def(settings: PartitionSettings, *, where: str = "partitions") -> Partitions:
+    """Build Dagster's partitions from plain data.
+
+    Raises:
+        ConfigError: The kind, a time, a schedule or a time zone is not one, or a part is missing.
+    """
+    kind = settings.kind.lower()
+    if kind in _TIME_KINDS:
+        return _build_time_windows(kind, settings, where)
+    if kind == "static":
+        if not settings.keys:
+            raise ConfigError(f"{where}: static partitions need 'keys'. List them.")
+        return dg.StaticPartitionsDefinition(list(settings.keys))
+    if kind == "dynamic":
+        if not settings.name:
+            raise ConfigError(f"{where}: dynamic partitions need a 'name'. Give one.")
+        return dg.DynamicPartitionsDefinition(name=settings.name)
+    if kind == "multi":
+        if len(settings.dimensions) != 2:
+            raise ConfigError(
+                f"{where}: multi partitions have two 'dimensions', not "
+                f"{len(settings.dimensions)}. Dagster takes neither fewer nor more."
+            )
+        return dg.MultiPartitionsDefinition(
+            {
+                name: build_partitions_def(dimension, where=f"{where}.dimensions.{name}")
+                for name, dimension in settings.dimensions.items()
+            }
+        )
+    raise ConfigError(
+        f"{where}: there are no partitions of kind '{settings.kind}'.{did_you_mean(kind, _KINDS)}"
+    )
+
+
+def build_backfill_policy(
+    partitions: Partitions | None, max_partitions_per_run: int | None = None
+) -> dg.BackfillPolicy | None:
+    """Return the policy of a load: windows go into one run, other partitions have one each."""
+    if partitions is None:
+        return None
+    if max_partitions_per_run is not None:
+        return dg.BackfillPolicy.multi_run(max_partitions_per_run)
+    if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+        return dg.BackfillPolicy.single_run()
+    return dg.BackfillPolicy.multi_run(1)
+
+
+def read_partitions(context: Any) -> RunPartitions:
+    """Read which partitions a run of an asset or an op is for."""
+    if not context.has_partition_key and not context.has_partition_key_range:
+        return RunPartitions()
+    partitions = context.assets_def.partitions_def if context.has_assets_def else None
+    if partitions is None:
+        return RunPartitions(keys=(str(context.partition_key),), window=_window_of_op(context))
+    keys: Sequence[str] = list(context.partition_keys)
+    window = window_of_keys(partitions, keys)
+    several = keys if window is not None and len(keys) > 1 else ()
+    return RunPartitions(
+        keys=tuple(str(key) for key in keys),
+        window=window,
+        windows=tuple(
+            found for key in several if (found := window_of_keys(partitions, [key])) is not None
+        ),
+    )
+
+
+def window_of_keys(partitions: Partitions, keys: Sequence[str]) -> Window | None:
+    """Return the time from the first to the last of `keys`; None where partitions are no windows.
+
+    Raises:
+        SelectionError: The keys of several partitions of the other dimension are in one run, whose
+            rows no window can tell apart.
+    """
+    if not keys:
+        return None
+    if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+        windows = [partitions.time_window_for_partition_key(key) for key in (keys[0], keys[-1])]
+        return Window(start=windows[0].start, end=windows[1].end)
+    if isinstance(partitions, dg.MultiPartitionsDefinition):
+        return _window_of_multi(partitions, keys)
+    return None
+
+
+def _window_of_multi(
+    partitions: dg.MultiPartitionsDefinition, keys: Sequence[str]
+) -> Window | None:
+    timed = [
+        dimension
+        for dimension in partitions.partitions_defs
+        if isinstance(dimension.partitions_def, dg.TimeWindowPartitionsDefinition)
+    ]
+    if len(timed) != 1:
+        return None
+    time = timed[0]
+    assert isinstance(time.partitions_def, dg.TimeWindowPartitionsDefinition)
+    parts = [
+        (
+            key
+            if isinstance(key, dg.MultiPartitionKey)
+            else partitions.get_partition_key_from_str(key)
+        ).keys_by_dimension
+        for key in keys
+    ]
+    others = {tuple(value for name, value in part.items() if name != time.name) for part in parts}
+    if len(others) > 1:
+        raise SelectionError(
+            f"partitions {keys[0]}...{keys[-1]}: one run cannot load several partitions beside "
+            "the time. Set backfill_policy=dg.BackfillPolicy.multi_run(1)."
+        )
+    windows = sorted(
+        (time.partitions_def.time_window_for_partition_key(part[time.name]) for part in parts),
+        key=lambda window: window.start,
+    )
+    return Window(start=windows[0].start, end=windows[-1].end)
+
+
+def _window_of_op(context: Any) -> Window | None:
+    """Return the window of an op in a partitioned job; Dagster raises where there is none."""
+    try:
+        window = context.partition_time_window
+    except (dg.DagsterError, ValueError):
+        return None
+    return Window(start=window.start, end=window.end)
+
+
+def _build_time_windows(kind: str, settings: PartitionSettings, where: str) -> Partitions:
+    if settings.start is None:
+        raise ConfigError(f"{where}: {kind} partitions need a 'start'. Give a date.")
+    timezone = check_timezone(settings.timezone or "UTC", where=f"{where}.timezone")
+    fmt = settings.fmt or _TIME_KINDS[kind]
+    shared: dict[str, Any] = {
+        "start": _time_of(settings.start, fmt, timezone, f"{where}.start"),
+        "end": _time_of(settings.end, fmt, timezone, f"{where}.end") if settings.end else None,
+        "timezone": timezone,
+        "fmt": fmt,
+        "end_offset": settings.end_offset,
+    }
+    if kind == "cron":
+        if not settings.cron_schedule:
+            raise ConfigError(f"{where}: cron partitions need a 'cron_schedule'. Give one.")
+        schedule = check_cron(settings.cron_schedule, where=f"{where}.cron_schedule")
+        return dg.TimeWindowPartitionsDefinition(cron_schedule=schedule, **shared)
+    shared["start_date"], shared["end_date"] = shared.pop("start"), shared.pop("end")
+    minute, hour, day = settings.minute_offset, settings.hour_offset, settings.day_offset
+    if kind == "hourly":
+        return dg.HourlyPartitionsDefinition(minute_offset=minute, **shared)
+    if kind == "daily":
+        return dg.DailyPartitionsDefinition(minute_offset=minute, hour_offset=hour, **shared)
+    if kind == "weekly":
+        return dg.WeeklyPartitionsDefinition(
+            minute_offset=minute, hour_offset=hour, day_offset=day, **shared
+        )
+    return dg.MonthlyPartitionsDefinition(
+        # A month has no day 0, and Dagster's own default is its first day.
+        minute_offset=minute,
+        hour_offset=hour,
+        day_offset=day or 1,
+        **shared,
+    )
+
+
+def _time_of(text: str, fmt: str, timezone: str, where: str) -> datetime:
+    readers: tuple[Callable[[], datetime], ...] = (
+        lambda: datetime.strptime(text, fmt),
+        lambda: datetime.fromisoformat(text.replace("Z", "+00:00")),
+    )
+    for read in readers:
+        try:
+            time = read()
+        except ValueError:
+            continue
+        return time if time.tzinfo else time.replace(tzinfo=ZoneInfo(timezone))
+    raise ConfigError(f"{where}: {text!r} is no time. Write it as {fmt!r} or in ISO form.")

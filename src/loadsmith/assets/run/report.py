@@ -1,0 +1,384 @@
+"""A LoadResult in, Dagster's events out: what was selected, what came along, what nobody knew."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from loadsmith.assets.define.partitions import RunPartitions
+from loadsmith.assets.define.specs import AssetTarget, nested_key, root_table_key
+from loadsmith.assets.run.checks import (
+    KeyProblems,
+    KeyState,
+    contract_kept_result,
+    contract_violation_result,
+    primary_key_result,
+    row_count_result,
+    schema_change_result,
+    settings_of,
+)
+from loadsmith.assets.run.metadata import (
+    ResultIndex,
+    materialization_metadata,
+    read_last_schema_change,
+)
+from loadsmith.engine.results.fetch import (
+    fetch_key_counts,
+    fetch_row_counts,
+    fetch_rows_by_window,
+)
+from loadsmith.errors import ContractViolation
+from loadsmith.model import (
+    DiscardResult,
+    LoadDefinition,
+    LoadResult,
+    ResourceFailure,
+    TableResult,
+)
+
+LoadEvent: TypeAlias = "dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult"
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What one run tells Dagster.
+
+    A table that was loaded and not selected did change, so that it is reported as materialized, by
+    an event that the run logs beside its outputs. So is a table that no asset stands for.
+
+    Attributes:
+        targets: What each asset of the load stands for.
+        selected: Keys of the selected assets, upstream ones first.
+        fetches_row_counts: Whether the destination is asked for the rows of each table.
+    """
+
+    context: Any
+    definition: LoadDefinition
+    targets: Mapping[dg.AssetKey, AssetTarget]
+    selected: Sequence[dg.AssetKey]
+    partitions: RunPartitions
+    fetches_row_counts: bool = False
+    _key_by_table: dict[str, dict[str | None, dg.AssetKey]] = field(default_factory=dict)
+    _totals: dict[str, int] = field(default_factory=dict)
+    _partition_rows: dict[str, list[int]] = field(default_factory=dict)
+    _last_changes: dict[dg.AssetKey, str] = field(default_factory=dict)
+
+    def events(self, result: LoadResult) -> Iterator[LoadEvent]:
+        """Yield the events of the selected assets, and log those of the others."""
+        index = ResultIndex(result)
+        for key, target in self.targets.items():
+            self._key_by_table.setdefault(target.resource, {})[target.table] = key
+        self._fetch_totals(index)
+        self._fetch_last_changes(index)
+        self._fetch_partition_rows(index)
+        failed = {failure.resource for failure in result.failures}
+        self._log_others(index, failed)
+        for failure in result.failures:
+            yield from self._broken_contract(failure, result.load)
+        for key in self.selected:
+            target = self.targets[key]
+            if target.resource in failed:
+                continue
+            tables, nested = self._tables_of(index, target)
+            metadata = self._metadata(key, index, target, tables, nested)
+            if not self.context.has_assets_def:
+                yield self._materialization(key, metadata)
+                continue
+            self._tell_partitions(key, tables)
+            yield dg.MaterializeResult(
+                asset_key=key,
+                metadata=metadata,
+                check_results=list(self._check_results(key, target, index, tables, nested)),
+            )
+
+    def _broken_contract(self, failure: ResourceFailure, load: str) -> Iterator[LoadEvent]:
+        """Yield the failed check of a resource that broke its contract while others were kept."""
+        if failure.breach is not None:
+            yield from self.contract_violation(
+                ContractViolation(
+                    failure.message,
+                    stage=failure.stage,
+                    load=load,
+                    resources=(failure.resource,),
+                    **asdict(failure.breach),
+                )
+            )
+
+    def contract_violation(self, error: ContractViolation) -> Iterator[LoadEvent]:
+        """Yield the failed check of the asset whose contract was broken."""
+        meant = self._meant_by(error)
+        for key in meant:
+            settings = settings_of(self.definition, self.targets[key].resource, "schema_contract")
+            yield contract_violation_result(key, error, settings)
+
+    def _meant_by(self, error: ContractViolation) -> list[dg.AssetKey]:
+        """Return the assets whose check tells of a broken contract: the nearest that are selected.
+
+        A table that the contract does not let come into being is no asset's yet. It is told of by
+        the root table that it would be nested in, else by its resource, else by all assets.
+        """
+        asked = [
+            key
+            for key, name in sorted(self._selected_checks)
+            if name == "schema_contract" and key in self.targets
+        ]
+        roots = {name for name in (error.root_table, error.table) if name is not None}
+        of_roots = {target.resource for target in self.targets.values() if target.table in roots}
+        resources = of_roots or {*error.resources, *roots}
+        for is_meant in (
+            lambda target: target.table is not None and target.table == error.table,
+            lambda target: target.table is not None and target.table in roots,
+            lambda target: target.resource in resources,
+        ):
+            found = [key for key in asked if is_meant(self.targets[key])]
+            if found:
+                return found
+        return asked
+
+    def _tables_of(
+        self, index: ResultIndex, target: AssetTarget
+    ) -> tuple[list[TableResult], list[TableResult]]:
+        """Return the tables that an asset stands for, and those that it shows as nested in them."""
+        of_resource = index.tables_of.get(target.resource, [])
+        if target.table is None:
+            tables = [table for table in of_resource if table.parent is None]
+        else:
+            found = index.tables.get(target.table)
+            # A table that the destination never got any column of holds no row either.
+            tables = [found or TableResult(name=target.table, resource=target.resource)]
+        if self._totals:
+            tables = [replace(table, rows_total=self._totals.get(table.name)) for table in tables]
+        if self.definition.nested_tables:
+            return tables, []
+        nested = {
+            table.name: table
+            for root in tables
+            if root.name in index.tables
+            for table in index.family_of(root)[1:]
+            if table.name not in self._key_by_table[target.resource]
+        }
+        return tables, list(nested.values())
+
+    def _log_others(self, index: ResultIndex, failed: set[str]) -> None:
+        """Log a materialization of each table that came along, known as an asset or not."""
+        reported: set[str] = set()
+        selected = set(self.selected)
+        for key, target in self.targets.items():
+            if target.resource in failed or target.resource not in index.tables_of:
+                continue
+            tables, nested = self._tables_of(index, target)
+            reported.update(table.name for table in (*tables, *nested))
+            if key not in selected:
+                metadata = self._metadata(key, index, target, tables, nested)
+                self._log(key, {**metadata, "loadsmith/came_along": True})
+        undeclared = {
+            table.name: self._key_of(index, table)
+            for table in index.tables.values()
+            if table.name not in reported and table.resource not in failed
+        }
+        if not undeclared:
+            return
+        self.context.log.warning(
+            "load '%s': no asset stands for %s. Rows are loaded, and reported as %s. To make "
+            "assets of them, update the schema file of the load, or give it one "
+            "(schema_file_path); dlt writes it where export_schema_path of the pipeline says.",
+            self.definition.name,
+            ", ".join(f"table '{name}'" for name in undeclared),
+            ", ".join(f"'{key.to_user_string()}'" for key in undeclared.values()),
+        )
+        for name, key in undeclared.items():
+            table = index.tables[name]
+            target = AssetTarget(table.resource, name)
+            metadata = self._metadata(key, index, target, [table], [])
+            self._log(key, {**metadata, "loadsmith/undeclared": True})
+
+    def _key_of(self, index: ResultIndex, table: TableResult) -> dg.AssetKey:
+        """Return the key that a table would have if it were known, from its nearest known one."""
+        root, seen = table, {table.name}
+        while root.parent in index.tables and root.parent not in seen:
+            root = index.tables[root.parent]
+            seen.add(root.name)
+        of_resource = self._key_by_table.get(table.resource, {})
+        if root.name in of_resource:
+            return nested_key(of_resource[root.name], root.name, table.name)
+        if not of_resource:
+            *prefix, _ = next(iter(self.targets)).path
+            return dg.AssetKey([*prefix, table.name])
+        resource_key = of_resource.get(None) or next(iter(of_resource.values()))
+        if None in of_resource and root is not table:
+            return nested_key(resource_key, root.name, table.name)
+        return root_table_key(resource_key, table.resource, table.name)
+
+    def _log(self, key: dg.AssetKey, metadata: Mapping[str, Any]) -> None:
+        for partition in self.partitions.keys or (None,):
+            self.context.log_event(self._materialization(key, metadata, partition))
+
+    def _materialization(
+        self, key: dg.AssetKey, metadata: Mapping[str, Any], partition: str | None = None
+    ) -> dg.AssetMaterialization:
+        if partition is None and len(self.partitions.keys) == 1:
+            partition = self.partitions.keys[0]
+        return dg.AssetMaterialization(asset_key=key, metadata=metadata, partition=partition)
+
+    def _metadata(
+        self,
+        key: dg.AssetKey,
+        index: ResultIndex,
+        target: AssetTarget,
+        tables: Sequence[TableResult],
+        nested: Sequence[TableResult],
+    ) -> dict[str, Any]:
+        return materialization_metadata(
+            index,
+            target.resource,
+            tables,
+            nested=nested,
+            partitions=self.partitions.label or None,
+            partition_count=len(self.partitions.keys),
+            last_schema_change=self._last_changes.get(key),
+        )
+
+    def _fetch_totals(self, index: ResultIndex) -> None:
+        """Ask the destination for the rows of the tables, where somebody wants them."""
+        names: dict[str, None] = {}
+        for key in self.selected:
+            if self.fetches_row_counts or (key, "row_count") in self._selected_checks:
+                tables, _ = self._tables_of(index, self.targets[key])
+                names.update(dict.fromkeys(table.name for table in tables if table.columns))
+        self._totals = fetch_row_counts(names, self.context.log.warning)
+
+    def _fetch_partition_rows(self, index: ResultIndex) -> None:
+        """Ask the destination how many rows each partition got, where a run had several."""
+        partitions = self.partitions
+        if not partitions.windows or len(partitions.windows) != len(partitions.keys):
+            return
+        if not isinstance(self.context, dg.AssetExecutionContext):
+            # Dagster lets nobody else say something of one partition.
+            return
+        tables = {
+            table.name: (table, cursors[0].cursor_path)
+            for key in self.selected
+            if (cursors := index.cursors_of.get(self.targets[key].resource))
+            for table in self._tables_of(index, self.targets[key])[0]
+            if table.parent is None and table.rows_loaded != 0
+        }
+        self._partition_rows = fetch_rows_by_window(
+            tables, index.result.load_ids, partitions.windows, self.context.log.warning
+        )
+
+    def _tell_partitions(self, key: dg.AssetKey, tables: Sequence[TableResult]) -> None:
+        """Let Dagster add its own rows to each of the events that it makes of one for several."""
+        found = [self._partition_rows.get(table.name) for table in tables]
+        if not found or any(rows is None for rows in found):
+            return
+        for number, partition in enumerate(self.partitions.keys):
+            rows = sum(rows[number] for rows in found if rows is not None)
+            self.context.add_asset_metadata(
+                {"rows_loaded": rows, "dagster/partition_row_count": rows},
+                asset_key=key,
+                partition_key=partition,
+            )
+
+    def _fetch_last_changes(self, index: ResultIndex) -> None:
+        """Ask Dagster, once for all assets, which schema change earlier runs told of last."""
+        selected = set(self.selected)
+        keys = [
+            key
+            for key, target in self.targets.items()
+            if key in selected or target.resource in index.tables_of
+        ]
+        try:
+            events = self.context.instance.get_latest_materialization_events(keys)
+            for key, event in events.items():
+                if event is not None and event.asset_materialization is not None:
+                    change = read_last_schema_change(event.asset_materialization.metadata)
+                    if change:
+                        self._last_changes[key] = change
+        except Exception as error:  # noqa: BLE001 - looking never fails a load
+            self.context.log.warning(
+                "load '%s': Dagster could not be asked for the last schema changes: %s",
+                self.definition.name,
+                type(error).__name__,
+            )
+
+    @cached_property
+    def _selected_checks(self) -> frozenset[tuple[dg.AssetKey, str]]:
+        if not self.context.has_assets_def:
+            return frozenset()
+        keys = self.context.selected_asset_check_keys
+        return frozenset((check.asset_key, check.name) for check in keys)
+
+    def _check_results(
+        self,
+        key: dg.AssetKey,
+        target: AssetTarget,
+        index: ResultIndex,
+        own: Sequence[TableResult],
+        nested: Sequence[TableResult],
+    ) -> Iterator[dg.AssetCheckResult]:
+        asked = self._selected_checks
+        # A nested table that nobody knew of has no asset, so the one that it is in tells of it.
+        unknown = [
+            member
+            for table in own
+            if table.name in index.tables
+            for member in index.family_of(table)[1:]
+            if member.name not in self._key_by_table[target.resource]
+        ]
+        tables = [*own, *nested, *(table for table in unknown if table not in nested)]
+        for name in ("schema_change", "schema_contract", "row_count", "primary_key"):
+            if (key, name) not in asked:
+                continue
+            settings = settings_of(self.definition, target.resource, name)
+            if name == "schema_change":
+                yield schema_change_result(key, index, tables, settings)
+            elif name == "schema_contract":
+                yield contract_kept_result(key, self._discards_of(key, target, index), settings)
+            elif name == "row_count":
+                totals = [table.rows_total if table.columns else 0 for table in own]
+                known = [total for total in totals if total is not None]
+                rows = sum(known) if len(known) == len(totals) else None
+                yield row_count_result(key, rows, settings)
+            else:
+                yield primary_key_result(key, self._key_state(own), settings)
+
+    def _discards_of(
+        self, key: dg.AssetKey, target: AssetTarget, index: ResultIndex
+    ) -> list[DiscardResult] | None:
+        """Return what a contract left out of the tables of an asset.
+
+        What has no asset of its own, such as a table that may not come into being, is told of by
+        the first asset of its resource.
+        """
+        if index.result.discards is None:
+            return None
+        by_table = self._key_by_table[target.resource]
+        first = next(iter(by_table.values()))
+        return [
+            one
+            for one in index.discards_of.get(target.resource, ())
+            if by_table.get(one.table, first) == key
+        ]
+
+    def _key_state(self, tables: Sequence[TableResult]) -> KeyState:
+        """Ask for the keys of root tables; the rows of a nested one are known by dlt's own ids."""
+        problems, keyless, unread = [], [], []
+        for table in tables:
+            if table.parent is not None or not table.columns:
+                continue
+            columns = [column.name for column in table.columns if column.primary_key]
+            if not columns:
+                keyless.append(table.name)
+                continue
+            counts = fetch_key_counts(table.name, columns, self.context.log.warning)
+            if counts is None:
+                unread.append(table.name)
+                continue
+            problems.append(
+                KeyProblems(
+                    columns=counts.columns, duplicates=counts.duplicates, nulls=counts.nulls
+                )
+            )
+        return KeyState(problems=tuple(problems), keyless=tuple(keyless), unread=tuple(unread))

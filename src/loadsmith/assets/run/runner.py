@@ -1,0 +1,382 @@
+"""A Dagster context in, a RunRequest to the engine, and Dagster's events out."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from loadsmith.assets._dagster import ended_with_run
+from loadsmith.assets.define.from_live import build_live_specs, live_definition
+from loadsmith.assets.define.partitions import read_partitions
+from loadsmith.assets.define.specs import AssetTarget, targets_of
+from loadsmith.assets.define.translator import DagsterDltTranslator
+from loadsmith.assets.run.outcome import outcome_of
+from loadsmith.assets.run.report import LoadEvent, Report
+from loadsmith.assets.run.run_config import asks_for_row_counts, has_our_config, read_choices
+from loadsmith.engine.results.notify import notify_schema_changes
+from loadsmith.engine.sources.recipes import live_resources, recipe_of
+from loadsmith.errors import (
+    ConfigError,
+    ContractViolation,
+    LoadsmithError,
+    ResolveError,
+    RunError,
+    SecretNotFound,
+    SelectionError,
+    did_you_mean,
+)
+from loadsmith.model import LoadDefinition, RunRequest, Window
+from loadsmith.resolve import render_definition
+
+Context: TypeAlias = "dg.AssetExecutionContext | dg.OpExecutionContext"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurrentLoad:
+    """The load of the asset function that runs."""
+
+    definition: LoadDefinition
+    config_is_ours: bool = False
+    translator: DagsterDltTranslator | None = None
+
+
+_CURRENT: ContextVar[CurrentLoad | None] = ContextVar("loadsmith_current_load", default=None)
+
+
+@contextmanager
+def current_load(current: CurrentLoad) -> Iterator[None]:
+    """Make a load known to `DagsterDltResource.run` for the length of the block."""
+    token = _CURRENT.set(current)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+class LoadEvents(Iterator[LoadEvent]):
+    """The events of a run. The load begins with the first of them."""
+
+    def __init__(self, run: "_Run") -> None:
+        self._run = run
+        self._events = run.events()
+
+    def __iter__(self) -> "LoadEvents":
+        return self
+
+    def __next__(self) -> LoadEvent:
+        return next(self._events)
+
+    def fetch_row_count(self) -> "LoadEvents":
+        """Add `dagster/row_count`, the rows of each table in the destination.
+
+        A destination that cannot count them is a warning, never a failed load.
+        """
+        self._run.fetches_row_counts = True
+        return self
+
+
+class DagsterDltResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it gives itself
+    """Runs loads: `yield from dlt.run(context=context)` in a `dlt_assets` function or an op."""
+
+    def run(
+        self,
+        context: Context,
+        dlt_source: Any = None,
+        dlt_pipeline: Any = None,
+        dagster_dlt_translator: DagsterDltTranslator | None = None,
+        **kwargs: Any,
+    ) -> LoadEvents:
+        """Run a load and give its events.
+
+        Args:
+            context: The context of the asset or the op.
+            dlt_source: A dlt source, or a function that makes one, for this run; needed in an op.
+            dlt_pipeline: A dlt pipeline, or a function that makes one, for this run; needed in
+                an op.
+            dagster_dlt_translator: Says in an op what the keys of the assets are.
+            kwargs: Arguments of dlt's `pipeline.run`; the launchpad wins over them.
+
+        Raises:
+            SelectionError: There is neither a load around the function nor source and pipeline.
+        """
+        current = _CURRENT.get()
+        if current is None:
+            if dlt_source is None or dlt_pipeline is None:
+                missing = "dlt_source" if dlt_source is None else "dlt_pipeline"
+                raise SelectionError(
+                    f"{context.op_def.name}: no load is known here. Use @dlt_assets, or give "
+                    f"{missing}= to run()."
+                )
+            current = CurrentLoad(
+                definition=live_definition(dlt_source, dlt_pipeline, nested_tables=False),
+                config_is_ours=has_our_config(context.op_def),
+            )
+            dlt_source = dlt_pipeline = None
+        return run_load_in_context(
+            context,
+            current.definition,
+            translator=dagster_dlt_translator or current.translator,
+            config_is_ours=current.config_is_ours,
+            source=dlt_source,
+            pipeline=dlt_pipeline,
+            params=kwargs,
+        )
+
+
+def run_load_in_context(
+    context: Context,
+    definition: LoadDefinition,
+    *,
+    translator: DagsterDltTranslator | None = None,
+    config_is_ours: bool = False,
+    source: Any = None,
+    pipeline: Any = None,
+    params: Mapping[str, Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
+) -> LoadEvents:
+    """Run a load in the context of an asset or an op.
+
+    Args:
+        context: The context.
+        definition: The load.
+        translator: Says what the keys are, where the assets do not say whose they are.
+        config_is_ours: Whether the run configuration is a `DltRunConfig`.
+        source: A source, or a function that makes one, instead of the definition's.
+        pipeline: A pipeline, or a function that makes one, instead of the definition's.
+        params: Arguments of dlt's `run`.
+        variables: Values of `{{variables}}`, beside those of the context.
+    """
+    return LoadEvents(
+        _Run(
+            context=context,
+            definition=definition,
+            translator=translator,
+            config_is_ours=config_is_ours,
+            source=source,
+            pipeline=pipeline,
+            params=dict(params or {}),
+            variables=dict(variables or {}),
+        )
+    )
+
+
+@dataclass(kw_only=True)
+class _Run:
+    context: Any
+    definition: LoadDefinition
+    translator: DagsterDltTranslator | None
+    config_is_ours: bool
+    source: Any
+    pipeline: Any
+    params: dict[str, Any]
+    variables: dict[str, Any]
+    fetches_row_counts: bool = False
+
+    def events(self) -> Iterator[LoadEvent]:
+        """Run the load and yield what Dagster is to know.
+
+        Raises:
+            dagster.Failure: The load failed, or a resource of it where the others were kept.
+        """
+        try:
+            yield from self._events()
+        except ContractViolation as error:
+            yield from self.report.contract_violation(error)
+            raise _failure(error, self.definition.place) from error
+        except LoadsmithError as error:
+            raise _failure(error, self.definition.place) from error
+
+    def _events(self) -> Iterator[LoadEvent]:
+        partitions = read_partitions(self.context)
+        targets = self._targets()
+        selected = self._of_source(targets, self._selected(targets))
+        self.report = Report(
+            context=self.context,
+            definition=self.definition,
+            targets=targets,
+            selected=selected,
+            partitions=partitions,
+        )
+        if not selected:
+            self.context.log.warning(
+                "load '%s': no asset is selected, so nothing is loaded", self.definition.name
+            )
+            return
+        if len(partitions.keys) > 1 and partitions.window is None and self.source is None:
+            raise SelectionError(
+                f"load '{self.definition.name}': partitions {partitions.label} are no range of "
+                "time, and each keeps a cursor of its own. Load them one by one: "
+                "backfill_policy=dg.BackfillPolicy.multi_run(1)."
+            )
+        request = self._request(targets, selected, partitions.key, partitions.window)
+        # dlt is imported when something is loaded, not when it is defined.
+        from loadsmith.engine.run import run_load
+
+        definition = render_definition(self.definition, request.variables)
+        with ended_with_run(), run_load(definition, request) as result:
+            notify_schema_changes(self.definition.name, result.schema_changes, request.warn)
+            self.report.fetches_row_counts = self.fetches_row_counts or asks_for_row_counts(
+                self.context
+            )
+            yield from self.report.events(result)
+        if result.failures:
+            raise RunError(
+                f"load '{self.definition.name}': {len(result.failures)} of its resources failed, "
+                "the others are loaded.\n"
+                + "\n".join(
+                    f"- {failure.resource} ({failure.stage}): {failure.message}"
+                    for failure in result.failures
+                )
+                + "\nFix them and run their assets again.",
+                stage=result.failures[0].stage,
+                load=self.definition.name,
+                resources=[failure.resource for failure in result.failures],
+            )
+
+    def _targets(self) -> dict[dg.AssetKey, AssetTarget]:
+        """Return what each asset stands for: as the assets say, or else as the translator does."""
+        if self.context.has_assets_def:
+            targets = targets_of(self.context.assets_def.metadata_by_key)
+            if targets:
+                return targets
+        specs = build_live_specs(self.definition, self.translator)
+        return targets_of({spec.key: spec.metadata for spec in specs})
+
+    def _selected(self, targets: Mapping[dg.AssetKey, AssetTarget]) -> list[dg.AssetKey]:
+        """Return the selected keys, upstream ones first, as Dagster wants them to be yielded.
+
+        Raises:
+            SelectionError: A selected asset belongs to no resource of the load.
+        """
+        if not self.context.has_assets_def:
+            return list(targets)
+        assets = self.context.assets_def
+        selected = set(self.context.selected_asset_keys)
+        known = [key.to_user_string() for key in targets]
+        for key in selected:
+            if key not in targets:
+                name = key.to_user_string()
+                raise SelectionError(
+                    f"asset '{name}': no resource of the load '{self.definition.name}' makes it."
+                    f"{did_you_mean(name, known)}"
+                )
+        return _upstream_first(
+            [key for key in targets if key in selected],
+            {spec.key: [dep.asset_key for dep in spec.deps] for spec in assets.specs},
+        )
+
+    def _of_source(
+        self, targets: Mapping[dg.AssetKey, AssetTarget], selected: list[dg.AssetKey]
+    ) -> list[dg.AssetKey]:
+        """Return the keys whose resources the source of this run has, where it has one of its own.
+
+        Raises:
+            SelectionError: An asset that was selected by name is not among them.
+        """
+        if self.source is None:
+            return selected
+        self.source, _ = live_resources(recipe_of(self.source))
+        names = set(self.source.resources.selected)
+        found = [key for key in selected if targets[key].resource in names]
+        if self.context.has_assets_def and self.context.is_subset and found != selected:
+            lost = next(key for key in selected if key not in found)
+            raise SelectionError(
+                f"asset '{lost.to_user_string()}': the source of this run has no resource "
+                f"'{targets[lost].resource}'.{did_you_mean(targets[lost].resource, names)}"
+            )
+        return found
+
+    def _request(
+        self,
+        targets: Mapping[dg.AssetKey, AssetTarget],
+        selected: Iterable[dg.AssetKey],
+        partition_key: str | None,
+        window: Window | None,
+    ) -> RunRequest:
+        context = self.context
+        choices = read_choices(context, config_is_ours=self.config_is_ours)
+        params = {**self.params, **choices.params}
+        limit = params.pop("limit", None) if choices.limit is None else choices.limit
+        params.pop("limit", None)
+        window = choices.window or window
+        is_subset = context.has_assets_def and context.is_subset
+        chosen = [targets[key] for key in selected]
+        tables = tuple(target.table for target in chosen if target.table is not None)
+        return RunRequest(
+            run_id=context.run.run_id,
+            root_run_id=context.run.root_run_id,
+            attempt=context.retry_number,
+            outcome_of=partial(outcome_of, context),
+            resources=tuple(dict.fromkeys(target.resource for target in chosen)),
+            tables=tables if is_subset and len(tables) == len(chosen) else None,
+            partition_key=partition_key,
+            window=window,
+            variables={
+                **_context_variables(context, partition_key, window),
+                **self.variables,
+            },
+            source=self.source,
+            pipeline=self.pipeline,
+            params=params,
+            limit=limit,
+            log=context.log.info,
+            warn=context.log.warning,
+        )
+
+
+def _context_variables(
+    context: Any, partition_key: str | None, window: Window | None
+) -> dict[str, Any]:
+    found: dict[str, Any] = {f"env.{name}": value for name, value in os.environ.items()}
+    found["context.run_id"] = context.run.run_id
+    found["utils.now"] = datetime.now(timezone.utc).isoformat()
+    if partition_key is not None:
+        found["context.partition_key"] = partition_key
+    if window is not None:
+        found["context.partition_window_start"] = window.start.isoformat()
+        found["context.partition_window_end"] = window.end.isoformat()
+    return found
+
+
+def _upstream_first(
+    keys: list[dg.AssetKey], deps: Mapping[dg.AssetKey, list[dg.AssetKey]]
+) -> list[dg.AssetKey]:
+    wanted, ordered = set(keys), dict[dg.AssetKey, None]()
+    for key in keys:
+        waiting = [key]
+        while waiting:
+            current = waiting[-1]
+            before = [dep for dep in deps.get(current, ()) if dep in wanted and dep not in ordered]
+            if before and current not in before and not set(before) & set(waiting):
+                waiting.extend(before)
+                continue
+            ordered[waiting.pop()] = None
+    return list(ordered)
+
+
+def _failure(error: LoadsmithError, place: str | None = None) -> dg.Failure:
+    """Return what Dagster shows of an error, which is tried again where that may help.
+
+    A mistake in a file begins with the place where the load is written.
+    """
+    text = str(error)
+    is_mistake = isinstance(error, (ConfigError, ResolveError))
+    if place and is_mistake and not isinstance(error, SecretNotFound) and place not in text:
+        text = f"{place}: {text}"
+    metadata: dict[str, Any] = {"load": "", "stage": "", "table": ""}
+    if isinstance(error, RunError):
+        metadata = {"load": error.load, "stage": error.stage, "table": error.table or ""}
+        if error.resources:
+            metadata["resources"] = list(error.resources)
+    may_help = isinstance(error, RunError) and not isinstance(error, ContractViolation)
+    return dg.Failure(
+        description=text,
+        metadata={name: value for name, value in metadata.items() if value},
+        allow_retries=may_help,
+    )

@@ -1,0 +1,176 @@
+"""The `defs.yaml` files of a `dg` project in, their mistakes with file, line and column out.
+
+Dagster parses these files before it asks whose components they describe, tells what is no YAML in
+words of its own, and follows aliases that repeat one another for ever. Here they are read by the
+reader of all our files, which has limits.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+
+import dagster as dg
+from dagster.components.core.defs_module import (
+    ComponentFileModel,
+    ComponentPostProcessingModel,
+)
+
+from loadsmith.component.component import DltLoadCollectionComponent
+from loadsmith.config.places import validate
+from loadsmith.documents.nodes import Document
+from loadsmith.documents.read import read_definitions
+from loadsmith.errors import Problem
+
+_NAMES = ("defs.yaml", "defs.yml", "component.yaml")
+"""What Dagster looks for in a folder; it takes the first."""
+
+_ADVICE = "Begin with `type: loadsmith.DltLoadCollectionComponent`, or the type of another one."
+
+
+@dataclass
+class DefsFiles:
+    """What the files of a defs folder are.
+
+    Attributes:
+        problems: Their mistakes.
+        ours: The documents of the files that describe a component of loadsmith and have no
+            mistake, by folder.
+        are_readable: Whether Dagster can tell of each file whose component it describes.
+    """
+
+    problems: list[Problem] = field(default_factory=list)
+    ours: dict[Path, list[Document]] = field(default_factory=dict)
+    are_readable: bool = True
+
+
+def look_at_defs(folder: Path, module: str) -> DefsFiles:
+    """Read all files of components that Dagster would read, in bounded time.
+
+    Of components that are not ours, only that they can be read and are there is looked at.
+
+    Args:
+        folder: The defs folder.
+        module: Its module; types such as `.MyLoads` start from the module of their folder.
+    """
+    found = DefsFiles()
+    _look_into(folder, module, folder, found)
+    return found
+
+
+def file_of(folder: Path) -> Path:
+    """Return the file that says what a folder is, or where it would be."""
+    return next((folder / name for name in _NAMES if (folder / name).exists()), folder / _NAMES[0])
+
+
+def _look_into(folder: Path, module: str, defs: Path, found: DefsFiles) -> None:
+    file = file_of(folder)
+    if file.exists() and not _look_at(file, module, defs, found):
+        return
+    try:
+        below = sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError as error:
+        found.problems.append(_cannot_read(_name(folder, defs), error))
+        return
+    for path in below:
+        if path.name != "__pycache__" and not path.name.startswith("."):
+            _look_into(path, f"{module}.{path.name}", defs, found)
+
+
+def _look_at(file: Path, module: str, defs: Path, found: DefsFiles) -> bool:
+    """Read one file, and tell whether Dagster looks into the folders below it, too."""
+    name = _name(file, defs)
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        found.problems.append(_cannot_read(name, error))
+        found.are_readable = False
+        return True
+    documents, problems = read_definitions(name, raw)
+    is_folder = documents is None
+    is_ours = False
+    found.are_readable &= documents is not None
+    for document in documents or ():
+        component, wrong = _component_of(document, module)
+        problems += wrong
+        if component is None:
+            found.are_readable = False
+        elif issubclass(component, DltLoadCollectionComponent):
+            is_ours = True
+            problems += _problems_of_ours(component, document)
+        else:
+            is_folder |= issubclass(component, dg.DefsFolderComponent)
+    found.problems += dict.fromkeys(problems)
+    if documents and is_ours and not problems:
+        found.ours[file.parent] = documents
+    return is_folder
+
+
+def _component_of(
+    document: Document, module: str
+) -> tuple[type[dg.Component] | None, list[Problem]]:
+    if not isinstance(document.root.value, dict):
+        return None, [document.problem(f"a component is a mapping. {_ADVICE}")]
+    model, problems = validate(ComponentFileModel, document)
+    if model is None:
+        return None, problems
+    try:
+        return _import(model.type, module), []
+    except _NoComponent as error:
+        return None, [document.problem(str(error), "type")]
+
+
+class _NoComponent(Exception):
+    """A type leads to no component; it never leaves this module."""
+
+
+def _import(text: str, module: str) -> type[dg.Component]:
+    home, _, name = (f"{module}{text}" if text.startswith(".") else text).rpartition(".")
+    shown = text if len(text) <= 80 else f"{text[:77]}..."
+    if not all(part.isidentifier() for part in (*home.split("."), name)):
+        raise _NoComponent(f"{shown!r} is no component. {_ADVICE}")
+    try:
+        found = getattr(import_module(home), name, None)
+    except ModuleNotFoundError as error:
+        raise _NoComponent(
+            f"there is no component {shown!r}: there is no module {error.name!r}."
+            f"{_hint(text) or ' Is its package installed?'}"
+        ) from error
+    except Exception as error:
+        # The user's module may raise anything when it is imported.
+        raise _NoComponent(
+            f"the component {shown!r}: its module fails when it is imported: "
+            f"{type(error).__name__}: {error}. Correct the module."
+        ) from error
+    if not isinstance(found, type) or not issubclass(found, dg.Component):
+        raise _NoComponent(f"there is no component {shown!r}.{_hint(text) or f' {_ADVICE}'}")
+    return found
+
+
+def _hint(text: str) -> str:
+    near = get_close_matches(text, ["loadsmith.DltLoadCollectionComponent"])
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _problems_of_ours(component: type[dg.Component], document: Document) -> Iterator[Problem]:
+    model = component.get_model_cls()
+    if model is None:
+        return
+    attributes = document.root.value.get("attributes")
+    if attributes is None or attributes.value is None:
+        message = "the field 'attributes' is missing. Add it, with `loads`."
+        yield document.problem(message)
+        return
+    yield from validate(model, document, ("attributes",))[1]
+    if document.root.value.get("post_processing") is not None:
+        yield from validate(ComponentPostProcessingModel.model(), document, ("post_processing",))[1]
+
+
+def _name(path: Path, defs: Path) -> str:
+    return path.relative_to(defs).as_posix()
+
+
+def _cannot_read(name: str, error: OSError) -> Problem:
+    message = f"this cannot be read ({error.strerror or error}). Look at its permissions."
+    return Problem(name, 0, 0, message)

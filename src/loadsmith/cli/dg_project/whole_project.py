@@ -1,0 +1,208 @@
+"""The root of a `dg` project in, the components of all its `defs.yaml` files checked or asked."""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import tomlkit
+from dagster.components.resolved.errors import ResolutionException
+from dotenv import dotenv_values
+from tomlkit.exceptions import TOMLKitError
+
+from loadsmith.cli.dg_project.defs_files import DefsFiles, look_at_defs
+from loadsmith.component.component import DltLoadCollectionComponent
+from loadsmith.component.templating import PlacedError
+from loadsmith.documents.nodes import Document
+from loadsmith.documents.read import decode
+from loadsmith.errors import ConfigError, LoadsmithError, Problem
+
+#: A text that begins with its place, as those of our errors about files do.
+_PLACED = re.compile(r"([^\n:]+\.(?:ya?ml|json)):(\d+):(\d+): (.*)", re.DOTALL)
+
+#: How Dagster shows a mistake in a value: file, line, path of keys, the lines around it, message.
+_SHOWN = re.compile(r"\S[^\n]*:(\d+) - ([^\n]*)\n.*\n([^\n]+)\n?", re.DOTALL)
+
+#: Characters that are shown of a message that is not ours.
+_LONGEST = 800
+
+
+def check_components(root: Path, *, deep: bool = False) -> int:
+    """Return the number of assets that our components of a project have.
+
+    The files are read first, by our own reader; then the components are made and built, as
+    Dagster does it.
+
+    Args:
+        root: The root of the project.
+        deep: Import the sources that are declared, too.
+
+    Raises:
+        ConfigError: There are mistakes; all that were found are in it.
+    """
+    tree = open_project(root)
+    found = _look_at(tree)
+    problems, assets = list(found.problems), 0
+    # Dagster makes no component before it knows whose each file is.
+    for folder, documents in found.ours.items() if found.are_readable else ():
+        try:
+            definitions = tree.build_defs_at_path(folder)
+            assets += len(definitions.resolve_asset_graph().materializable_asset_keys)
+            messages = _problems_of_loads(tree, folder, deep=deep)
+            problems += [_placed(message, documents) for message in messages]
+        except Exception as error:  # noqa: BLE001 - the project's own Python may raise anything
+            problems += _problems_of(error, documents)
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
+    return assets
+
+
+def refresh_project(root: Path, *, check: bool = False) -> bool:
+    """Ask the sources of all components of a project, and tell whether anything changed.
+
+    Args:
+        root: The root of the project.
+        check: Write nothing.
+
+    Raises:
+        LoadsmithError: A `defs.yaml` is wrong, or a source could not be asked.
+        ConfigError: The project has no component whose source has to be asked.
+    """
+    tree = open_project(root)
+    found = _look_at(tree)
+    if found.problems:
+        raise ConfigError(found.problems)
+    try:
+        components = tree.get_all_components(of_type=DltLoadCollectionComponent)
+    except Exception as error:
+        # Making components runs the project's own Python, which may raise anything.
+        raise _as_ours(error, root) from error
+    asking = [component for component in components if component.asked_loads]
+    if not asking:
+        raise ConfigError(
+            f"{root}: no load of this project has to be asked for its tables. Add `snapshot_path` "
+            "to one that has."
+        )
+    changed = False
+    for component in asking:
+        changed |= component.has_news() if check else asyncio.run(_refresh(component, root))
+    return changed
+
+
+def open_project(root: Path) -> Any:
+    """Return Dagster's tree of the components of a project; no file of them is read yet.
+
+    Variables of the project's `.env` count as those of the environment do, as in `dg`.
+
+    Raises:
+        ConfigError: The project's own settings are wrong, or its package cannot be imported.
+    """
+    try:
+        for name, value in dotenv_values(root / ".env").items():
+            os.environ.setdefault(name, value or "")
+        for folder in (str(root), str(root / "src")):
+            if Path(folder).is_dir() and folder not in sys.path:
+                sys.path.insert(0, folder)
+        return dg.ComponentTree.for_project(root)
+    except Exception as error:
+        # Dagster lets through what its TOML reader and the import of the package raise.
+        problems = list(_problems_of_settings(root))
+        raise ConfigError(problems or f"{root}: {_one_line(str(error))}") from error
+
+
+def _problems_of_settings(root: Path) -> Iterator[Problem]:
+    """Yield why the files that are no YAML cannot be read."""
+    for name in ("dg.toml", "pyproject.toml", ".env"):
+        if not (root / name).is_file():
+            continue
+        text, problems = decode(name, (root / name).read_bytes())
+        yield from problems
+        if text is None or name == ".env":
+            continue
+        try:
+            tomlkit.parse(text)
+        except TOMLKitError as error:
+            said = re.sub(r" at line \d+ col \d+$", "", str(error))
+            message = f"this is not TOML: {said}. Look at the quotes and brackets."
+            line, column = getattr(error, "line", 1), getattr(error, "col", 0) + 1
+            yield Problem(name, line, column, message)
+
+
+def _look_at(tree: Any) -> DefsFiles:
+    return look_at_defs(tree.defs_module_path, tree.defs_module_name)
+
+
+async def _refresh(component: DltLoadCollectionComponent, root: Path) -> bool:
+    await component.refresh_state(root)
+    return True
+
+
+def _problems_of_loads(tree: Any, folder: Path, *, deep: bool) -> Iterator[str]:
+    component = tree.load_component(folder)
+    for one in getattr(component, "components", [component]):
+        if isinstance(one, DltLoadCollectionComponent):
+            yield from one.problems(deep=deep)
+
+
+def _problems_of(error: Exception, documents: Sequence[Document]) -> list[Problem]:
+    """Return the mistakes that an error of Dagster's is about, at their places."""
+    last: BaseException = error
+    for cause in _causes(error):
+        if isinstance(cause, PlacedError):
+            start = cause.position.start
+            return [Problem(documents[0].file, start.line, start.col, _one_line(cause.message))]
+        if isinstance(cause, ConfigError) and cause.problems:
+            return list(cause.problems)
+        if isinstance(cause, LoadsmithError):
+            return [_placed(str(cause), documents)]
+        shown = _SHOWN.fullmatch(str(cause)) if isinstance(cause, ResolutionException) else None
+        if shown:
+            return [_shown(shown, documents)]
+        last = cause
+    return [_placed(_said(last), documents)]
+
+
+def _placed(message: str, documents: Sequence[Document]) -> Problem:
+    """Return a problem at the place that its text begins with, or of the component as a whole."""
+    placed = _PLACED.fullmatch(message)
+    if placed:
+        return Problem(placed[1], int(placed[2]), int(placed[3]), _one_line(placed[4]))
+    return documents[0].problem(_one_line(message))
+
+
+def _shown(shown: "re.Match[str]", documents: Sequence[Document]) -> Problem:
+    """Return the problem that Dagster shows with the lines around it."""
+    path = tuple(int(step) if step.isdigit() else step for step in shown[2].split("."))
+    line = int(shown[1])
+    inside = [document for document in documents if document.root.line <= line] or documents[:1]
+    return inside[-1].problem(_one_line(shown[3]), *path)
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {_one_line(str(error)) or 'no message'}"
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(line.strip() for line in text.splitlines() if line.strip())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+
+
+def _as_ours(error: BaseException, root: Path) -> LoadsmithError:
+    """Return the mistake of the user that Dagster's error is about."""
+    last: BaseException = error
+    for cause in _causes(error):
+        if isinstance(cause, LoadsmithError):
+            return cause
+        last = cause
+    return ConfigError(f"{root}: {last}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, and what was raised before it, whether or not it hides that."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,277 @@
+"""A destination's name and settings in, dlt's class and its parameters out."""
+
+import importlib.util
+import os
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from loadsmith.errors import ResolveError, did_you_mean
+from loadsmith.model import DestinationReference
+
+# Names that are no class of dlt's: SQLite is reached through SQLAlchemy.
+_ALIASES = {"sqlite": "sqlalchemy"}
+# Settings of ours that dlt calls by another name; `dataset` goes to the pipeline.
+_PARAM_ALIASES = {"project": "project_id"}
+_LOCAL_PATH_DESTINATIONS = frozenset({"duckdb", "sqlite"})
+#: What is no file although it stands where one is named.
+IN_MEMORY = (":memory:", ":pipeline:", ":external:")
+
+
+def destination_problems(reference: DestinationReference) -> list[str]:
+    """Return what is wrong with a destination as far as it can be told without dlt."""
+    name = reference.name
+    if "." in name or "destination_type" in reference.params or name in known_destinations():
+        return []
+    if f"DESTINATION__{name.upper()}__DESTINATION_TYPE" in os.environ:
+        return []
+    known = known_destinations()
+    return [f"destination {name!r}: dlt has none of that name.{did_you_mean(name, known)}"]
+
+
+@lru_cache(maxsize=1)
+def known_destinations() -> tuple[str, ...]:
+    """Return the names of dlt's destinations, read from its folder; dlt is not imported."""
+    spec = importlib.util.find_spec("dlt")
+    folders = [
+        Path(root) / "destinations" / "impl"
+        for root in (spec and spec.submodule_search_locations) or ()
+    ]
+    found = {
+        entry.name
+        for folder in folders
+        if folder.is_dir()
+        for entry in folder.iterdir()
+        if (entry / "factory.py").is_file()
+    }
+    return tuple(sorted(found | set(_ALIASES)))
+
+
+def find_factory(reference: DestinationReference) -> Any:
+    """Return the class or factory that a reference means.
+
+    Raises:
+        ResolveError: There is none.
+    """
+    from dlt.common.destination.exceptions import UnknownDestinationModule
+    from dlt.common.destination.reference import DestinationReference as DltDestinationReference
+
+    name = str(
+        reference.params.get("destination_type", _ALIASES.get(reference.name, reference.name))
+    )
+    if "." in name:
+        found = _find_dotted(name, reference)
+        if found is not None:
+            return found
+    try:
+        return DltDestinationReference.find(name)
+    except UnknownDestinationModule as exc:
+        problems = destination_problems(reference)
+        if not problems and "." not in name and "destination_type" not in reference.params:
+            configured = os.environ.get(f"DESTINATION__{name.upper()}__DESTINATION_TYPE")
+            if configured:
+                return DltDestinationReference.find(configured)
+        raise ResolveError(
+            problems[0]
+            if problems
+            else f"destination {name!r}: it is not there."
+            " Write a name of dlt's or the dotted path of a destination."
+        ) from exc
+
+
+def class_of(factory: Any) -> Any:
+    """Return the class behind what `@dlt.destination` made."""
+    return getattr(factory, "_factory", factory)
+
+
+def check_installed(reference: DestinationReference, destination_class: Any) -> None:
+    """Refuse a destination whose package is not there.
+
+    Raises:
+        ResolveError: It names the package.
+    """
+    try:
+        destination_class.client_class.fget(None)
+    except ImportError as exc:
+        raise ResolveError(
+            f"destination {reference.name!r}: a package that it needs is not installed ({exc})."
+            f" Install `dlt[{kind_of(reference)}]` in the environment of the run."
+        ) from exc
+    except (AttributeError, TypeError):
+        # A class that looks at itself to find its client says in the run what it misses.
+        return
+
+
+def to_dlt(reference: DestinationReference, destination_class: Any) -> dict[str, Any]:
+    """Return the parameters as the destination's class takes them."""
+    spec_fields, credential_fields = _fields_of(destination_class)
+    accepted = _accepted(destination_class) | set(spec_fields)
+    params: dict[str, Any] = {}
+    credentials: dict[str, Any] = {}
+    for name, value in reference.params.items():
+        if name in ("dataset", "destination_type") or (
+            name == "dataset_name" and name in spec_fields
+        ):
+            continue
+        if value is None:
+            continue
+        dlt_name = _PARAM_ALIASES.get(name, name)
+        if name in accepted:
+            params[name] = _absolute(reference, name, value)
+        elif dlt_name in accepted:
+            params[dlt_name] = value
+        elif name in credential_fields or dlt_name in credential_fields:
+            credentials[name if name in credential_fields else dlt_name] = value
+        elif name == "database" and kind_of(reference) in _LOCAL_PATH_DESTINATIONS:
+            credentials[name] = value
+        else:
+            known = sorted(
+                (accepted | credential_fields | {"dataset"})
+                - {"self", "kwargs", "destination_type"}
+            )
+            raise ResolveError(
+                f"destination {reference.name!r}: it takes no parameter {name!r}."
+                f"{did_you_mean(name, known)}"
+            )
+    if credentials:
+        params["credentials"] = _merge_credentials(
+            reference, params.get("credentials"), credentials
+        )
+    if reference.params.get("destination_type"):
+        params.setdefault("destination_name", reference.name)
+    return params
+
+
+def _find_dotted(name: str, reference: DestinationReference) -> Any:
+    """Return the destination at a dotted path, in the project's folder first, then in Python's."""
+    from loadsmith.engine.project_import import import_module
+
+    module_name, _, attribute = name.rpartition(".")
+    for search_path in dict.fromkeys((reference.search_path, None)):
+        try:
+            module = import_module(module_name, search_path)
+        except ModuleNotFoundError as exc:
+            if exc.name and (module_name == exc.name or module_name.startswith(f"{exc.name}.")):
+                continue
+            raise ResolveError(
+                f"destination {name!r}: its module imports {exc.name!r}, which is not installed."
+            ) from exc
+        found = getattr(module, attribute, None)
+        if found is not None and _is_factory(found):
+            return found
+        known = [key for key, value in vars(module).items() if _is_factory(value)]
+        what = "is no dlt destination" if found is not None else "is not there"
+        raise ResolveError(
+            f"destination {name!r}: {attribute!r} {what}.{did_you_mean(attribute, known)}"
+        )
+    return None
+
+
+def _is_factory(value: Any) -> bool:
+    from dlt.common.destination import Destination
+
+    return hasattr(value, "_factory") or (
+        isinstance(value, type) and issubclass(value, Destination)
+    )
+
+
+def _merge_credentials(
+    reference: DestinationReference, written: Any, parts: Mapping[str, Any]
+) -> Any:
+    kind = kind_of(reference)
+    if kind in _LOCAL_PATH_DESTINATIONS and written is None and "database" in parts:
+        path = _absolute(reference, "credentials", parts["database"])
+        if kind == "sqlite":
+            path = f"sqlite:///{path}"
+        rest = {name: value for name, value in parts.items() if name != "database"}
+        if not rest:
+            return path
+        return {**({"database": path} if kind == "duckdb" else {}), **rest}
+    if written is None:
+        return dict(parts)
+    if isinstance(written, Mapping):
+        return {**written, **parts}
+    names = ", ".join(repr(name) for name in parts)
+    raise ResolveError(
+        f"destination {reference.name!r}: {names} and 'credentials' say the same thing."
+        " Keep one of the two."
+    )
+
+
+def kind_of(reference: DestinationReference) -> str:
+    """Return the short name of the class that a reference means, `postgres` say."""
+    return str(reference.params.get("destination_type", reference.name)).rpartition(".")[2]
+
+
+def _absolute(reference: DestinationReference, name: str, value: Any) -> Any:
+    """Return a path of a local file as an absolute one; everything else as it is."""
+    kind = kind_of(reference)
+    if not isinstance(value, (str, os.PathLike)) or reference.base_path is None:
+        return value
+    text = os.fspath(value)
+    if name == "credentials" and kind in ("duckdb", "sqlite"):
+        return text if text in IN_MEMORY or "://" in text else _under(reference.base_path, text)
+    if name == "credentials" and kind == "sqlalchemy":
+        match = re.fullmatch(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:)([^?]+)(.*)", text)
+        if match:
+            return f"{match[1]}{_under(reference.base_path, match[2])}{match[3]}"
+        return text
+    if name == "bucket_url":
+        is_path = not urlsplit(text).scheme or re.match(r"^[A-Za-z]:[\\/]", text)
+        return _under(reference.base_path, text) if is_path else text
+    return text
+
+
+def _under(base_path: str, path: str) -> str:
+    return os.path.normpath(Path(base_path) / Path(path).expanduser())
+
+
+def _fields_of(destination_class: Any) -> tuple[set[str], set[str]]:
+    """Return the fields of a destination's configuration and of its credentials."""
+    from dlt.common.configuration.specs import BaseConfiguration
+    from dlt.common.configuration.specs.base_configuration import extract_inner_hint
+
+    spec = _spec_of(destination_class)
+    if spec is None:
+        return set(), set()
+    fields = spec.get_resolvable_fields()
+    hint = extract_inner_hint(fields["credentials"]) if "credentials" in fields else None
+    alternatives = getattr(hint, "__args__", (hint,))
+    credentials: set[str] = set()
+    for alternative in alternatives:
+        if isinstance(alternative, type) and issubclass(alternative, BaseConfiguration):
+            credentials |= set(alternative.get_resolvable_fields())
+    return set(fields), credentials
+
+
+def _spec_of(destination_class: Any) -> Any:
+    found = getattr(destination_class, "spec", None)
+    if isinstance(found, property):
+        getter: Any = found.fget
+        try:
+            return getter(None)
+        except (AttributeError, TypeError):
+            # A custom destination knows its spec when it is made.
+            return destination_class().spec
+    return found
+
+
+def _accepted(destination_class: Any) -> set[str]:
+    """Return what a destination's class takes: its own arguments and dlt's capabilities."""
+    import inspect
+
+    from dlt.common.destination import DestinationCapabilitiesContext
+
+    signature = inspect.signature(
+        getattr(destination_class, "__orig_base__", destination_class).__init__
+    )
+    named = {
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        and name != "self"
+    }
+    return named | set(DestinationCapabilitiesContext.get_resolvable_fields())

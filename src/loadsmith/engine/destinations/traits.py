@@ -1,0 +1,301 @@
+"""Settings in, a dlt destination out; and what each destination is good at."""
+
+import importlib.util
+from collections.abc import Iterable
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from loadsmith.engine.destinations.params import (
+    IN_MEMORY,
+    check_installed,
+    class_of,
+    find_factory,
+    kind_of,
+    to_dlt,
+)
+from loadsmith.engine.destinations.params import destination_problems as destination_problems
+from loadsmith.engine.destinations.params import known_destinations as known_destinations
+from loadsmith.errors import ResolveError
+from loadsmith.model import DestinationReference
+
+if TYPE_CHECKING:
+    from dlt import Pipeline
+    from dlt.common.destination import AnyDestination
+    from dlt.common.destination.client import JobClientBase
+    from dlt.common.schema import Schema
+
+# One file, one writing process. MotherDuck and a DuckLake on a server are not in it.
+_SINGLE_WRITER = frozenset({"duckdb", "sqlite"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestinationTraits:
+    """What the engine needs to know of a destination.
+
+    Attributes:
+        destination_type: dlt's short name of the class: `duckdb`, `postgres`, ...; `sqlite` for
+            SQLite through SQLAlchemy.
+        single_writer: Whether only one process at a time can have it open.
+        local_path: Absolute path of the file that `single_writer` is about, or None.
+        can_read: Whether the destination gives its state back (`@dlt.destination` does not).
+        loader_file_format: The fastest format that is installed and gives the same columns,
+            types and values as dlt's default one; None for dlt's own choice.
+    """
+
+    destination_type: str
+    single_writer: bool = False
+    local_path: str | None = None
+    can_read: bool = True
+    loader_file_format: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableLocation:
+    """Where a table is.
+
+    Attributes:
+        table_id: Qualified as reference 1 has it: `dataset.table`; None for files.
+        file_uri: Folder of the table's files; None for SQL destinations.
+        qualified_name: Qualified in the destination's own form, without quotes.
+    """
+
+    table_id: str | None = None
+    file_uri: str | None = None
+    qualified_name: str | None = None
+
+
+def make_destination(reference: DestinationReference) -> "AnyDestination":
+    """Make the dlt destination that a definition means; opens and writes nothing.
+
+    Raises:
+        ResolveError: There is no such destination, or it takes no such parameter.
+    """
+    factory = find_factory(reference)
+    destination_class = class_of(factory)
+    params = to_dlt(reference, destination_class)
+    check_installed(reference, destination_class)
+    return exact(factory(**params))
+
+
+def exact(destination: "AnyDestination") -> "AnyDestination":
+    """Return the destination, or one like it: exact in its fastest format, and with little memory.
+
+    PostgreSQL's parquet gives the default's columns, and DuckDB's memory has a limit. A
+    destination of a class that a user derived from dlt's stays as it is.
+    """
+    from dlt.destinations.impl.duckdb.factory import duckdb
+    from dlt.destinations.impl.postgres.factory import postgres
+
+    own: Any = copy(destination)
+    if type(destination) is postgres and _has("adbc_driver_postgresql", "pyarrow"):
+        from loadsmith.engine.destinations.postgres import ExactPostgres
+
+        own.__class__ = ExactPostgres
+    elif type(destination) is duckdb and _has("duckdb"):
+        from loadsmith.engine.destinations.duckdb import LimitedDuckDb
+
+        own.__class__ = LimitedDuckDb
+    else:
+        return destination
+    return cast("AnyDestination", own)
+
+
+def check_destination(reference: DestinationReference) -> list[str]:
+    """Return what is wrong with a destination and its parameters; imports dlt, connects nowhere."""
+    try:
+        factory = find_factory(reference)
+        to_dlt(reference, class_of(factory))
+    except ResolveError as exc:
+        return [str(exc)]
+    return []
+
+
+def name_problem(reference: DestinationReference, dataset_name: str | None) -> str | None:
+    """Return why a dataset cannot be in a destination, as far as it can be told without dlt."""
+    if kind_of(reference) != "duckdb":
+        return None
+    path = reference.params.get("database", reference.params.get("credentials"))
+    if not isinstance(path, str) or "{{" in path or "://" in path or path in IN_MEMORY:
+        return None
+    return _same_name_problem(path, dataset_name)
+
+
+def _same_name_problem(path: str, dataset_name: str | None) -> str | None:
+    # DuckDB calls a database by its file's name up to the first dot, whatever its case.
+    file = Path(path).name
+    if dataset_name is None or file.partition(".")[0].casefold() != dataset_name.casefold():
+        return None
+    return (
+        f"dataset {dataset_name!r}: the DuckDB file {file!r} has the same name, and DuckDB cannot"
+        f" tell one from the other. Call the dataset {f'{dataset_name}_data'!r}, or the file"
+        " something else."
+    )
+
+
+def destination_dataset(reference: DestinationReference) -> str | None:
+    """Return the dataset that a destination's settings name (`dataset`, as for BigQuery)."""
+    value = reference.params.get("dataset", reference.params.get("dataset_name"))
+    return str(value) if value else None
+
+
+def traits(destination_or_pipeline: "AnyDestination | Pipeline") -> DestinationTraits:
+    """Return what a destination is good at; connects nowhere, needs no secret."""
+    from dlt import Pipeline
+
+    if isinstance(destination_or_pipeline, Pipeline):
+        destination = destination_or_pipeline.destination
+        config = _pipeline_config(destination_or_pipeline)
+    else:
+        destination = destination_or_pipeline
+        config = _own_config(destination)
+    kind = destination.destination_type.rpartition(".")[2]
+    path = _local_file(kind, config)
+    if kind == "sqlalchemy" and _drivername(config).startswith("sqlite"):
+        kind = "sqlite"
+    return DestinationTraits(
+        destination_type=kind,
+        single_writer=kind in _SINGLE_WRITER and path is not None,
+        local_path=path,
+        can_read=_can_read(destination),
+        loader_file_format=_fastest_format(kind, destination),
+    )
+
+
+def traits_of_reference(reference: DestinationReference) -> DestinationTraits:
+    """Return what a destination is good at that a definition names.
+
+    Raises:
+        ResolveError: There is no such destination, or it takes no such parameter.
+    """
+    return traits(make_destination(reference))
+
+
+def refuse_ambiguous_dataset(client: "JobClientBase") -> None:
+    """Refuse a dataset that is called like its DuckDB file, which SQL could not tell from it.
+
+    Raises:
+        ResolveError: They have the same name.
+    """
+    config: Any = client.config
+    path = _local_file("duckdb", config) if config.destination_type == "duckdb" else None
+    dataset = getattr(client, "dataset_name", None) or getattr(config, "dataset_name", None)
+    problem = _same_name_problem(path, dataset) if path else None
+    if problem:
+        raise ResolveError(problem)
+
+
+def table_locations(
+    pipeline: "Pipeline",
+    schema: "Schema | None",
+    table_names: Iterable[str],
+    client: "JobClientBase | None" = None,
+) -> dict[str, TableLocation]:
+    """Return where the tables of a pipeline are, by name; no connection is opened."""
+    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+
+    if client is None:
+        if schema is not None and schema.name in pipeline.schemas:
+            client = pipeline.destination_client(schema.name)
+        else:
+            client = pipeline.destination_client()
+    if isinstance(client, FilesystemClient):
+        return {name: _file_location(client, name) for name in table_names}
+    return {name: _sql_location(client, name) for name in table_names}
+
+
+def _file_location(client: Any, table: str) -> TableLocation:
+    uri = client.get_table_dir(table, remote=True)
+    return TableLocation(file_uri=uri.rstrip("/"), qualified_name=f"{client.dataset_name}.{table}")
+
+
+def _sql_location(client: "JobClientBase", table: str) -> TableLocation:
+    from dlt.destinations.sql_client import WithSqlClient
+
+    if not isinstance(client, WithSqlClient):
+        dataset = getattr(client, "dataset_name", None) or getattr(
+            client.config, "dataset_name", None
+        )
+        name = f"{dataset}.{table}" if dataset else table
+        return TableLocation(table_id=name, qualified_name=name)
+    sql_client = client.sql_client
+    path = [part for part in sql_client.make_qualified_table_name_path(table, quote=False) if part]
+    return TableLocation(table_id=".".join(path[-2:]), qualified_name=".".join(path))
+
+
+def _pipeline_config(pipeline: "Pipeline") -> Any:
+    from dlt.common.configuration.exceptions import ConfigurationException
+
+    try:
+        return pipeline.destination_client().config
+    except ConfigurationException:
+        return _own_config(pipeline.destination)
+
+
+def _own_config(destination: "AnyDestination") -> Any:
+    from dlt.common.configuration.exceptions import ConfigurationException
+
+    try:
+        return destination.configuration(destination.spec(), accept_partial=True)
+    except ConfigurationException:
+        return None
+
+
+def own_credentials(destination: "AnyDestination") -> Any:
+    """Return the credentials of a destination as far as they can be told without a secret."""
+    return getattr(_own_config(destination), "credentials", None)
+
+
+def _drivername(config: Any) -> str:
+    return str(getattr(getattr(config, "credentials", None), "drivername", None) or "")
+
+
+def _local_file(kind: str, config: Any) -> str | None:
+    credentials = getattr(config, "credentials", None)
+    database = getattr(credentials, "database", None)
+    if not isinstance(database, str) or not database or database in IN_MEMORY:
+        return None
+    if kind == "duckdb":
+        return None if "://" in database else str(Path(database).resolve())
+    if kind == "sqlalchemy" and _drivername(config).startswith("sqlite"):
+        return str(Path(database).resolve())
+    return None
+
+
+def _can_read(destination: "AnyDestination") -> bool:
+    from dlt.common.destination.client import WithStateSync
+
+    try:
+        return issubclass(destination.client_class, WithStateSync)
+    except ImportError:
+        return True
+
+
+def _fastest_format(kind: str, destination: "AnyDestination") -> str | None:
+    """Return the fastest file format of a destination, or None for dlt's own choice."""
+    if not _has("pyarrow"):
+        return None
+    if kind == "postgres":
+        # Only parquet through ADBC is both faster and exact: dlt's csv jobs refuse binary
+        # columns and turn empty text into NULL.
+        return "parquet" if _is_exact(destination) else None
+    supported = destination.capabilities().supported_loader_file_formats or ()
+    return "parquet" if kind in _PARQUET and "parquet" in supported else None
+
+
+def _is_exact(destination: "AnyDestination") -> bool:
+    from loadsmith.engine.destinations.postgres import ExactPostgres
+
+    return isinstance(destination, ExactPostgres)
+
+
+def _has(*modules: str) -> bool:
+    return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
+# BigQuery and Databricks are not in it: their parquet loads refuse JSON columns. SQLAlchemy is
+# not: it inserts row by row from either.
+_PARQUET = frozenset(
+    {"duckdb", "motherduck", "ducklake", "filesystem", "snowflake", "clickhouse", "lancedb"}
+)

@@ -1,0 +1,218 @@
+"""The one place for private or version-dependent names of dlt; each was read in dlt 1.31."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dlt
+from dlt.common.schema import Schema
+from dlt.common.schema.utils import get_root_table
+from dlt.common.storages.load_package import PackageStorage, ParsedLoadJobFileName
+from dlt.pipeline.abort import prepare_abort_packages
+
+from loadsmith.engine.dlt_hooks.imports import ImportingPipeline
+
+_FOLLOWUP_FORMATS = frozenset({"sql", "reference"})
+
+
+def pipeline_of(
+    name: str, *, pipelines_dir: str | None, dataset_name: str | None, **params: Any
+) -> Any:
+    """Make a dlt pipeline that takes `dataset_name` as it is, whatever layout is configured."""
+    if pipelines_dir:
+        params["pipelines_dir"] = pipelines_dir
+    if dataset_name:
+        params["dataset_name"] = dataset_name
+    pipeline = dlt.pipeline(pipeline_name=name, _impl_cls=ImportingPipeline, **params)
+    # dlt's own handlers would hold back Dagster's cancellation until the step has ended.
+    pipeline.config.runtime.intercept_signals = False
+    if dataset_name and not pipeline.dev_mode and pipeline.dataset_name != dataset_name:
+        with pipeline.managed_state():
+            pipeline.dataset_name = dataset_name
+    return pipeline
+
+
+def list_extracted(pipeline: Any) -> list[str]:
+    """Return the load ids of packages that were extracted and not normalized."""
+    return list(pipeline.list_extracted_load_packages())
+
+
+def list_normalized(pipeline: Any) -> list[str]:
+    """Return the load ids of packages that were normalized and not loaded."""
+    return list(pipeline.list_normalized_load_packages())
+
+
+def rewind_package(pipeline: Any, load_id: str) -> None:
+    """Put a normalized package back to where it was before its first job was started."""
+    packages: PackageStorage = pipeline._get_load_storage().normalized_packages
+    storage = packages.storage
+    for name in packages.list_pending_transitions(load_id):
+        packages.clear_pending_transition(load_id, name)
+    for folder in ("started_jobs", "completed_jobs", "failed_jobs", "new_jobs"):
+        path = packages.get_job_state_folder_path(load_id, folder)
+        for name in storage.list_folder_files(path, to_root=False):
+            job_path = packages.get_job_file_path(load_id, folder, name)
+            if name.endswith(".exception"):
+                storage.delete(job_path)
+                continue
+            job = ParsedLoadJobFileName.parse(name)
+            if job.file_format in _FOLLOWUP_FORMATS:
+                storage.delete(job_path)
+                continue
+            fresh = job._replace(retry_count=0).file_name()
+            target = packages.get_job_file_path(load_id, "new_jobs", fresh)
+            if job_path != target:
+                storage.atomic_rename(job_path, target)
+    applied = f"{load_id}/{PackageStorage.APPLIED_SCHEMA_UPDATES_FILE_NAME}"
+    if storage.has_file(applied):
+        # An empty update is enough: dlt compares the package's schema with the destination's
+        # tables again when it initializes them.
+        storage.save(f"{load_id}/{PackageStorage.SCHEMA_UPDATES_FILE_NAME}", storage.load(applied))
+        storage.delete(applied)
+
+
+def discard_pending_packages(pipeline: Any) -> list[str]:
+    """Delete all pending packages and put state and schemas back to where the oldest began."""
+    load_storage = pipeline._get_load_storage()
+    normalize_storage = pipeline._get_normalize_storage()
+    plan = prepare_abort_packages(load_storage, normalize_storage)
+    if plan is None:
+        return []
+    gone = [*plan["packages_to_delete"], *plan["extracted_packages_to_delete"]]
+    aborted = plan["package_to_abort"]
+    if aborted is not None:
+        # Nothing of it is in the destination any more, so it needs no record there.
+        plan["packages_to_delete"].append(aborted["load_id"])
+        gone.append(aborted["load_id"])
+        plan["package_to_abort"] = None
+    pipeline._apply_abort_plan(plan)
+    return sorted(gone)
+
+
+def settle_packages(pipeline: Any) -> None:
+    """Finish what a run that died did not: a package is either extracted or normalized.
+
+    dlt normalizes into a new folder, then deletes the extracted one, and stores schemas last of
+    all. Without them normalize would not know how new tables are to be written.
+    """
+    extracted, normalized = list_extracted(pipeline), list_normalized(pipeline)
+    for load_id in {*extracted, *normalized}:
+        if load_id in normalized:
+            packages: PackageStorage = pipeline._get_load_storage().normalized_packages
+        else:
+            packages = pipeline._get_normalize_storage().extracted_packages
+        if load_id in extracted and load_id in normalized:
+            pipeline._get_normalize_storage().extracted_packages.delete_package(load_id)
+        schema = packages.load_schema(load_id)
+        stored = pipeline.schemas.get(schema.name)
+        if stored is None or stored.version < schema.version:
+            with pipeline.managed_state():
+                pipeline._inject_schema(schema)
+
+
+def exports_schemas(pipeline: Any) -> bool:
+    """Tell whether the pipeline writes its schemas to a folder of the user's."""
+    return bool(pipeline._schema_storage_config.export_schema_path)
+
+
+def replace_schema(pipeline: Any, stored: Any) -> None:
+    """Put a schema, as dlt stores it, in the place of the one of that name."""
+    with pipeline.managed_state():
+        pipeline._inject_schema(Schema.from_dict(stored))
+
+
+def archive_package(pipeline: Any, load_id: str) -> None:
+    """Move a package that the destination has already counted as loaded to the loaded ones."""
+    pipeline._get_load_storage().complete_load_package(load_id, aborted=False)
+
+
+def package_tables(pipeline: Any, load_id: str) -> tuple[Any, list[str]]:
+    """Return the schema of a normalized package and the data tables that it has files for."""
+    packages: PackageStorage = pipeline._get_load_storage().normalized_packages
+    schema = packages.load_schema(load_id)
+    names = {
+        job.table_name
+        for jobs in packages.get_load_package_jobs(load_id).values()
+        for job in jobs
+        if job.file_format not in _FOLLOWUP_FORMATS
+    }
+    return schema, sorted(name for name in names if not name.startswith("_dlt_"))
+
+
+def package_rows(pipeline: Any, load_id: str, tables: Sequence[str]) -> dict[str, int | None]:
+    """Return the rows by table of a normalized package; None where nobody has counted them.
+
+    Normalize counts them. Where it did so in a process that died, Parquet files tell.
+    """
+    for trace in (pipeline._last_trace, pipeline.last_trace):
+        info = trace.last_normalize_info if trace else None
+        if info is not None and load_id in info.metrics:
+            counts: dict[str, int | None] = dict.fromkeys(tables, 0)
+            for metrics in info.metrics[load_id]:
+                for table, counted in metrics["table_metrics"].items():
+                    if table in counts:
+                        counts[table] = (counts[table] or 0) + counted.items_count
+            return counts
+    return _rows_in_files(pipeline, load_id, tables)
+
+
+def _rows_in_files(pipeline: Any, load_id: str, tables: Sequence[str]) -> dict[str, int | None]:
+    packages: PackageStorage = pipeline._get_load_storage().normalized_packages
+    counts: dict[str, int | None] = dict.fromkeys(tables, 0)
+    for path in packages.list_new_jobs(load_id):
+        job = ParsedLoadJobFileName.parse(path)
+        known = counts.get(job.table_name)
+        if known is None:
+            continue
+        if job.file_format != "parquet":
+            counts[job.table_name] = None
+            continue
+        import pyarrow.parquet
+
+        metadata = pyarrow.parquet.read_metadata(packages.storage.make_full_path(path))
+        counts[job.table_name] = known + metadata.num_rows
+    return counts
+
+
+def can_merge(pipeline: Any, table_format: str | None) -> bool:
+    """Tell whether the destination merges; where it cannot, dlt appends (files, unless Delta)."""
+    capabilities = pipeline.destination.capabilities()
+    strategies = capabilities.supported_merge_strategies or ()
+    if strategies and capabilities.merge_strategies_selector is not None:
+        table = {"table_format": table_format} if table_format else {}
+        strategies = capabilities.merge_strategies_selector(strategies, table_schema=table)
+    return bool(strategies)
+
+
+def is_appended(pipeline: Any, schema: Any, table: str) -> bool:
+    """Tell whether a package adds its rows to what is there, so that a dead one has to be undone.
+
+    Replaced tables are emptied first. Merged ones are matched by key in one transaction for a
+    whole chain of tables; without any key dlt appends.
+    """
+    root = get_root_table(schema.tables, table)
+    disposition = root.get("write_disposition") or "append"
+    if disposition == "replace":
+        return False
+    if disposition == "merge" and can_merge(pipeline, root.get("table_format")):
+        return (
+            not any(
+                column.get("primary_key") or column.get("merge_key") or column.get("unique")
+                for column in root["columns"].values()
+                if not (column["name"] or "").startswith("_dlt_")
+            )
+            and root.get("x-merge-strategy") != "scd2"
+        )
+    return True
+
+
+def can_be_undone(schema: Any, table: str) -> bool:
+    """Tell whether rows of a table say which package they came with, or whose root row does."""
+    return "_dlt_load_id" in get_root_table(schema.tables, table)["columns"]
+
+
+def moment_of_package(load_id: str) -> float:
+    """Return when a package was begun: dlt names it by the time."""
+    try:
+        return float(load_id)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,189 @@
+"""Chunks of extracted records in, Arrow tables in dlt's parquet files out; dlt's way otherwise."""
+
+import gc
+import hashlib
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from dlt.common.data_writers import buffered, writers
+from dlt.common.data_writers.writers import ParquetDataWriter
+from dlt.common.libs.pyarrow import columns_to_arrow
+from dlt.common.normalizers.json import relational
+from dlt.common.normalizers.json.relational import DataItemNormalizer
+from dlt.common.schema import TSchemaUpdate
+from dlt.common.time import get_context_timezone_name
+from dlt.common.typing import TDataItem
+from dlt.normalize import worker
+from dlt.normalize.items_normalizers import JsonLItemsNormalizer, jsonl
+
+from loadsmith.engine.normalizing.columns import NotPlain
+from loadsmith.engine.normalizing.ids import are_ids_of_dlt
+from loadsmith.engine.normalizing.parquet import arrow_table, write_table, write_tables_too
+from loadsmith.engine.normalizing.report import active
+from loadsmith.engine.normalizing.shred import Shredder
+
+# Records that go through dlt's normalizer together once a chunk turned out not to be plain: a new
+# column costs so many slow records, and a chunk without any plain record so many halvings.
+_SLOW_RECORDS = 16
+
+# Chunks in a row that were mostly not plain before the rest of a file is not tried again.
+_MISSES = 3
+
+# The name in dlt's worker module under which it finds the normalizer of records.
+_REPLACED = "JsonLItemsNormalizer"
+
+# The modules of dlt whose loops over values are replaced, and those that write the files, as they
+# were when both ways were seen to give the same.
+_PROVEN = {
+    relational: {"bafaa164aa04cbde"},
+    jsonl: {"a9088492df3a37c1"},
+    writers: {"f706a0726f9d43c2"},
+    buffered: {"ff993d8de1ab7483"},
+}
+
+
+@cache
+def is_proven() -> bool:
+    """Tell whether the dlt that is installed normalizes as the one that was compared with."""
+    return are_ids_of_dlt() and all(
+        hashlib.sha256(Path(inspect.getfile(module)).read_bytes()).hexdigest()[:16] in known
+        for module, known in _PROVEN.items()
+    )
+
+
+class ColumnarItemsNormalizer(JsonLItemsNormalizer):
+    """dlt's normalizer of records that takes plain chunks by column.
+
+    Outside of an `arrow_normalizer` block, and where the files are not parquet, it is dlt's.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._report = active.get()
+        self._misses = 0
+        self._arrow_schemas: dict[str, pa.Schema] = {}
+        self._shredder = self._make_shredder()
+        if self._shredder:
+            write_tables_too(self.item_storage)
+
+    def _make_shredder(self) -> Shredder | None:
+        normalizer = self.schema.data_item_normalizer
+        if (
+            self._report is None
+            or not is_proven()
+            or type(normalizer) is not DataItemNormalizer
+            or self.schema._compiled_excludes
+            or self.item_storage.writer_cls is not ParquetDataWriter
+        ):
+            return None
+        return Shredder(
+            schema=self.schema,
+            normalizer=normalizer,
+            load_id=self.load_id,
+            timezone_override=self._timezone_override,
+        )
+
+    def __call__(self, extracted_items_file: str, root_table_name: str) -> list[TSchemaUpdate]:
+        """Normalize one file of extracted records."""
+        if self._shredder is None or not gc.isenabled():
+            return super().__call__(extracted_items_file, root_table_name)
+        # Each record is a few objects that no cycle holds: the collector would look at all of them
+        # again and again, for as long as the rest of the work takes, and find nothing.
+        gc.disable()
+        try:
+            return super().__call__(extracted_items_file, root_table_name)
+        finally:
+            gc.enable()
+
+    def _normalize_chunk(
+        self, root_table_name: str, items: list[TDataItem], may_have_pua: bool, skip_write: bool
+    ) -> TSchemaUpdate:
+        if self._shredder is None or skip_write:
+            return super()._normalize_chunk(root_table_name, items, may_have_pua, skip_write)
+        assert self._report is not None
+        update: TSchemaUpdate = {}
+        if self._misses < _MISSES:
+            slow = self._take(root_table_name, items, may_have_pua, update)
+        else:
+            slow = self._take_by_record(root_table_name, items, may_have_pua, update)
+        is_miss = len(items) > _SLOW_RECORDS and slow * 2 > len(items)
+        self._misses = self._misses + 1 if is_miss else 0
+        self._report.by_record += slow
+        self._report.by_column += len(items) - slow
+        return update
+
+    def _take(
+        self, root_table: str, items: list[TDataItem], may_have_pua: bool, update: TSchemaUpdate
+    ) -> int:
+        """Write the items in their order, by column where possible; return how many were not."""
+        assert self._shredder is not None
+        try:
+            if self._filtered_tables or any(self._filtered_tables_columns.values()):
+                raise NotPlain
+            batches, null_only = self._shredder.shred(root_table, items, may_have_pua)
+        except NotPlain:
+            if len(items) <= _SLOW_RECORDS:
+                return self._take_by_record(root_table, items, may_have_pua, update)
+            middle = len(items) // 2
+            return self._take(root_table, items[:middle], may_have_pua, update) + self._take(
+                root_table, items[middle:], may_have_pua, update
+            )
+        except Exception:  # noqa: BLE001 - whatever a value raises that cannot be coerced
+            # dlt may not arrive at it, for it begins with the first record, not the first column.
+            return self._take_by_record(root_table, items, may_have_pua, update)
+        try:
+            tables = [self._arrow_table(*batch) for batch in batches]
+        except Exception:
+            # A record may come first that dlt cannot normalize. If none does, dlt would find this
+            # when it writes a file, and name the records that it is at by then.
+            self._take_by_record(root_table, items, may_have_pua, update)
+            raise
+        for (table_name, _columns, rows), table in zip(batches, tables, strict=True):
+            write_table(
+                self.item_storage,
+                (self.load_id, self.schema.name, table_name),
+                table,
+                self._column_schemas[table_name],
+            )
+            self._report_progress(table_name, rows)
+        for table_name, column_name in null_only:
+            self._null_only_columns.setdefault(table_name, set()).add(column_name)
+        return 0
+
+    def _take_by_record(
+        self, root_table: str, items: list[TDataItem], may_have_pua: bool, update: TSchemaUpdate
+    ) -> int:
+        for table_name, partial in (
+            super()._normalize_chunk(root_table, items, may_have_pua, False).items()
+        ):
+            update.setdefault(table_name, []).extend(partial)
+        return len(items)
+
+    def _arrow_table(
+        self, table_name: str, columns: Mapping[str, Sequence[Any]], rows: int
+    ) -> pa.Table:
+        # The columns that dlt last saw: those that another normalizer added are not among them.
+        table_columns = self._column_schemas.get(table_name)
+        if not table_columns:
+            table_columns = self.schema.get_table_columns(table_name)
+            self._column_schemas[table_name] = table_columns
+        arrow_schema = self._arrow_schemas.get(table_name)
+        if arrow_schema is None or len(arrow_schema) != len(table_columns):
+            arrow_schema = self._arrow_schemas[table_name] = columns_to_arrow(
+                table_columns, self.config.destination_capabilities, get_context_timezone_name()
+            )
+        return arrow_table(columns, rows, arrow_schema)
+
+
+def replace_items_normalizer() -> None:
+    """Make dlt's worker use `ColumnarItemsNormalizer` for records."""
+    worker.__dict__[_REPLACED] = ColumnarItemsNormalizer
+
+
+def restore_items_normalizer() -> None:
+    """Undo `replace_items_normalizer`."""
+    worker.__dict__[_REPLACED] = JsonLItemsNormalizer

@@ -1,0 +1,144 @@
+"""The processes that dlt normalizes in end with the run that started them.
+
+They would outlive a run that is killed, and write their files into the package that the next run
+makes anew under the same id, whose rows would be loaded twice. So each of them holds a lock as
+long as it lives, which the next run waits for, and ends when the run is gone.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from pathlib import Path
+from typing import ClassVar
+
+from dlt.common.configuration import configspec
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs import ContainerInjectableContext
+from dlt.common.runners import pool_runner
+from dlt.common.runners.configuration import PoolRunnerConfiguration
+from filelock import FileLock
+
+from loadsmith.engine.locks.files import exclusive
+from loadsmith.engine.normalizing.by_column import arrow_normalizer
+
+#: Seconds between two looks of a worker at the run that it works for.
+_LOOK_SECONDS = 0.1
+
+#: The locks of this process, where it is a worker.
+_held: list[FileLock] = []
+
+#: The block that this process is in for as long as it lives, where it is a worker.
+_open_block = contextlib.ExitStack()
+
+#: The folders of the blocks that this process is in, of all its threads.
+_folders: list[Path] = []
+
+
+@configspec
+class _WorkerOfRun(ContainerInjectableContext):
+    """What dlt hands to the processes that it starts; there it is the first thing that runs."""
+
+    worker_affinity: ClassVar[bool] = True
+    can_create_default: ClassVar[bool] = False
+
+    folder: str = ""
+    run_pid: int = 0
+    by_column: bool = False
+
+    def after_add(self) -> None:
+        """Bind this process to the run, if it is a worker of it."""
+        if os.getpid() != self.run_pid:
+            _bind(Path(self.folder), self.run_pid)
+            if self.by_column:
+                _open_block.enter_context(arrow_normalizer())
+
+
+@contextlib.contextmanager
+def workers_of_run(folder: Path, *, by_column: bool) -> Iterator[None]:
+    """Bind the processes that `pipeline.normalize` starts in the block to this one.
+
+    Args:
+        folder: Where they keep their locks; `wait_for_workers` looks there.
+        by_column: Whether they normalize as in an `arrow_normalizer` block.
+    """
+    _folders.append(folder)
+    context = _WorkerOfRun(folder=str(folder), run_pid=os.getpid(), by_column=by_column)
+    try:
+        with Container().injectable_context(context):
+            yield
+    finally:
+        _folders.remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for_workers(
+    folder: Path, *, who: str, log: Callable[[str], None], cancelled: Callable[[], bool]
+) -> None:
+    """Wait until the workers of a run that died have ended; the caller holds the load's lock."""
+    for path in sorted(folder.glob("*.lock")):
+        what = f"process {path.stem}, which normalizes for a run that died"
+        with exclusive(path, what=what, who=who, log=log, cancelled=cancelled):
+            path.unlink(missing_ok=True)
+
+
+def _bind(folder: Path, run_pid: int) -> None:
+    """Hold a lock in the folder as long as this process lives, which is as long as the run's."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(folder / f"{os.getpid()}.lock", thread_local=False)
+    lock.acquire()
+    _held.append(lock)
+    # A run that looks for locks after this one was taken waits for it. One that looked before has
+    # come when the run of this process was gone.
+    _end_without(run_pid)
+    threading.Thread(target=_watch, args=(run_pid,), daemon=True).start()
+
+
+def _end_without(run_pid: int) -> None:
+    if os.getppid() != run_pid:
+        os._exit(1)
+
+
+def _watch(run_pid: int) -> None:
+    while True:
+        _end_without(run_pid)
+        time.sleep(_LOOK_SECONDS)
+
+
+def _watch_in_fork() -> None:
+    # dlt takes `fork` where it is told to, and hands nothing to a process that knows it all.
+    for folder in _folders:
+        _bind(folder, os.getppid())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_watch_in_fork)
+
+
+class _EndingPool(ProcessPoolExecutor):
+    """A pool of a run; one that fails does not wait for what its workers are at."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Wait for the workers, but not where a run was cancelled or has failed."""
+        if sys.exc_info()[0] is not None:
+            for process in list((self._processes or {}).values()):
+                process.kill()
+        super().shutdown(wait, cancel_futures=cancel_futures)
+
+
+_create_pool = pool_runner.create_pool
+
+
+def _create_ending_pool(config: PoolRunnerConfiguration) -> Executor:
+    pool = _create_pool(config)
+    if _WorkerOfRun in Container() and type(pool) is ProcessPoolExecutor:
+        pool.__class__ = _EndingPool
+    return pool
+
+
+# dlt waits for its workers whatever has happened, and takes no pool from outside.
+pool_runner.create_pool = _create_ending_pool

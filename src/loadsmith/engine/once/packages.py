@@ -1,0 +1,266 @@
+"""dlt's packages of a run: normalized, written down, loaded, and struck out once Dagster knows."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from loadsmith.engine.dlt_hooks.errors import is_schema_race
+from loadsmith.engine.dlt_hooks.packages import (
+    can_be_undone,
+    discard_pending_packages,
+    is_appended,
+    list_extracted,
+    list_normalized,
+    package_rows,
+    package_tables,
+)
+from loadsmith.engine.memory import release_memory
+from loadsmith.engine.normalizing.by_column import arrow_normalizer
+from loadsmith.engine.normalizing.workers import workers_of_run
+from loadsmith.engine.normalizing.workers_wanted import normalize_workers
+from loadsmith.engine.once.answers import ask_ledger, load_each_once, write_down
+from loadsmith.engine.once.attempts import this_process
+from loadsmith.engine.once.dataset_lock import in_flight
+from loadsmith.engine.once.entry import LedgerEntry, LedgerTable
+from loadsmith.engine.once.ledger import Ledger
+from loadsmith.engine.once.turns import Turn
+from loadsmith.engine.results import collect
+from loadsmith.engine.workspace.open import Workspace
+from loadsmith.model import LoadDefinition, RunRequest
+
+#: Times that a load is tried again when two loads change the schema at the same moment.
+_SCHEMA_RACES = 5
+
+
+class RunPackages:
+    """What one run brings to the destination, its own packages and those that it takes over.
+
+    Each package is in the ledger before its first row is in the destination.
+
+    Attributes:
+        entries: The packages that are loaded, or being loaded.
+        load_infos: What dlt says of each load.
+        turn: That of this run, which its end gives back.
+        has_ledger: Whether the destination can keep a ledger.
+        may_have_staged: Whether a package may have gone through a staging dataset.
+        last_reported: The package that an earlier run reported last.
+    """
+
+    def __init__(
+        self,
+        definition: LoadDefinition,
+        request: RunRequest,
+        workspace: Workspace,
+        *,
+        by_column: bool,
+    ) -> None:
+        self._definition = definition
+        self._request = request
+        self._workspace = workspace
+        self._by_column = by_column
+        self._pipeline = workspace.pipeline
+        self.entries: list[LedgerEntry] = []
+        self.load_infos: list[Any] = []
+        self.turn = Turn(workspace, request)
+        self.has_ledger = False
+        self.may_have_staged = False
+        self.last_reported: LedgerEntry | None = None
+
+    @property
+    def rows(self) -> dict[str, int | None]:
+        """Rows of all packages by table; None where nobody has counted them."""
+        counts: dict[str, int | None] = {}
+        for entry in self.entries:
+            for table, count in entry.rows.items():
+                known = counts.get(table, 0)
+                counts[table] = None if known is None or count is None else known + count
+        return counts
+
+    def normalize(self) -> None:
+        """Normalize what is extracted."""
+        if list_extracted(self._pipeline):
+            workers = normalize_workers(self._pipeline, by_column=self._by_column)
+            with (
+                arrow_normalizer(self._by_column),
+                workers_of_run(self._workspace.workers_dir, by_column=self._by_column),
+            ):
+                self._pipeline.normalize(workers=workers)
+
+    def load(self) -> None:
+        """Load what is normalized. Where that fails, what was appended is removed at once."""
+        load_ids = list_normalized(self._pipeline)
+        if not load_ids:
+            return
+        entries = []
+        for load_id in load_ids:
+            entry, may_stage = package_entry(self._workspace, load_id, self._identity())
+            entries.append(entry)
+            self.may_have_staged |= may_stage
+            if self._workspace.traits.destination_type == "duckdb":
+                from loadsmith.engine.destinations.duckdb import make_room
+
+                make_room(self._pipeline, load_id, entry.rows)
+        release_memory()
+        with self._workspace.destination("load"):
+            if self.has_ledger:
+                write_down(self._workspace, entries)
+            self.entries.extend(entries)
+            try:
+                if self.has_ledger:
+                    self.load_infos += load_each_once(
+                        self._workspace, entries, self._load_now, name=self._definition.name
+                    )
+                else:
+                    self.load_infos.append(self._load_now())
+            except BaseException:
+                if self.has_ledger:
+                    undo_now(self._workspace, entries, self._request.log)
+                raise
+
+    def discard(self, load_ids: Sequence[str]) -> None:
+        """Give up all pending packages, `load_ids` among them, and what is loaded of them."""
+        gone = [entry for entry in self.entries if entry.load_id in load_ids]
+
+        def undo(ledger: Ledger) -> None:
+            for entry in gone:
+                ledger.undo(entry)
+            ledger.strike(gone)
+
+        if self.has_ledger:
+            with self._workspace.destination("undo"):
+                ask_ledger(self._workspace, undo)
+        self.entries = [entry for entry in self.entries if entry.load_id not in load_ids]
+        discard_pending_packages(self._pipeline)
+
+    def acknowledge(self) -> None:
+        """Strike the packages from the ledger: Dagster knows of them."""
+        if not self.entries or not self.has_ledger:
+            return
+
+        def acknowledge(ledger: Ledger) -> None:
+            self._report_to(ledger)
+            self.turn.give_back(ledger)
+            if self.may_have_staged:
+                ledger.clear_staging()
+
+        with self._workspace.destination("acknowledgement"):
+            ask_ledger(self._workspace, acknowledge)
+
+    def end(self) -> None:
+        """Give back the turn, where the acknowledgement has not; what prevents it is logged."""
+        if self.turn.claim is None:
+            return
+        try:
+            with self._workspace.destination("end"):
+                ask_ledger(self._workspace, self.turn.give_back)
+        except Exception as error:  # noqa: BLE001 - what the run did is done, or its error is shown
+            self._request.log(
+                "another machine may wait for this run until Dagster counts it as ended"
+                f" ({type(error).__name__})"
+            )
+
+    def concern_run(self, entry: LedgerEntry) -> bool:
+        """Tell whether a package holds a resource that this run is about."""
+        asked = self._request.resources
+        return asked is None or not entry.resources or not set(asked).isdisjoint(entry.resources)
+
+    def _load_now(self) -> Any:
+        with in_flight(self._workspace):
+            return load_beside_others(self._pipeline, self._request.log)
+
+    def _report_to(self, ledger: Ledger) -> None:
+        # A package of resources that this run was not about waits for the run that is: that one
+        # failed and is run again, and has to know that its rows are there.
+        entries = sorted(filter(self.concern_run, self.entries), key=lambda entry: entry.load_id)
+        if not entries:
+            return
+        *others, last = entries
+        mine = replace(last, **self._identity())
+        ledger.report(mine.merged_with(others))
+        ledger.strike(others)
+        if self.last_reported is not None and self.last_reported.load_id != last.load_id:
+            ledger.strike([self.last_reported])
+
+    def _identity(self) -> dict[str, Any]:
+        request = self._request
+        return {
+            "run_id": request.run_id,
+            "root_run_id": request.root_run_id or request.run_id,
+            "attempt": request.attempt,
+            "process": this_process(),
+        }
+
+
+def package_entry(
+    workspace: Workspace, load_id: str, identity: Mapping[str, Any]
+) -> tuple[LedgerEntry, bool]:
+    """Describe a normalized package for the ledger.
+
+    Returns:
+        The entry, and whether the package may go through a staging dataset.
+    """
+    pipeline = workspace.pipeline
+    schema, names = package_tables(pipeline, load_id)
+    owned = collect.tables_by_resource(schema)
+    owner = {table: resource for resource, tables in owned.items() for table in tables}
+    resources = tuple(sorted({owner[name] for name in names if name in owner}))
+    # What is only appended goes straight to its table.
+    may_stage = any(
+        schema.tables[name].get("write_disposition", "append") != "append" for name in names
+    )
+    tables = tuple(
+        LedgerTable(
+            name=table,
+            parent=schema.tables[table].get("parent"),
+            appended=is_appended(pipeline, schema, table) and can_be_undone(schema, table),
+        )
+        for resource in resources
+        for table in owned[resource]
+    )
+    entry = LedgerEntry(
+        load_id=load_id,
+        scope=workspace.scope,
+        resources=resources,
+        tables=tables,
+        rows=package_rows(pipeline, load_id, names),
+        **identity,
+    )
+    return entry, may_stage
+
+
+def load_beside_others(pipeline: Any, log: Callable[[str], None]) -> Any:
+    """Load; where another load changes the same tables at the same moment, try again."""
+    for attempt in range(_SCHEMA_RACES):
+        try:
+            return pipeline.load()
+        except PipelineStepFailed as error:
+            if attempt == _SCHEMA_RACES - 1 or not is_schema_race(error):
+                raise
+            log("another load changed the schema at the same time; trying again")
+            time.sleep(0.2 * (attempt + 1))
+    raise AssertionError("unreachable")
+
+
+def undo_now(
+    workspace: Workspace, entries: Sequence[LedgerEntry], log: Callable[[str], None]
+) -> None:
+    """Remove at once what a load that failed or was cancelled has appended.
+
+    What is not reported is not left in the destination for longer than needed. Where that
+    cannot be done, because the destination is down or busy, the next run does it.
+    """
+
+    def undo(ledger: Ledger) -> None:
+        for entry in entries:
+            if ledger.is_committed(entry.load_id):
+                continue
+            if ledger.undo(entry, wait=False) is not None:
+                ledger.strike([entry])
+
+    try:
+        ask_ledger(workspace, undo)
+    except Exception as error:  # noqa: BLE001 - the error of the load is the one to show
+        log(f"what was loaded so far is removed by the next run ({type(error).__name__})")

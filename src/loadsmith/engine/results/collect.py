@@ -1,0 +1,204 @@
+"""dlt's packages, trace and schema in, a LoadResult out. It reads and never writes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from loadsmith.engine.destinations.traits import table_locations
+from loadsmith.engine.schema_files.tables import column_snapshots, column_types, tables_by_resource
+from loadsmith.model import (
+    CursorResult,
+    SchemaChange,
+    TableResult,
+)
+
+
+def table_results(
+    pipeline: Any,
+    schema: Any,
+    resources: Iterable[str],
+    rows: Mapping[str, int | None],
+    declared: frozenset[str] | None,
+    client: Any = None,
+    *,
+    promised: Mapping[str, str] | None = None,
+) -> tuple[TableResult, ...]:
+    """Describe every table of `resources`, the ones without rows too.
+
+    Args:
+        pipeline: The pipeline that loaded.
+        schema: dlt's schema after the run, or None where nothing ever came.
+        resources: Names of the resources that the run was about.
+        rows: Rows by table; a table that is not in it got none.
+        declared: Tables that were known before, or None where nothing was.
+        client: The client of the destination for `schema`, where the caller has one.
+        promised: The root table that each resource loads into once there is a row, by resource.
+    """
+    owned = tables_by_resource(schema) if schema is not None else {}
+    names = [(resource, table) for resource in resources for table in owned.get(resource, ())]
+    locations = table_locations(pipeline, schema, [table for _, table in names], client)
+    results = []
+    for resource, name in names:
+        table = schema.tables[name]
+        columns = column_snapshots(table)
+        if not columns and not rows.get(name):
+            continue
+        location = locations[name]
+        results.append(
+            TableResult(
+                name=name,
+                resource=resource,
+                parent=table.get("parent"),
+                rows_loaded=rows.get(name, 0),
+                columns=columns,
+                description=table.get("description"),
+                declared=declared is None or name in declared,
+                destination_table_id=location.table_id,
+                destination_file_uri=location.file_uri,
+                qualified_name=location.qualified_name,
+            )
+        )
+    there = {table.resource for table in results}
+    missing = {name: table for name, table in (promised or {}).items() if name not in there}
+    locations = table_locations(pipeline, schema, missing.values(), client)
+    # A table without any row is not there yet, and has the name that it will have.
+    results.extend(
+        TableResult(
+            name=name,
+            resource=resource,
+            declared=declared is None or name in declared,
+            destination_table_id=locations[name].table_id,
+            destination_file_uri=locations[name].file_uri,
+            qualified_name=locations[name].qualified_name,
+        )
+        for resource, name in missing.items()
+    )
+    return tuple(results)
+
+
+def row_counts(normalize_info: Any, load_ids: Sequence[str]) -> dict[str, int]:
+    """Return the rows by data table that normalize counted for the packages."""
+    counts: dict[str, int] = {}
+    if normalize_info is None:
+        return counts
+    for load_id in load_ids:
+        for metrics in normalize_info.metrics.get(load_id, ()):
+            for table, table_metrics in metrics["table_metrics"].items():
+                counts[table] = counts.get(table, 0) + table_metrics.items_count
+    return {table: count for table, count in counts.items() if not table.startswith("_dlt_")}
+
+
+def schema_changes(load_info: Any, before: Mapping[str, Mapping[str, str]]) -> list[SchemaChange]:
+    """Return what the packages changed in the destination.
+
+    Args:
+        load_info: dlt's load info.
+        before: Types of the columns by table before the run.
+    """
+    changes: list[SchemaChange] = []
+    for package in load_info.load_packages if load_info else ():
+        for name, table in package.schema_update.items():
+            if name.startswith("_dlt_"):
+                continue
+            known = before.get(name)
+            if known is None:
+                changes.append(SchemaChange(table=name, kind="new table"))
+            changes.extend(
+                _column_change(name, column, known) for column in table["columns"].values()
+            )
+    return list(dict.fromkeys(changes))
+
+
+def _column_change(
+    table: str, column: Mapping[str, Any], known: Mapping[str, str] | None
+) -> SchemaChange:
+    name, after = column["name"], column.get("data_type")
+    if column.get("variant") and known is not None:
+        base = name.split("__v_")[0]
+        return SchemaChange(
+            table=table, kind="new variant", column=name, before=known.get(base), after=after
+        )
+    before = (known or {}).get(name)
+    kind = "changed type" if before not in (None, after) else "new column"
+    return SchemaChange(table=table, kind=kind, column=name, before=before, after=after)
+
+
+def known_types(pipeline: Any) -> dict[str, dict[str, str]]:
+    """Return the types of the columns of all tables that the pipeline knows."""
+    types: dict[str, dict[str, str]] = {}
+    for name in pipeline.schemas.list_schemas():
+        types.update(column_types(pipeline.schemas[name]))
+    return types
+
+
+def cursor_results(
+    state: Mapping[str, Any],
+    source_name: str,
+    resources: Iterable[str],
+    before: Mapping[str, Mapping[str, Any]],
+) -> tuple[CursorResult, ...]:
+    """Say where the cursors of `resources` are, values as text.
+
+    Args:
+        state: dlt's pipeline state after the run.
+        source_name: Name of the source in the state.
+        resources: Names of resources.
+        before: The cursors before the run, by resource and path.
+    """
+    stored = state.get("sources", {}).get(source_name, {}).get("resources", {})
+    found = []
+    for resource in resources:
+        for path, cursor in stored.get(resource, {}).get("incremental", {}).items():
+            start = before.get(resource, {}).get(path)
+            found.append(
+                CursorResult(
+                    resource=resource,
+                    cursor_path=path,
+                    start_value=_text(start if start is not None else cursor.get("initial_value")),
+                    end_value=None,
+                    last_value=_text(cursor.get("last_value")),
+                )
+            )
+    return tuple(found)
+
+
+def cursors_in(state: Mapping[str, Any], source_name: str) -> dict[str, dict[str, Any]]:
+    """Return the last value of each cursor by resource and path."""
+    stored = state.get("sources", {}).get(source_name, {}).get("resources", {})
+    return {
+        resource: {
+            path: cursor.get("last_value") for path, cursor in own.get("incremental", {}).items()
+        }
+        for resource, own in stored.items()
+    }
+
+
+def job_records(load_info: Any) -> tuple[dict[str, Any], ...]:
+    """Return the finished jobs of all data tables as plain data."""
+    records = []
+    for package in load_info.load_packages if load_info else ():
+        for state, jobs in package.jobs.items():
+            for job in jobs:
+                if job.job_file_info.table_name.startswith("_dlt_"):
+                    continue
+                records.append(
+                    {
+                        "table_name": job.job_file_info.table_name,
+                        "job_id": job.job_file_info.job_id(),
+                        "file_format": job.job_file_info.file_format,
+                        "state": state,
+                        "file_size": job.file_size,
+                        "elapsed_seconds": round(job.elapsed, 3),
+                        "load_id": package.load_id,
+                    }
+                )
+    return tuple(records)
+
+
+def with_rows(tables: Iterable[TableResult], rows: Mapping[str, int]) -> tuple[TableResult, ...]:
+    """Return the tables with the number of rows that the destination has."""
+    return tuple(replace(table, rows_total=rows.get(table.name)) for table in tables)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,204 @@
+"""What dlt raises in, an error of ours that says where and what to do out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from dlt.common.schema.exceptions import DataValidationError
+from dlt.extract.exceptions import DltResourceException, PipeException
+from dlt.normalize.exceptions import NormalizeJobFailed
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from loadsmith.engine.secrets.redaction import Redactor
+from loadsmith.errors import ContractViolation, LoadsmithError, RunError
+from loadsmith.model import ContractBreach, ResourceFailure
+
+_STAGES = {"run": "load", "sync": "sync", "extract": "extract", "normalize": "normalize"}
+
+_ADVICE = {
+    "sync": "Check that the destination is reachable and its credentials are right, and run again.",
+    "extract": "Nothing of this extract was loaded. Fix the source and run again.",
+    "normalize": (
+        "What was extracted is kept and used by the next run. Fix the cause and run again."
+    ),
+    "load": (
+        "What was extracted is kept and loaded by the next run; no row is loaded twice."
+        " Check the destination and run again."
+    ),
+}
+
+#: Characters of a value that broke a contract that are shown.
+_VALUE_LENGTH = 200
+
+
+def cause_chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what caused it, the outermost first."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        inner = getattr(current, "exception", None) or getattr(current, "client_exception", None)
+        if not isinstance(inner, BaseException) or id(inner) in seen:
+            inner = current.__cause__ or (
+                None if current.__suppress_context__ else current.__context__
+            )
+        current = inner
+
+
+def run_error(
+    error: BaseException,
+    *,
+    load: str,
+    working_dir: str | None,
+    selected: Sequence[str],
+    redactor: Redactor,
+    stage: str | None = None,
+    pages: Mapping[str, tuple[int, int]] | None = None,
+    imported_from: str | None = None,
+) -> LoadsmithError:
+    """Return the error that a reader can act on.
+
+    Args:
+        error: What dlt raised.
+        load: Name of the load.
+        working_dir: Shown, for what was extracted is kept there.
+        selected: The resources of the load.
+        redactor: Takes the secrets out.
+        stage: Where it happened, if that is known.
+        pages: Pages and rows by table that were extracted before.
+        imported_from: Folder of the schemas that dlt imports, if it does.
+    """
+    chain = list(cause_chain(error))
+    for cause in chain:
+        if isinstance(cause, LoadsmithError):
+            return cause
+    step = stage or next(
+        (_STAGES.get(c.step, c.step) for c in chain if isinstance(c, PipelineStepFailed)),
+        "extract",
+    )
+    resources = tuple(_resources(chain, selected))
+    table = next(
+        (str(name) for c in chain if (name := getattr(c, "table_name", None)) is not None), None
+    )
+    violation = next((c for c in chain if isinstance(c, DataValidationError)), None)
+    place = f"load '{load}', {step}"
+    if resources:
+        place += f", resource {_names(resources)}"
+    if step == "extract" and len(resources) == 1 and pages is not None:
+        place += f", {_progress(resources[0], pages)}"
+    if table:
+        place += f", table '{table}'"
+    if violation is not None:
+        return _contract_violation(
+            violation, place, step, load, resources, redactor, _root_table(chain)
+        )
+    root = chain[-1]
+    told = _told(root)
+    message = f"{place}: {told} {_ADVICE.get(step, '')}".rstrip()
+    if imported_from and step != "sync":
+        message += f" Its schema is imported from {imported_from}: if it was edited, look there."
+    if working_dir:
+        message += f" Working directory: {working_dir}"
+    return RunError(
+        redactor.redact(message), stage=step, load=load, resources=resources, table=table
+    )
+
+
+def _progress(resource: str, pages: Mapping[str, tuple[int, int]]) -> str:
+    """Say how far a resource came: its own table counts, or the only one that got rows."""
+    count, rows = pages.get(resource) or (next(iter(pages.values())) if len(pages) == 1 else (0, 0))
+    if not count:
+        return "before its first page was written"
+    return f"after {count} page{'s' if count > 1 else ''} ({rows:,} rows)"
+
+
+def _told(root: BaseException) -> str:
+    text = str(root).strip() or "no message"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    short = " ".join(lines[:6])
+    return f"{type(root).__name__}: {short}".rstrip(".") + "."
+
+
+def _names(resources: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in resources)
+
+
+def _resources(chain: Sequence[BaseException], selected: Sequence[str]) -> Iterator[str]:
+    for cause in chain:
+        name = None
+        if isinstance(cause, PipeException):
+            name = cause.pipe_name
+        elif isinstance(cause, DltResourceException):
+            name = cause.resource_name
+        if name:
+            yield str(name)
+            return
+    if len(selected) == 1:
+        yield selected[0]
+
+
+def _root_table(chain: Sequence[BaseException]) -> str | None:
+    """Return the table of the file that was normalized; the tables in it are nested in that one."""
+    for cause in chain:
+        if isinstance(cause, NormalizeJobFailed) and cause.job_id:
+            # The id is the name of a file without its count of retries.
+            return str(cause.job_id).partition(".")[0]
+    return None
+
+
+def breach_of(error: BaseException) -> ContractBreach | None:
+    """Return what broke a schema contract as plain data, or None for any other error."""
+    if not isinstance(error, ContractViolation):
+        return None
+    return ContractBreach(
+        table=error.table, column=error.column, value=error.value, root_table=error.root_table
+    )
+
+
+def _contract_violation(
+    violation: Any,
+    place: str,
+    step: str,
+    load: str,
+    resources: Sequence[str],
+    redactor: Redactor,
+    root_table: str | None,
+) -> ContractViolation:
+    # A value of another type would go to a column beside it, of which nobody has heard yet.
+    beside, column = violation.column_name, (violation.column_name or "").split("__v_")[0] or None
+    value = None
+    item = violation.data_item
+    if column and hasattr(item, "get"):
+        found = item.get(beside, item.get(column))
+        value = redactor.redact(repr(found)[:_VALUE_LENGTH])
+    what = f"column '{column}'" if column else f"table '{violation.table_name}'"
+    shown = f", with the value {value}" if value is not None else ""
+    message = (
+        f"{place}: the schema contract ({violation.schema_entity}:"
+        f" {violation.contract_mode}) does not allow {what}{shown}. Let the contract evolve,"
+        " or fix the source."
+    )
+    return ContractViolation(
+        redactor.redact(message),
+        stage=step,
+        load=load,
+        resources=resources,
+        table=violation.table_name,
+        column=column,
+        value=value,
+        root_table=root_table,
+    )
+
+
+def run_error_of_all(failures: Sequence[ResourceFailure], load: str) -> LoadsmithError:
+    """Return the error of a load in which every resource failed."""
+    message = "\n".join(failure.message for failure in failures)
+    resources = [failure.resource for failure in failures]
+    stage = failures[0].stage
+    breach = next((failure.breach for failure in failures if failure.breach is not None), None)
+    if breach is not None:
+        return ContractViolation(
+            message, stage=stage, load=load, resources=resources, **asdict(breach)
+        )
+    return RunError(message, stage=stage, load=load, resources=resources)

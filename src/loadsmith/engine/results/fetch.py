@@ -1,0 +1,213 @@
+"""Ask the destination of the load that is running: rows and keys. It never fails a load."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from loadsmith.engine.destinations.traits import traits
+from loadsmith.engine.dlt_hooks.bounds import day_at
+from loadsmith.engine.locks.files import destination_lock
+from loadsmith.model import ColumnSnapshot, TableResult, Window
+
+#: Tables that one query counts. DuckDB's planner takes 0.01 s for 100 of them and 0.2 s for 800,
+#: but 3 s for 3,000.
+TABLES_PER_QUERY = 500
+
+
+#: Windows that one query counts; hours of six weeks.
+WINDOWS_PER_QUERY = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyCounts:
+    """Rows of a table whose primary key occurs more than once, or has a null in it."""
+
+    columns: tuple[str, ...]
+    duplicates: int
+    nulls: int
+
+
+def fetch_row_counts(tables: Iterable[str], warn: Callable[[str], None]) -> dict[str, int]:
+    """Fetch how many rows the tables hold; a table that cannot be counted is left out.
+
+    Call it inside `run_load`, whose pipeline it asks.
+    """
+    names = list(dict.fromkeys(tables))
+    counts: dict[str, int] = {}
+    for start in range(0, len(names), TABLES_PER_QUERY):
+        counts.update(_count_rows(names[start : start + TABLES_PER_QUERY], warn))
+    return counts
+
+
+def _count_rows(tables: Sequence[str], warn: Callable[[str], None]) -> dict[str, int]:
+    """Count all tables in one query; one by one where a table of them cannot be read."""
+    try:
+        with _client() as client:
+            statement = " UNION ALL ".join(
+                f"SELECT {number} AS position, COUNT(*) AS counted FROM {_qualified(client, name)}"
+                for number, name in enumerate(tables)
+            )
+            with client.execute_query(statement) as cursor:
+                return {tables[int(row[0])]: int(row[1]) for row in cursor.fetchall()}
+    except Exception:  # noqa: BLE001 - what is wrong is said of each table by itself
+        return {
+            table: int(row[0])
+            for table, row in _fetch(
+                tables,
+                lambda client, name: f"SELECT COUNT(*) FROM {_qualified(client, name)}",
+                warn,
+            )
+        }
+
+
+def fetch_key_counts(
+    table: str, columns: Sequence[str], warn: Callable[[str], None]
+) -> KeyCounts | None:
+    """Fetch how many keys of a table are doubled or null; None where that cannot be told.
+
+    Call it inside `run_load`, whose pipeline it asks.
+    """
+
+    def statement(client: Any, name: str) -> str:
+        keys = [client.capabilities.escape_identifier(column) for column in columns]
+        listed, source = ", ".join(keys), _qualified(client, name)
+        nulls = " OR ".join(f"{key} IS NULL" for key in keys)
+        return (
+            f"SELECT (SELECT COUNT(*) FROM (SELECT {listed} FROM {source} GROUP BY {listed} "
+            f"HAVING COUNT(*) > 1) doubled), (SELECT COUNT(*) FROM {source} WHERE {nulls})"
+        )
+
+    for _, row in _fetch([table], statement, warn):
+        return KeyCounts(columns=tuple(columns), duplicates=int(row[0]), nulls=int(row[1]))
+    return None
+
+
+def fetch_rows_by_window(
+    tables: Mapping[str, tuple[TableResult, str]],
+    load_ids: Sequence[str],
+    windows: Sequence[Window],
+    warn: Callable[[str], None],
+) -> dict[str, list[int]]:
+    """Fetch how many rows of some packages are in each window, by table; one query for all tables.
+
+    A table whose cursor is no column of times or days, or is in no SQL destination, is left out.
+    Call it inside `run_load`, whose pipeline it asks.
+
+    Args:
+        tables: Tables by name, each with the path of the cursor that took the window.
+        load_ids: dlt's names of the packages that are counted.
+        windows: Windows that do not overlap.
+        warn: Takes what could not be asked.
+    """
+    if not tables or not load_ids or len(windows) > WINDOWS_PER_QUERY:
+        return {}
+    counts: dict[str, list[int]] = {}
+    try:
+        with _client() as client:
+            naming = _naming()
+            columns = {
+                name: column
+                for name, (table, path) in tables.items()
+                if (column := _cursor_column(naming, table, path)) is not None
+            }
+            names = list(columns)[:TABLES_PER_QUERY]
+            if not names:
+                return {}
+            load_id = client.capabilities.escape_identifier(naming.normalize_path("_dlt_load_id"))
+            packages = ", ".join(f"'{one}'" for one in load_ids)
+            statement = " UNION ALL ".join(
+                f"SELECT {number} AS position, part, COUNT(*) AS counted FROM (SELECT "
+                f"{_case(client, columns[name], windows)} AS part FROM {_qualified(client, name)} "
+                f"WHERE {load_id} IN ({packages})) parts WHERE part IS NOT NULL GROUP BY part"
+                for number, name in enumerate(names)
+            )
+            counts = {name: [0] * len(windows) for name in names}
+            with client.execute_query(statement) as cursor:
+                for position, part, counted in cursor.fetchall():
+                    counts[names[int(position)]][int(part)] = int(counted)
+    except Exception as error:  # noqa: BLE001 - optional metadata warns and moves on
+        warn(f"rows could not be counted by partition: {type(error).__name__}")
+        return {}
+    return counts
+
+
+def _cursor_column(naming: Any, table: TableResult, path: str) -> ColumnSnapshot | None:
+    """Return the column of a cursor, where values of it can be compared with times in SQL."""
+    columns = {column.name: column for column in table.columns}
+    parts = path.removeprefix("$.").split(".")
+    if (
+        table.destination_file_uri is not None
+        or naming.normalize_path("_dlt_load_id") not in columns
+    ):
+        return None
+    column = columns.get(naming.make_path(*map(naming.normalize_identifier, parts)))
+    return column if column is not None and column.data_type in ("timestamp", "date") else None
+
+
+def _case(client: Any, column: ColumnSnapshot, windows: Sequence[Window]) -> str:
+    name = client.capabilities.escape_identifier(column.name)
+
+    def literal(moment: datetime) -> str:
+        if column.data_type == "date":
+            return f"'{day_at(moment).isoformat()}'"
+        utc = moment.astimezone(timezone.utc)
+        return f"'{utc.strftime('%Y-%m-%d %H:%M:%S')}+00:00'"
+
+    cases = " ".join(
+        f"WHEN {name} >= {literal(window.start)} AND {name} < {literal(window.end)} THEN {number}"
+        for number, window in enumerate(windows)
+    )
+    return f"CASE {cases} END"
+
+
+def _naming() -> Any:
+    import dlt
+
+    pipeline: Any = dlt.current.pipeline()
+    return pipeline.default_schema.naming
+
+
+def _quiet(_line: str) -> None:
+    """Say nothing of the wait for a lock that is over in a moment."""
+
+
+def _qualified(client: Any, table: str) -> str:
+    return str(client.make_qualified_table_name(table))
+
+
+def _fetch(
+    tables: Iterable[str], statement: Callable[[Any, str], str], warn: Callable[[str], None]
+) -> Iterator[tuple[str, Any]]:
+    """Yield the first row that a statement gives for each table."""
+    names = list(tables)
+    if not names:
+        return
+    found: list[tuple[str, Any]] = []
+    try:
+        with _client() as client:
+            for name in names:
+                try:
+                    with client.execute_query(statement(client, name)) as cursor:
+                        row = cursor.fetchone()
+                except Exception as error:  # noqa: BLE001 - optional metadata warns and moves on
+                    warn(f"table '{name}' could not be read: {type(error).__name__}")
+                    continue
+                if row is not None:
+                    found.append((name, row))
+    except Exception as error:  # noqa: BLE001 - optional metadata warns and moves on
+        warn(f"the destination could not be asked for {', '.join(names)}: {type(error).__name__}")
+    yield from found
+
+
+@contextlib.contextmanager
+def _client() -> Iterator[Any]:
+    import dlt
+
+    pipeline: Any = dlt.current.pipeline()
+    good_at = traits(pipeline.destination)
+    with contextlib.ExitStack() as stack:
+        if good_at.single_writer and good_at.local_path is not None:
+            stack.enter_context(destination_lock(good_at.local_path, log=_quiet))
+        yield stack.enter_context(pipeline.sql_client())

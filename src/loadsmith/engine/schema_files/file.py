@@ -1,0 +1,336 @@
+"""dlt's exported schema file in, tables and columns out; dlt is only needed to write one."""
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loadsmith.engine.schema_files.text import parse_schema, place_in
+from loadsmith.errors import LoadsmithError, ResolveError, SchemaFileNotFound
+from loadsmith.model import ColumnSnapshot, SchemaChange, TableSnapshot
+
+if TYPE_CHECKING:
+    from dlt.common.schema import Schema
+
+_AGAIN = "Write it again with `loadsmith schema`."
+
+#: Characters of a name that a message shows.
+_SHOWN = 200
+
+#: Says where the key at the end of a path is: file, line and column.
+_Where = Callable[..., str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaFile:
+    """What a schema file says: its data tables, without those that dlt keeps for itself.
+
+    Attributes:
+        tables: Root tables before their nested tables, otherwise in the order of the file.
+    """
+
+    schema_name: str
+    tables: tuple[TableSnapshot, ...]
+    version_hash: str | None = None
+
+    def tables_of(self, resource: str) -> tuple[TableSnapshot, ...]:
+        """Return the tables of a resource, its root tables and all below them."""
+        return tuple(self._by_resource.get(resource, ()))
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Names of the resources that have tables, in the order of the file."""
+        return tuple(self._by_resource)
+
+    @cached_property
+    def _by_resource(self) -> dict[str, list[TableSnapshot]]:
+        found: dict[str, list[TableSnapshot]] = {}
+        for table in self.tables:
+            found.setdefault(table.resource, []).append(table)
+        return found
+
+
+def read_schema_file(path: str, *, written_as: str | None = None, remedy: str = "") -> SchemaFile:
+    """Read a schema file (YAML or JSON), once per content of the file.
+
+    Args:
+        path: Absolute path.
+        written_as: The path as the user wrote it, for messages.
+        remedy: What to do when the file is not there.
+
+    Raises:
+        SchemaFileNotFound: The file is not there.
+        ResolveError: The file is not a schema that dlt exported; line and column are named.
+    """
+    shown = written_as or path
+    try:
+        status = Path(path).stat()
+        if not Path(path).is_file():
+            raise ResolveError(f"{shown}: this is a folder. Name the schema file in it.")
+        return _read_cached(path, status.st_mtime_ns, status.st_size, shown)
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        todo = remedy or (
+            "Run `loadsmith schema` for the asset, or the pipeline once with `export_schema_path`."
+        )
+        raise SchemaFileNotFound(f"Schema file not found at {shown!r}. {todo}") from exc
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise ResolveError(f"{shown}:{line}:1: this file is not UTF-8. {_AGAIN}") from exc
+    except OSError as exc:
+        raise ResolveError(f"{shown}: this file cannot be read ({type(exc).__name__}).") from exc
+
+
+def tables_of_schema(
+    stored: Mapping[str, Any], *, shown: str = "schema", text: str | None = None
+) -> tuple[TableSnapshot, ...]:
+    """Return the data tables of a schema in dlt's stored form, which is left as it is.
+
+    Args:
+        stored: The schema.
+        shown: What it is called in messages.
+        text: The text that it was read from, where there is one, for line and column.
+
+    Raises:
+        ResolveError: It has another shape.
+    """
+
+    def where(*path: str) -> str:
+        if text is None:
+            return shown
+        line, column = place_in(text, path)
+        return f"{shown}:{line}:{column}"
+
+    tables = _mapping(stored.get("tables"), "`tables`", where, "tables")
+    kept = {
+        str(name): _mapping(table, f"table {str(name)!r}", where, "tables", str(name))
+        for name, table in tables.items()
+        if not str(name).lower().startswith("_dlt")
+    }
+    return tuple(_in_order(kept, where))
+
+
+def update_schema_file(schema: "Schema", path: str, *, prune: bool = False) -> list[SchemaChange]:
+    """Bring a schema file up to date with a schema that dlt inferred; return what changed.
+
+    The file is written as dlt exports it, whole or not at all, and only when something changed.
+    A run that was limited to a few rows does not see all tables, so those that only the file
+    has are kept, unless `prune` says that they are to go.
+
+    Raises:
+        ResolveError: There is a file of that name that is no schema.
+    """
+    from dlt.common.schema import Schema
+
+    old: dict[str, Any] = {}
+    if Path(path).exists():
+        read_schema_file(path)
+        old = parse_schema(Path(path).read_text("utf-8"), path)
+    new: dict[str, Any] = json.loads(json.dumps(schema.to_dict(remove_defaults=True), default=str))
+    merged = new if prune or not old else _merged(old, new)
+    changes = list(_changes(old, merged))
+    if changes or not old:
+        merged_schema = Schema.from_dict(merged)
+        pretty = (
+            merged_schema.to_pretty_json()
+            if path.endswith(".json")
+            else merged_schema.to_pretty_yaml()
+        )
+        write_whole(path, pretty)
+    return changes
+
+
+def write_whole(path: str, text: str) -> None:
+    """Write a file so that a reader sees the old text or the new one, never half of it."""
+    folder = Path(path).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{Path(path).name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        # A temporary file is readable by its owner only; this one is to be committed.
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@lru_cache(maxsize=4096)
+def _read_cached(path: str, _mtime_ns: int, _size: int, shown: str) -> SchemaFile:
+    text = Path(path).read_text("utf-8-sig")
+    stored = parse_schema(text, shown)
+    if "tables" not in stored or "name" not in stored:
+        missing = "tables" if "tables" not in stored else "name"
+        raise ResolveError(
+            f"{shown}:1:1: this is not a schema that dlt exported: it has no `{missing}`. {_AGAIN}"
+        )
+    if not isinstance(stored["name"], str):
+        line, column = place_in(text, ["name"])
+        raise ResolveError(f"{shown}:{line}:{column}: `name` is no text. {_AGAIN}")
+    return SchemaFile(
+        schema_name=stored["name"],
+        tables=tables_of_schema(stored, shown=shown, text=text),
+        version_hash=_text(stored.get("version_hash")),
+    )
+
+
+def _mapping(value: Any, what: str, where: _Where, *path: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ResolveError(
+            f"{where(*path)}: {_short(what)} is not a mapping, as it is in a schema that dlt"
+            f" exported. {_AGAIN}"
+        )
+    return value
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _in_order(tables: Mapping[str, Mapping[str, Any]], where: _Where) -> Iterator[TableSnapshot]:
+    below: dict[str, list[str]] = {}
+    roots: list[str] = []
+    for name, table in tables.items():
+        parent = table.get("parent")
+        if parent is None:
+            roots.append(name)
+        elif isinstance(parent, str) and parent in tables:
+            below.setdefault(parent, []).append(name)
+        else:
+            raise ResolveError(
+                f"{where('tables', name, 'parent')}: table {_short(repr(name))} has the parent"
+                f" {_short(repr(parent))}, which is not in the file. {_AGAIN}"
+            )
+    seen = 0
+    for root in roots:
+        resource = _text(tables[root].get("resource")) or root
+        stack = [root]
+        while stack:
+            name = stack.pop()
+            seen += 1
+            yield _table(name, resource, tables[name], where)
+            stack.extend(reversed(below.get(name, ())))
+    if seen != len(tables):
+        raise ResolveError(f"{where('tables')}: tables are each other's parents. {_AGAIN}")
+
+
+def _table(name: str, resource: str, table: Mapping[str, Any], where: _Where) -> TableSnapshot:
+    path = ("tables", name, "columns")
+    columns = _mapping(table.get("columns") or {}, f"`columns` of table {name!r}", where, *path)
+    return TableSnapshot(
+        name=name,
+        resource=resource,
+        parent=_text(table.get("parent")),
+        columns=tuple(
+            column_snapshot(
+                str(column),
+                _mapping(
+                    hints, f"column {str(column)!r} of table {name!r}", where, *path, str(column)
+                ),
+            )
+            for column, hints in columns.items()
+        ),
+        description=_text(table.get("description")),
+        write_disposition=_text(table.get("write_disposition")),
+    )
+
+
+def column_snapshot(name: str, hints: Mapping[str, Any]) -> ColumnSnapshot:
+    """Return a column of a dlt schema as plain data."""
+    return ColumnSnapshot(
+        name=name,
+        data_type=_text(hints.get("data_type")),
+        nullable=hints.get("nullable", True) is not False,
+        primary_key=bool(hints.get("primary_key")),
+        merge_key=bool(hints.get("merge_key")),
+        unique=bool(hints.get("unique")),
+        precision=_number(hints.get("precision")),
+        scale=_number(hints.get("scale")),
+        description=_text(hints.get("description")),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    tables: dict[str, Any] = dict(_mapping(old.get("tables"), "`tables`", lambda *_path: "schema"))
+    for name, table in new["tables"].items():
+        before = tables.get(name)
+        columns = dict(before.get("columns") or {}) if before else {}
+        for column, hints in (table.get("columns") or {}).items():
+            # Of a column that is declared and never came, a key say, dlt does not know the type.
+            if column not in columns or "data_type" in hints:
+                columns[column] = hints
+        tables[name] = {**table, "columns": columns}
+    return {**old, **new, "tables": tables}
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[SchemaChange]:
+    before, after = (_types(value) for value in (old, new))
+    for table, columns in after.items():
+        if table not in before:
+            yield SchemaChange(table=table, kind="new table")
+            continue
+        for column, kind in columns.items():
+            if column not in before[table]:
+                yield SchemaChange(table=table, kind=_new_kind(column), column=column, after=kind)
+            elif before[table][column] != kind:
+                yield SchemaChange(
+                    table=table,
+                    kind="changed type",
+                    column=column,
+                    before=before[table][column],
+                    after=kind,
+                )
+        for column in before[table].keys() - columns.keys():
+            yield SchemaChange(
+                table=table, kind="dropped column", column=column, before=before[table][column]
+            )
+    for table in before.keys() - after.keys():
+        yield SchemaChange(table=table, kind="dropped table")
+
+
+def _new_kind(column: str) -> str:
+    # dlt's name for a column that takes the values that do not fit into `x`: `x__v_text`.
+    return "new variant" if re.search(r"__v_[a-z]+$", column) else "new column"
+
+
+def _types(stored: Mapping[str, Any]) -> dict[str, dict[str, str | None]]:
+    if not stored:
+        return {}
+    return {
+        table.name: {
+            column.name: _type_text(column) for column in table.columns if column.data_type
+        }
+        for table in tables_of_schema(stored)
+    }
+
+
+def _type_text(column: ColumnSnapshot) -> str | None:
+    if column.data_type is None or column.precision is None:
+        return column.data_type
+    scale = f", {column.scale}" if column.scale is not None else ""
+    return f"{column.data_type}({column.precision}{scale})"
+
+
+def declared_tables(path: str | None) -> frozenset[str] | None:
+    """Return the tables that a schema file names, or None where there is none to ask."""
+    if path is None:
+        return None
+    try:
+        return frozenset(table.name for table in read_schema_file(path).tables)
+    except LoadsmithError:
+        return None

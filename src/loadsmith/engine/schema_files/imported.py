@@ -1,0 +1,221 @@
+"""A schema file that dlt takes for its own in, what it says out; what is wrong with its line.
+
+dlt reads such files in the midst of a run: those of `import_schema_path`, which are there to be
+edited, and the one beside a source. A mistake in them would be told in words that name no file.
+"""
+
+import contextlib
+import copy
+import re
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from loadsmith.engine.schema_files.text import find_twice, parse_schema, place_in
+from loadsmith.errors import LoadsmithError, ResolveError
+
+_REMEDY = "Correct it, or remove the file: dlt writes it again."
+
+_REMEDY_BESIDE = (
+    "dlt reads the file, for it has the name of the source beside it. Correct it, or write it again"
+    " with `loadsmith schema`."
+)
+
+#: Where dlt reads the schema file beside a source.
+_READER_OF_DLT = "schema_storage.py"
+
+#: Characters that are shown of what dlt says.
+_LONGEST = 300
+
+
+#: Where dlt keeps what it has seen of a table or column.
+_SEEN = "x-normalizer"
+
+#: Such as `./tables[orders]/columns[id]`.
+_STEPS = re.compile(r"/([^/\[\]]+)|\[([^\]]*)\]")
+
+
+class ImportSchemas:
+    """Reads the schema files of one `import_schema_path`, each as often as dlt asks for it.
+
+    Args:
+        folder: The folder.
+        remedy: What to do about a file that is not right.
+    """
+
+    def __init__(self, folder: str, *, remedy: str = _REMEDY) -> None:
+        self._folder = Path(folder)
+        self._remedy = remedy
+        self._right: dict[str, str] = {}
+
+    def read(self, file: str, name: str) -> dict[str, Any]:
+        """Return what a file of the folder says.
+
+        Args:
+            file: Its name; JSON if it ends so.
+            name: Name of the schema.
+
+        Raises:
+            FileNotFoundError: It is not there.
+            ResolveError: It is no schema that dlt takes; file, line and column are named.
+        """
+        path = self._folder / file
+        shown = str(path)
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except FileNotFoundError:
+            raise
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            column = error.start - error.object.rfind(b"\n", 0, error.start)
+            raise ResolveError(
+                f"{shown}:{line}:{column}: this byte is not UTF-8. {self._remedy}"
+            ) from error
+        except OSError as error:
+            raise ResolveError(
+                f"{shown}: this cannot be read ({error.strerror or error}). Name the folder of the"
+                " schema files in `import_schema_path`."
+            ) from error
+        stored = parse_schema(text, shown, remedy=self._remedy)
+        if self._right.get(file) != text:
+            _refuse_wrong(copy.deepcopy(stored), name, text, shown, self._remedy)
+            self._right[file] = text
+        return stored
+
+
+@contextlib.contextmanager
+def naming_schema_beside() -> Iterator[None]:
+    """Tell what is wrong with the schema file that dlt reads beside a `@dlt.source`, by its name.
+
+    Raises:
+        ResolveError: What failed in the block is that dlt could not read one.
+    """
+    try:
+        yield
+    except LoadsmithError:
+        raise
+    except Exception as error:
+        # What is no matter of a schema file goes on as it is.
+        told = _told_of_schema_beside(error)
+        if told is not None:
+            raise told from error
+        raise
+
+
+def _told_of_schema_beside(error: BaseException | None) -> ResolveError | None:
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            code, given = frame.f_code, frame.f_locals
+            if code.co_name == "load_schema_file" and code.co_filename.endswith(_READER_OF_DLT):
+                try:
+                    schemas = ImportSchemas(given["path"], remedy=_REMEDY_BESIDE)
+                    schemas.read(given["file"], given["name"])
+                except ResolveError as told:
+                    return told
+                except (KeyError, OSError):
+                    return None
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _refuse_wrong(stored: dict[str, Any], name: str, text: str, shown: str, remedy: str) -> None:
+    """Refuse a schema that dlt would not take.
+
+    Raises:
+        ResolveError: It is one.
+    """
+
+    def fail(message: str, path: list[str], error: Exception | None = None) -> None:
+        line, column = place_in(text, path)
+        raise ResolveError(f"{shown}:{line}:{column}: {message}. {remedy}") from error
+
+    twice = find_twice(text)
+    if twice:
+        key, line, column, first = twice
+        raise ResolveError(
+            f"{shown}:{line}:{column}: the key {_short(repr(key))} is here twice, first in line"
+            f" {first}. {remedy}"
+        )
+    for field in ("name", "engine_version", "version", "version_hash", "tables"):
+        if field not in stored:
+            fail(f"the field `{field}` is missing", [])
+    if stored["name"] != name:
+        fail(
+            f"`name` is {_short(repr(stored['name']))} and not {name!r}, as the file says", ["name"]
+        )
+    try:
+        _try_in_dlt(stored)
+    except Exception as error:  # noqa: BLE001 - dlt has no base for what it says of a schema
+        path = list(_path_of(error, stored))
+        said = re.sub(r"^Path `[^`]*`: ", "", str(error)).strip().rstrip(".")
+        fail(f"dlt does not take this: {type(error).__name__}: {_short(said)}", path, error)
+    for path, what in _overlooked(stored):
+        fail(what, path)
+
+
+def _overlooked(stored: dict[str, Any]) -> Iterator[tuple[list[str], str]]:
+    """Yield what dlt takes and stumbles on later: where it is, and what is wrong."""
+    for path in _changed_by_hand(stored):
+        yield path, f"`{path[1]}` is a table of dlt's own, which is not as dlt makes it"
+    for name, table in stored["tables"].items():
+        columns = table.get("columns") or {}
+        for hints, path in (
+            (table, ["tables", name]),
+            *((hints, ["tables", name, "columns", column]) for column, hints in columns.items()),
+        ):
+            if not isinstance(hints.get(_SEEN, {}), dict):
+                yield [*path, _SEEN], f"`{_SEEN}` is no mapping"
+            if hints.get("parent_key") and not table.get("parent"):
+                # Nobody would fill it.
+                yield path, f"table {_short(repr(name))} has a key of a parent, and no `parent`"
+
+
+def _try_in_dlt(stored: dict[str, Any]) -> None:
+    from dlt.common.schema import Schema
+
+    Schema.from_dict(stored).update_normalizers()
+
+
+def _changed_by_hand(stored: dict[str, Any]) -> Iterator[list[str]]:
+    """Yield where the tables that dlt keeps for itself have columns that it cannot fill."""
+    from dlt.common.schema.utils import loads_table, version_table
+
+    for own in (version_table(), loads_table()):
+        name = str(own["name"])
+        columns = stored["tables"].get(name, {}).get("columns", {})
+        if not columns.keys() & own["columns"].keys():
+            # Another naming convention has other names for them.
+            continue
+        for column in sorted(columns.keys() ^ own["columns"].keys()):
+            yield ["tables", name, "columns", column]
+        for column, hints in own["columns"].items():
+            if any(columns[column].get(key) != hints.get(key) for key in ("data_type", "nullable")):
+                yield ["tables", name, "columns", column]
+
+
+def _path_of(error: Exception, stored: dict[str, Any]) -> Iterator[str]:
+    """Yield the keys that lead to what an error of dlt's is about, as far as it says so."""
+    path = getattr(error, "path", None)
+    if isinstance(path, str):
+        yield from (name or key for name, key in _STEPS.findall(path))
+        field = getattr(error, "field", None)
+        if isinstance(field, str):
+            yield field
+        return
+    table = getattr(error, "table_name", None)
+    if isinstance(table, str):
+        yield from ("tables", table)
+        if hasattr(error, "parent_table_name"):
+            yield "parent"
+        return
+    # What is left over is about how names are normalized, or about expressions.
+    for section in ("normalizers", "settings"):
+        if section in stored and section[:-1] in f"{type(error).__name__} {error}".lower():
+            yield section
+            return
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."

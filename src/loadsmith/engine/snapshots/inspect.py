@@ -1,0 +1,278 @@
+"""A load's definition in, its snapshot out: which resources, tables and columns it has."""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loadsmith.engine.schema_files.file import (
+    SchemaFile,
+    read_schema_file,
+    tables_of_schema,
+    write_whole,
+)
+from loadsmith.engine.schema_files.text import parse_schema
+from loadsmith.engine.snapshots.resource import inspect_resource, root_table_of
+from loadsmith.engine.snapshots.seen import with_seen
+from loadsmith.errors import ResolveError
+from loadsmith.model import (
+    LoadDefinition,
+    LoadSnapshot,
+    PipelineSettings,
+    ResourceSelection,
+    ResourceSnapshot,
+    SourceReference,
+    TableSnapshot,
+)
+
+if TYPE_CHECKING:
+    from dlt.extract import DltSource
+
+_AGAIN = "Write it again with `loadsmith schema`."
+
+
+def inspect_load(definition: LoadDefinition, *, may_ask_source: bool = True) -> LoadSnapshot:
+    """Return what a load is known to produce, without network, secrets or dlt where that can be.
+
+    Looks at the schema file, then at the stored snapshot, then asks the source itself: it is
+    imported and called, and nothing is extracted. Where nobody may ask the source, resources
+    that the definition names one by one are returned without tables.
+
+    Raises:
+        SchemaFileNotFound: The definition names a schema file that is not there.
+        ResolveError: A file is damaged, the source cannot be made, or nobody knows the resources.
+    """
+    names = _names(definition)
+    if definition.schema_file_path is not None:
+        file = read_schema_file(
+            definition.schema_file_path,
+            written_as=_as_written(definition),
+            remedy="Run `loadsmith schema` for the asset, or the pipeline once with"
+            " `export_schema_path`, to make it.",
+        )
+        return _with_seen(_of_schema_file(file, definition.resources, names), definition)
+    if definition.snapshot_path is not None and Path(definition.snapshot_path).exists():
+        return _selected(read_snapshot(definition.snapshot_path), definition.resources)
+    if not may_ask_source:
+        if definition.resources.is_plain:
+            return _with_seen(_of_names(definition, names), definition)
+        looked = definition.snapshot_path
+        raise ResolveError(
+            f"load {definition.name!r}: which resources it has is not known without asking its"
+            f" source{f', and there is no {looked}' if looked else ''}."
+            " Run `loadsmith schema` once, or name the resources."
+        )
+    return sent_by_run(_selected(_ask(definition, names), definition.resources), definition)
+
+
+def sent_by_run(snapshot: LoadSnapshot, definition: LoadDefinition) -> LoadSnapshot:
+    """Return the snapshot with the table that `run_params.table_name` sends its resource to.
+
+    With several resources dlt sends all of them to that table, which is then none of any of them.
+    """
+    name = definition.options.params.get("table_name")
+    chosen = [found for found in snapshot.resources if definition.resources.matches(found.name)]
+    if not isinstance(name, str) or len(chosen) != 1:
+        return snapshot
+    (resource,) = chosen
+    roots = {table.name for table in resource.root_tables}
+    before = resource.table_name or resource.name
+    if name in roots or roots - {before}:
+        return snapshot
+    tables = tuple(_called(table, before, name) for table in resource.tables)
+    sent = replace(resource, table_name=name, tables=tables)
+    return replace(
+        snapshot,
+        resources=tuple(sent if found is resource else found for found in snapshot.resources),
+    )
+
+
+def _called(table: TableSnapshot, before: str, name: str) -> TableSnapshot:
+    if table.parent is None:
+        return replace(table, name=name)
+    return replace(
+        table,
+        name=f"{name}{table.name.removeprefix(before)}",
+        parent=f"{name}{table.parent.removeprefix(before)}",
+    )
+
+
+def inspect_source(
+    source: "DltSource",
+    *,
+    pipeline_name: str | None = None,
+    dataset_name: str | None = None,
+    destination_name: str | None = None,
+    origin: str = "live",
+) -> LoadSnapshot:
+    """Return the snapshot of a live source; nothing is extracted, and the source stays as it is.
+
+    Nested tables, and tables whose name is chosen per row, are not known before a run.
+    """
+    known = tables_of_schema(source.schema.to_dict())
+    return LoadSnapshot(
+        source_name=source.name,
+        resources=tuple(
+            inspect_resource(resource, source, known) for resource in source.resources.values()
+        ),
+        origin=origin,
+        pipeline_name=pipeline_name,
+        dataset_name=dataset_name,
+        destination_name=destination_name,
+        version_hash=source.schema.stored_version_hash,
+    )
+
+
+def read_snapshot(path: str) -> LoadSnapshot:
+    """Read a stored snapshot, or a schema file that was stored in its place.
+
+    Raises:
+        ResolveError: The file is neither; its line is named.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise ResolveError(f"{path}:{line}:1: this file is not UTF-8. {_AGAIN}") from exc
+    except OSError as exc:
+        raise ResolveError(f"{path}: this file cannot be read ({type(exc).__name__}).") from exc
+    if not path.endswith(".json") or '"engine_version"' in text:
+        file = read_schema_file(path)
+        return _of_schema_file(file, ResourceSelection(), {})
+    stored = parse_schema(text, path)
+    try:
+        return LoadSnapshot.from_dict(stored)
+    except (KeyError, TypeError, AttributeError, ValueError) as exc:
+        # Python names the field that is not one of a snapshot at the end of what it says.
+        named = re.search(r"'(\w+)'$", str(exc))
+        at = text.find(f'"{named[1]}"') if named else -1
+        line = text.count("\n", 0, max(at, 0)) + 1
+        raise ResolveError(
+            f"{path}:{line}:1: this is not a snapshot of a load: {exc}. {_AGAIN}"
+        ) from exc
+
+
+def write_snapshot(snapshot: LoadSnapshot, path: str) -> None:
+    """Store a snapshot as JSON that is fit to be committed: sorted nowhere, one value a line."""
+    write_whole(path, json.dumps(snapshot.to_dict(), indent=2, ensure_ascii=False) + "\n")
+
+
+def root_tables_of(source: "DltSource", resources: Iterable[str]) -> dict[str, str]:
+    """Return the root table that the hints of each resource name, unless rows choose it."""
+    known = source.resources
+    found = {name: root_table_of(known[name], source) for name in resources if name in known}
+    return {name: table.name for name, table in found.items() if table is not None}
+
+
+def _with_seen(snapshot: LoadSnapshot, definition: LoadDefinition) -> LoadSnapshot:
+    settings = definition.pipeline
+    if not isinstance(settings, PipelineSettings):
+        return snapshot
+    return with_seen(
+        snapshot,
+        definition.source,
+        pipeline_name=settings.pipeline_name,
+        pipelines_dir=settings.pipelines_dir,
+    )
+
+
+def _names(definition: LoadDefinition) -> dict[str, str | None]:
+    settings = definition.pipeline if isinstance(definition.pipeline, PipelineSettings) else None
+    return {
+        "pipeline_name": settings.pipeline_name if settings else None,
+        "dataset_name": settings.dataset_name if settings else None,
+        "destination_name": definition.destination.name if definition.destination else None,
+    }
+
+
+def _as_written(definition: LoadDefinition) -> str:
+    path = str(definition.schema_file_path)
+    source = definition.source
+    folder = source.search_path if isinstance(source, SourceReference) else None
+    if folder and Path(path).is_relative_to(folder):
+        return Path(os.path.relpath(path, folder)).as_posix()
+    return path
+
+
+def _of_schema_file(
+    file: SchemaFile, selection: ResourceSelection, names: Mapping[str, str | None]
+) -> LoadSnapshot:
+    found = [name for name in file.resources if selection.matches(name)]
+    # A resource that is named and not in the file is loaded all the same: its tables are new.
+    if selection.is_plain:
+        found = list(dict.fromkeys((*found, *selection.include)))
+    return LoadSnapshot(
+        source_name=file.schema_name,
+        resources=tuple(_of_tables(name, file) for name in found),
+        origin="schema file",
+        version_hash=file.version_hash,
+        **names,
+    )
+
+
+def _of_tables(name: str, file: SchemaFile) -> ResourceSnapshot:
+    tables = file.tables_of(name)
+    roots = [table for table in tables if table.parent is None]
+    only = roots[0] if len(roots) == 1 else None
+    return ResourceSnapshot(
+        name=name,
+        source_name=file.schema_name,
+        table_name=only.name if only else None,
+        write_disposition=only.write_disposition if only else None,
+        primary_key=only.primary_key if only else (),
+        description=only.description if only else None,
+        tables=tables,
+    )
+
+
+def _of_names(definition: LoadDefinition, names: Mapping[str, str | None]) -> LoadSnapshot:
+    source = definition.source
+    source_name = (
+        source.module.rpartition(".")[2] if isinstance(source, SourceReference) else definition.name
+    )
+    return LoadSnapshot(
+        source_name=source_name,
+        resources=tuple(
+            ResourceSnapshot(name=name, source_name=source_name)
+            for name in dict.fromkeys(definition.resources.include)
+        ),
+        origin="names",
+        **names,
+    )
+
+
+def _selected(snapshot: LoadSnapshot, selection: ResourceSelection) -> LoadSnapshot:
+    resources = tuple(found for found in snapshot.resources if selection.matches(found.name))
+    return LoadSnapshot(
+        source_name=snapshot.source_name,
+        resources=resources,
+        origin=snapshot.origin,
+        pipeline_name=snapshot.pipeline_name,
+        dataset_name=snapshot.dataset_name,
+        destination_name=snapshot.destination_name,
+        version_hash=snapshot.version_hash,
+    )
+
+
+def _ask(definition: LoadDefinition, names: Mapping[str, str | None]) -> LoadSnapshot:
+    from loadsmith.engine.secrets.environment import missing_secret, secrets_in_environment
+    from loadsmith.engine.sources.find import make_source
+
+    files = (
+        definition.source.secrets_files if isinstance(definition.source, SourceReference) else ()
+    )
+    from dlt.common.configuration.exceptions import ConfigFieldMissingException
+
+    with secrets_in_environment(files):
+        try:
+            source = make_source(definition.source)
+            is_recipe = isinstance(definition.source, SourceReference)
+            return inspect_source(source, origin="source" if is_recipe else "live", **names)
+        except (ConfigFieldMissingException, KeyError) as exc:
+            missing = missing_secret(exc, files)
+            if missing is None:
+                raise
+            raise missing from exc

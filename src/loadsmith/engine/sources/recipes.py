@@ -1,0 +1,171 @@
+"""Live dlt objects, and functions that make them, as the recipes of a load."""
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+#: Times that a pipeline is made when others make the same one at the same moment.
+_TRIES = 12
+
+# The environment belongs to all threads, so one at a time may change it.
+_MAKING = threading.RLock()
+
+# What a secret is while definitions are made. It says so itself, should a source ever send it.
+_PLACEHOLDER = "known-in-the-run"
+
+
+@dataclass(frozen=True)
+class Live:
+    """A function without arguments that returns the one live object that it was made with."""
+
+    value: Any
+
+    def __call__(self) -> Any:
+        """Return the object."""
+        return self.value
+
+
+def recipe_of(value: Any) -> Callable[[], Any]:
+    """Return a function for a live source or pipeline, and a function as it is.
+
+    Told apart by class, since a live pipeline and a live source can be called, too.
+    """
+    import dlt
+
+    live = (dlt.Pipeline, dlt.sources.DltSource, dlt.sources.DltResource)
+    return Live(value) if isinstance(value, live) or not callable(value) else value
+
+
+def live_resources(source: Any, *, needs_secrets: bool = True) -> tuple[Any, dict[str, Any]]:
+    """Return the live source that a recipe makes, and its resources by name.
+
+    Args:
+        source: The recipe.
+        needs_secrets: False for a look at the resources, for which nobody needs to know a secret:
+            what a function asks dlt for and does not get is a placeholder then.
+
+    Raises:
+        SecretNotFound: A secret is missing.
+    """
+    # Files are defined without dlt, and they share the modules that import this one.
+    from loadsmith.engine.sources.find import make_source
+
+    if needs_secrets or isinstance(source, Live):
+        made = make_source(source)
+    else:
+        made = _make_without_secrets(lambda: make_source(source))
+    return made, dict(made.resources)
+
+
+def _make_without_secrets(make: Callable[[], Any]) -> Any:
+    """Make a source; each secret that is not there gets a placeholder, for this call alone."""
+    from dlt.common.configuration.exceptions import ConfigFieldMissingException
+
+    from loadsmith.engine.secrets.environment import missing_secret
+    from loadsmith.engine.secrets.redaction import is_secret_name
+
+    set_here: list[str] = []
+    try:
+        while True:
+            try:
+                return make()
+            except ConfigFieldMissingException as error:
+                names = _variables_of(error.traces)
+                known = not names or set(names) & set(set_here)
+                if known or not all(map(is_secret_name, names)):
+                    raise missing_secret(error, ()) or error from error
+                for name in names:
+                    os.environ[name] = _PLACEHOLDER
+                    set_here.append(name)
+    finally:
+        for name in set_here:
+            os.environ.pop(name, None)
+
+
+def _variables_of(traces: Mapping[str, Any]) -> list[str]:
+    """Return, for each field that dlt did not find, the first variable that it looked for.
+
+    None at all where credentials of several fields are missing: what takes those connects.
+    """
+    names = []
+    for found in traces.values():
+        keys = [
+            str(trace.key)
+            for trace in found
+            if getattr(trace, "provider", None) == "Environment Variables"
+        ]
+        if not keys:
+            return []
+        names.append(keys[0])
+    return names
+
+
+def pipeline_names(recipe: Callable[[], Any]) -> dict[str, str | None]:
+    """Return the names of a pipeline; one that a function makes is gone again afterwards."""
+    return look_at_pipeline(recipe)[0]
+
+
+def look_at_pipeline(recipe: Callable[[], Any]) -> tuple[dict[str, str | None], str | None]:
+    """Return the names of a pipeline, as `pipeline_names`, and where its working directory is.
+
+    That is None where a function leaves it to dlt.
+    """
+    if isinstance(recipe, Live):
+        return _names(recipe.value), str(recipe.value.pipelines_dir)
+    with _MAKING, _data_dir_elsewhere() as elsewhere:
+        pipeline = make_pipeline(recipe)
+        names = _names(pipeline)
+        folder = str(pipeline.pipelines_dir)
+        if pipeline.is_active:
+            pipeline.deactivate()
+    return names, None if Path(folder).is_relative_to(elsewhere) else folder
+
+
+def make_pipeline(recipe: Callable[[], Any]) -> Any:
+    """Return the pipeline that a recipe makes, also where others make the same one meanwhile.
+
+    dlt empties the folder of a pipeline that has no state yet, and stumbles over another thread or
+    process that does the same at that moment.
+    """
+    for attempt in range(_TRIES):
+        try:
+            with _MAKING:
+                return recipe()
+        except (OSError, AttributeError) as error:
+            # Where dlt stumbles early, it stumbles once more while it puts its state back.
+            is_of_folder = isinstance(error, OSError) or isinstance(error.__context__, OSError)
+            if attempt == _TRIES - 1 or not is_of_folder:
+                raise
+            time.sleep(0.05 * (attempt + 1))
+    raise AssertionError("unreachable")
+
+
+def _names(pipeline: Any) -> dict[str, str | None]:
+    destination = pipeline.destination
+    return {
+        "pipeline_name": pipeline.pipeline_name,
+        "dataset_name": pipeline.dataset_name,
+        "destination_name": destination.destination_name if destination else None,
+    }
+
+
+@contextmanager
+def _data_dir_elsewhere() -> Iterator[str]:
+    """Let dlt write what it writes when a pipeline is made to a folder that is thrown away."""
+    name = "DLT_DATA_DIR"
+    before = os.environ.get(name)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[name] = folder
+        try:
+            yield folder
+        finally:
+            if before is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before

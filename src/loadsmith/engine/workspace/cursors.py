@@ -1,0 +1,262 @@
+"""A load in, the cursors that are stored for it out; and a cursor forgotten, by dlt's own state."""
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from dlt.common.destination.client import WithStateSync
+from dlt.common.versioned_state import json_decode_state
+
+from loadsmith.engine.dlt_hooks.packages import list_extracted, moment_of_package
+from loadsmith.engine.locks.files import destination_lock
+from loadsmith.engine.results.failures import run_error
+from loadsmith.engine.secrets.environment import missing_secret, secrets_in_environment
+from loadsmith.engine.secrets.redaction import redactor_of
+from loadsmith.engine.workspace.open import Workspace, look_into, open_workspace
+from loadsmith.engine.workspace.state import (
+    HISTORY,
+    fetch_states_of_packages,
+    merged_sources,
+    restore_state,
+)
+from loadsmith.errors import LoadsmithError, RunError
+from loadsmith.model import LoadDefinition, ResourceSelection, RunRequest, SourceReference
+
+#: Takes the place of a cursor that was forgotten. It is another one each time, as only a value that
+#: no earlier state had is a change where loads share a pipeline name.
+RESET_KEY = "loadsmith_reset_at"
+
+_State = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredCursor:
+    """A cursor as the next run would find it; values as text.
+
+    Attributes:
+        load: Name of the load.
+        partition: The partition, where each keeps a cursor of its own.
+        load_id: dlt's load package that took it to its last value; None where nobody knows.
+        moved_at: When that package was begun, ISO text in UTC.
+        kept_in: `destination`, or `working directory` where that keeps no state.
+    """
+
+    load: str
+    resource: str
+    cursor_path: str
+    initial_value: str | None = None
+    last_value: str | None = None
+    partition: str | None = None
+    load_id: str | None = None
+    moved_at: str | None = None
+    kept_in: str = "destination"
+
+
+def fetch_cursors(
+    definition: LoadDefinition, request: RunRequest, resources: Collection[str] | None = None
+) -> tuple[StoredCursor, ...]:
+    """Fetch the cursors that the next run of a load would start from. Nothing is changed by it.
+
+    Args:
+        definition: The load.
+        request: Names the partition, where each keeps a cursor of its own.
+        resources: Resources to look at; None for all of the load.
+
+    Raises:
+        RunError: The destination cannot be asked.
+        SecretNotFound: A secret is missing.
+    """
+    with (
+        _told(definition, request),
+        look_into(definition, request) as (pipeline, traits, working_dir),
+    ):
+        states = []
+        with contextlib.ExitStack() as stack:
+            path = traits.local_path if traits.single_writer else None
+            if path is not None:
+                if not Path(path).exists():
+                    # Whoever connects to a DuckDB file makes it.
+                    return ()
+                stack.enter_context(
+                    destination_lock(path, log=request.log, who=f"the cursors of {definition.name}")
+                )
+            states = list(fetch_states_of_packages(pipeline))
+        if not states:
+            found = _local_sources(working_dir)
+            return tuple(_cursors(definition, request, found, (), resources))
+        shared = not definition.owns_pipeline_name
+        sources = [own for _, own in states]
+        newest = merged_sources(sources) if shared else sources[-1]
+        return tuple(_cursors(definition, request, newest, states, resources))
+
+
+def reset_cursors(
+    definition: LoadDefinition, request: RunRequest, resources: Collection[str] | None = None
+) -> tuple[StoredCursor, ...]:
+    """Forget cursors, so that the next run starts from their initial values. Rows stay.
+
+    It waits for a run of the load that is under way, as another run would.
+
+    Args:
+        definition: The load.
+        request: Names the partition, where each keeps a cursor of its own.
+        resources: Resources whose cursors are forgotten; None for all of the load.
+
+    Returns:
+        The cursors as they were.
+
+    Raises:
+        RunError: An unfinished package would bring the cursors back, or the destination cannot be
+            reached.
+        SecretNotFound: A secret is missing.
+    """
+    with _told(definition, request), open_workspace(definition, request) as workspace:
+        pipeline = workspace.pipeline
+        if workspace.is_blank():
+            return ()
+        if pipeline.has_pending_data:
+            raise RunError(
+                f"load '{definition.name}': an earlier run left a package unfinished in "
+                f"{pipeline.working_dir}, and its cursors with it. Run the load again to complete "
+                "it, and reset the cursors then.",
+                stage="sync",
+                load=definition.name,
+            )
+        with workspace.destination("reset of cursors"):
+            is_whole = definition.resources == ResourceSelection()
+            restore_state(
+                pipeline,
+                shared=workspace.shared,
+                owns=None if is_whole else definition.resources.matches,
+            )
+            found = _forget(definition, request, workspace, resources)
+            if found and list_extracted(pipeline):
+                pipeline.normalize()
+                pipeline.load()
+        return found
+
+
+def _forget(
+    definition: LoadDefinition,
+    request: RunRequest,
+    workspace: Workspace,
+    resources: Collection[str] | None,
+) -> tuple[StoredCursor, ...]:
+    """Take the cursors out of dlt's state, into a package where the destination keeps states."""
+    pipeline = workspace.pipeline
+    is_kept = pipeline.config.restore_from_destination and isinstance(
+        workspace.client(), WithStateSync
+    )
+    with pipeline.managed_state(extract_state=is_kept) as state:
+        sources = state.get("sources", {})
+        found = tuple(_cursors(definition, request, sources, (), resources))
+        now = datetime.now(timezone.utc).isoformat()
+        for own in _resource_states(definition, sources, resources):
+            if own.pop("incremental", None):
+                own[RESET_KEY] = now
+    return found
+
+
+def _cursors(
+    definition: LoadDefinition,
+    request: RunRequest,
+    sources: _State,
+    states: Sequence[tuple[str, _State]],
+    resources: Collection[str] | None,
+) -> Iterator[StoredCursor]:
+    for source, resource, own in _named_states(definition, sources, resources):
+        for path, cursor in own.get("incremental", {}).items():
+            load_id = _package_of(states, source, resource, path, cursor.get("last_value"))
+            yield StoredCursor(
+                load=definition.name,
+                resource=resource,
+                cursor_path=path,
+                initial_value=_text(cursor.get("initial_value")),
+                last_value=_text(cursor.get("last_value")),
+                partition=request.partition_key,
+                load_id=load_id,
+                moved_at=_moment(load_id),
+                kept_in="destination" if states else "working directory",
+            )
+
+
+def _resource_states(
+    definition: LoadDefinition, sources: _State, resources: Collection[str] | None
+) -> Iterator[Any]:
+    for _, _, own in _named_states(definition, sources, resources):
+        yield own
+
+
+def _named_states(
+    definition: LoadDefinition, sources: _State, resources: Collection[str] | None
+) -> Iterator[tuple[str, str, Any]]:
+    for source, state in sources.items():
+        for resource, own in state.get("resources", {}).items():
+            is_meant = definition.resources.matches(resource)
+            if is_meant and (resources is None or resource in resources):
+                yield source, resource, own
+
+
+def _package_of(
+    states: Sequence[tuple[str, _State]], source: str, resource: str, path: str, value: Any
+) -> str | None:
+    """Return the package that took a cursor to its value: the first of the last ones with it."""
+    found = None
+    for load_id, state in reversed(states):
+        cursor = (
+            state.get(source, {})
+            .get("resources", {})
+            .get(resource, {})
+            .get("incremental", {})
+            .get(path)
+        )
+        if cursor is not None and cursor.get("last_value") == value:
+            found = load_id
+        elif found is not None:
+            return found
+    # It may have been there before the oldest state that was asked for.
+    return found if len(states) < HISTORY else None
+
+
+def _local_sources(working_dir: Path) -> _State:
+    path = working_dir / "state.json"
+    if not path.is_file():
+        return {}
+    return dict(json_decode_state(path.read_text(encoding="utf-8")).get("sources", {}))
+
+
+def _moment(load_id: str | None) -> str | None:
+    seconds = moment_of_package(load_id) if load_id else 0.0
+    if not seconds:
+        return None
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+@contextlib.contextmanager
+def _told(definition: LoadDefinition, request: RunRequest) -> Iterator[None]:
+    """Put the secrets of the load where dlt finds them, and tell errors as a run does."""
+    source = definition.source
+    files = source.secrets_files if isinstance(source, SourceReference) else ()
+    with secrets_in_environment(files) as variables:
+        redactor = redactor_of(definition, request, variables)
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, LoadsmithError | InterruptedError):
+                raise
+            told = missing_secret(error, files) or run_error(
+                error,
+                load=definition.name,
+                working_dir=None,
+                selected=(),
+                redactor=redactor,
+                stage="sync",
+            )
+            raise told from (error if redactor.is_clean(error) else None)

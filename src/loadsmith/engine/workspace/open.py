@@ -1,0 +1,271 @@
+"""The working directory of a load: which one a run uses, and that nobody else uses it meanwhile.
+
+A load without partitions works where dlt would, so that `dlt pipeline <name> info` shows it. A
+partition, and a load that shares its pipeline name with others, gets a directory of its own
+beside it, so that any number of them run side by side.
+"""
+
+import contextlib
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loadsmith.engine.destinations.file_format import prefer_fastest_file_format
+from loadsmith.engine.destinations.traits import (
+    DestinationTraits,
+    refuse_ambiguous_dataset,
+    traits,
+)
+from loadsmith.engine.locks.files import destination_lock, exclusive, lock_name, prepare_for_lock
+from loadsmith.engine.normalizing.workers import wait_for_workers
+from loadsmith.engine.workspace.parts import (
+    bind_local_files,
+    isolate_staging,
+    new_pipeline,
+    parts_of,
+)
+from loadsmith.model import (
+    LoadDefinition,
+    RunRequest,
+    Wait,
+)
+
+
+@dataclass
+class Workspace:
+    """A pipeline of this run alone, in a directory of this run alone.
+
+    Attributes:
+        pipeline: The live dlt pipeline.
+        base_name: The pipeline name as the definition has it, without a partition.
+        scope: Names what may run only once at a time: load, pipeline and partition.
+        traits: What the destination is good at.
+        shared: Whether other runs may store states under the same name at the same time.
+        transient: Whether the directory is of no use once the run has ended well.
+        workers_dir: Where the processes that normalize keep their locks.
+    """
+
+    pipeline: Any
+    base_name: str
+    scope: str
+    traits: DestinationTraits
+    request: RunRequest
+    shared: bool
+    transient: bool
+    workers_dir: Path
+    waits: list[Wait] = field(default_factory=list)
+    _clients: dict[str | None, Any] = field(default_factory=dict)
+    _open: Any = None
+
+    @contextlib.contextmanager
+    def destination(self, step: str) -> Iterator[None]:
+        """Hold the destination for the length of a step, where it takes one writer at a time.
+
+        A DuckDB file stays open for the step: what dlt opens meanwhile costs nothing then, and no
+        other process gets in between.
+        """
+        if not self.traits.single_writer or self.traits.local_path is None:
+            yield
+            return
+        prepare_for_lock(self.traits.local_path)
+        with (
+            contextlib.ExitStack() as opened,
+            destination_lock(
+                self.traits.local_path,
+                log=self.request.log,
+                who=f"the {step} of {self.scope}",
+                cancelled=self.request.cancelled,
+                connect=(
+                    (lambda: self._connect(opened))
+                    if self.traits.destination_type == "duckdb"
+                    else None
+                ),
+            ) as wait,
+        ):
+            self._note(wait)
+            # Closed before the lock is given back.
+            with opened:
+                yield
+
+    def is_blank(self) -> bool:
+        """Tell whether neither the destination nor the directory can hold anything of the load."""
+        path = self.traits.local_path
+        if not self.traits.single_writer or path is None:
+            return False
+        prepare_for_lock(path)
+        return not Path(path).exists() and not self.pipeline.has_data
+
+    def client(self) -> Any:
+        """Return the client of the destination; dlt resolves its settings once for a schema."""
+        name = self.pipeline.default_schema_name
+        if name not in self._clients:
+            self._clients[name] = self.pipeline.destination_client()
+        return self._clients[name]
+
+    @contextlib.contextmanager
+    def open_client(self) -> Iterator[Any]:
+        """Give the client with an open connection: the one of the step, where it has one."""
+        if self._open is not None:
+            yield self._open
+            return
+        with self.client() as client:
+            yield client
+
+    def _connect(self, opened: contextlib.ExitStack) -> None:
+        from dlt.destinations.exceptions import DestinationConnectionError
+
+        client = self.client()
+        try:
+            opened.enter_context(client)
+        except DestinationConnectionError as error:
+            # The error of DuckDB says who has the file open.
+            raise error.inner_exc from None
+        self._open = client
+        opened.callback(self._forget_open)
+
+    def _forget_open(self) -> None:
+        self._open = None
+
+    def _note(self, wait: Wait) -> None:
+        if wait.holder is not None:
+            self.waits.append(wait)
+
+
+@contextlib.contextmanager
+def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[Workspace]:
+    """Make the pipeline of a run in a directory that this run holds alone.
+
+    A second run of the same load and partition waits until the first has ended.
+    """
+    parts = parts_of(definition, request)
+    state_name = _state_name(parts.name, request)
+    own_directory = request.partition_key is None and definition.owns_pipeline_name
+    scope = "/".join(filter(None, (parts.name, _own_part(definition), request.partition_key)))
+    home = Path(parts.pipelines_dir)
+    pipelines_dir = home
+    if not own_directory:
+        pipelines_dir = home / ".loadsmith" / definition.name
+        if request.partition_key is not None:
+            pipelines_dir /= partition_slug(request.partition_key)
+    lock_path = home / ".loadsmith" / lock_name(scope)
+    workers_dir = lock_path.with_suffix(".workers")
+    waiting: dict[str, Any] = {
+        "who": f"run {request.run_id}",
+        "log": request.log,
+        "cancelled": request.cancelled,
+    }
+    with exclusive(lock_path, what=f"the load {scope}", **waiting) as wait:
+        wait_for_workers(workers_dir, **waiting)
+        pipelines_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        working_dir = pipelines_dir / state_name
+        _remove_broken(working_dir)
+        bind_local_files(parts, home)
+        found = traits(parts.destination)
+        prefer_fastest_file_format(parts.destination, found)
+        isolate_staging(parts.destination, scope)
+        pipeline = new_pipeline(parts, state_name, pipelines_dir)
+        client = pipeline.destination_client()
+        if _serves_another_destination(working_dir, pipeline, client.config):
+            request.warn(
+                f"the working directory {working_dir} was used for another destination; it is"
+                " emptied, so that neither rows nor cursors get from one to the other"
+            )
+            shutil.rmtree(working_dir)
+            pipeline = new_pipeline(parts, state_name, pipelines_dir)
+            client = pipeline.destination_client()
+            _serves_another_destination(working_dir, pipeline, client.config)
+        refuse_ambiguous_dataset(client)
+        working_dir.chmod(0o700)
+        workspace = Workspace(
+            pipeline=pipeline,
+            base_name=parts.name,
+            scope=scope,
+            traits=found,
+            request=request,
+            shared=not own_directory and state_name == parts.name,
+            transient=request.partition_key is not None,
+            workers_dir=workers_dir,
+        )
+        workspace._clients[pipeline.default_schema_name] = client
+        workspace._note(wait)
+        try:
+            yield workspace
+        finally:
+            with contextlib.suppress(Exception):
+                pipeline.deactivate()
+        if workspace.transient and workspace.traits.can_read and not pipeline.has_pending_data:
+            shutil.rmtree(pipelines_dir, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def look_into(definition: LoadDefinition, request: RunRequest) -> Iterator[tuple[Any, Any, Path]]:
+    """Make the pipeline of a run for those who only look: nothing is locked, written or emptied.
+
+    Yields:
+        The pipeline, in a directory that is gone afterwards; what its destination is good at; and
+        the working directory that a run without partitions, or of a static one, would use.
+    """
+    parts = parts_of(definition, request)
+    state_name = _state_name(parts.name, request)
+    home = Path(parts.pipelines_dir)
+    bind_local_files(parts, home)
+    own = home if definition.owns_pipeline_name else home / ".loadsmith" / definition.name
+    if request.partition_key is not None:
+        own = home / ".loadsmith" / definition.name / partition_slug(request.partition_key)
+    with tempfile.TemporaryDirectory(prefix="loadsmith-look-") as folder:
+        pipeline = new_pipeline(parts, state_name, Path(folder))
+        try:
+            yield pipeline, traits(parts.destination), own / state_name
+        finally:
+            with contextlib.suppress(Exception):
+                pipeline.deactivate()
+
+
+def _state_name(base_name: str, request: RunRequest) -> str:
+    # A partition that is not a window keeps a cursor of its own, so it has a state of its own.
+    partition = request.partition_key if request.window is None else None
+    return f"{base_name}__{partition_slug(partition)}" if partition else base_name
+
+
+def partition_slug(partition_key: str) -> str:
+    """Return a name for files and states that is the same for the same partition key only."""
+    plain = re.sub(r"[^0-9A-Za-z]+", "_", partition_key).strip("_")[:40]
+    return f"{plain}_{hashlib.sha256(partition_key.encode()).hexdigest()[:8]}"
+
+
+def _own_part(definition: LoadDefinition) -> str | None:
+    return None if definition.owns_pipeline_name else definition.name
+
+
+def _serves_another_destination(working_dir: Path, pipeline: Any, config: Any) -> bool:
+    """Tell whether the directory holds the state of another destination; note ours if it is new.
+
+    dlt keeps one local state for a pipeline name, whatever dataset it was loaded into.
+    """
+    where = [config.destination_type, config.fingerprint(), pipeline.dataset_name or ""]
+    local = getattr(getattr(config, "credentials", None), "database", None)
+    mark = hashlib.sha256(json.dumps([*where, str(local)]).encode()).hexdigest()
+    path = working_dir / ".destination"
+    known = path.read_text() if path.is_file() else None
+    if known is None:
+        path.write_text(mark)
+    return known not in (None, mark)
+
+
+def _remove_broken(working_dir: Path) -> None:
+    """Remove what a run leaves that dies in the middle of a write of dlt's.
+
+    A directory without a state is of no use. Schemas are written beside their place, and what was
+    not moved there yet dlt would take for the schema of that name.
+    """
+    if working_dir.is_dir() and not (working_dir / "state.json").is_file():
+        shutil.rmtree(working_dir)
+    for path in working_dir.glob("schemas/*"):
+        if ".schema." not in path.name:
+            path.unlink()
