@@ -11,8 +11,7 @@ from textwrap import dedent
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from loadsmith.config.files import ProjectFiles, read_project, unknown_references
 from loadsmith.config.models import DltAsset

@@ -9,7 +9,7 @@ from pathlib import Path
 import dlt
 import pytest
 
-from loadsmith.engine._row_groups import ROW_GROUP
+from loadsmith.engine.normalizing.parquet import ROW_GROUP
 from loadsmith.engine.sources.find import make_source
 from loadsmith.engine.sources.sql import fast_sql_backend
 from loadsmith.errors import ResolveError, SecretNotFound

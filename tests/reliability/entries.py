@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from loadsmith.engine.once.attempts import this_process
-from loadsmith.engine.once.entry import LedgerEntry, LedgerTable
+from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, this_process
 
 TABLES = (
     LedgerTable(name="events", parent=None, appended=True),

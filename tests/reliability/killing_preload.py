@@ -8,6 +8,4 @@ import fsspec.implementations.local
 import killing
 import pandas
 import pyarrow.parquet
-from dlt.destinations import duckdb as _duckdb
-from dlt.destinations import filesystem as _filesystem
-from dlt.destinations import postgres as _postgres
+from dlt.destinations import duckdb as _duckdb, filesystem as _filesystem, postgres as _postgres

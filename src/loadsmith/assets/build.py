@@ -6,11 +6,11 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
+from loadsmith.assets.define.check_specs import build_check_specs, build_freshness
 from loadsmith.assets.define.partitions import build_backfill_policy, build_partitions_def
 from loadsmith.assets.define.specs import DepsFor, KeyFor, build_specs, op_name
 from loadsmith.assets.define.split import OUTPUTS_PER_OP, split_load
 from loadsmith.assets.define.translator import DagsterDltTranslator
-from loadsmith.assets.run.checks import build_check_specs, build_freshness
 from loadsmith.assets.run.run_config import DltRunConfig
 from loadsmith.assets.run.runner import run_load_in_context
 from loadsmith.engine.snapshots.inspect import inspect_load

@@ -17,9 +17,9 @@ from loadsmith.assets.define.from_live import (
     live_definition,
 )
 from loadsmith.assets.define.settings import AssetOptions, known_options, read_options
+from loadsmith.assets.define.spec_metadata import RESOURCE_KEY
 from loadsmith.assets.define.specs import op_name
 from loadsmith.assets.define.translator import DagsterDltTranslator
-from loadsmith.assets.run.metadata import RESOURCE_KEY
 from loadsmith.assets.run.run_config import DltRunConfig
 from loadsmith.assets.run.runner import CurrentLoad, current_load
 from loadsmith.errors import ConfigError, did_you_mean

@@ -190,10 +190,10 @@ def choose_cursors(
         ConfigError: The files have mistakes.
         SelectionError: There is no such load, resource or partition.
     """
+    from loadsmith.assets.define.spec_metadata import RESOURCE_KEY
     from loadsmith.assets.define.specs import build_specs
     from loadsmith.assets.define.split import split_load
     from loadsmith.assets.define.translator import DagsterDltTranslator
-    from loadsmith.assets.run.metadata import RESOURCE_KEY
     from loadsmith.config.files import read_project
     from loadsmith.project.loads import inspect_project
 

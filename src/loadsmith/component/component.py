@@ -12,10 +12,10 @@ from pydantic import BaseModel, Field
 
 from loadsmith.assets.build import multi_asset_options_of
 from loadsmith.assets.decorator import inside_load
+from loadsmith.assets.define.check_specs import build_freshness
 from loadsmith.assets.define.specs import build_specs
 from loadsmith.assets.define.split import split_load
 from loadsmith.assets.define.translator import DagsterDltTranslator, DltResourceTranslatorData
-from loadsmith.assets.run.checks import build_freshness
 from loadsmith.assets.run.run_config import DltRunConfig
 from loadsmith.assets.run.runner import CurrentLoad, DagsterDltResource
 from loadsmith.component.definitions import ComponentLoad, resolve_loads

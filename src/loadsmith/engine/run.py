@@ -23,7 +23,14 @@ from loadsmith.engine.memory import old_objects_set_aside
 from loadsmith.engine.normalizing.discards import Discards
 from loadsmith.engine.once.packages import RunPackages
 from loadsmith.engine.once.recovery import Recovery
-from loadsmith.engine.results import collect
+from loadsmith.engine.results.collect import (
+    cursor_results,
+    cursors_in,
+    job_records,
+    known_types,
+    schema_changes,
+    table_results,
+)
 from loadsmith.engine.results.failures import breach_of, run_error, run_error_of_all
 from loadsmith.engine.results.progress import LogProgress
 from loadsmith.engine.schema_files.file import declared_tables
@@ -161,14 +168,14 @@ class _Run:
         with self._stage("sync"):
             self._sync()
         self._first_run = self.pipeline.first_run
-        before = collect.known_types(self.pipeline)
+        before = known_types(self.pipeline)
         if self.recovery.finish_pending():
             # dlt's sync empties a working directory whose dataset is not there yet, what was
             # extracted included, so it has to wait until that is loaded.
             with self._stage("sync"), self.workspace.destination("sync"):
                 self._restore_state()
         source, self.selected = select_resources(self.definition, self.request)
-        cursors = collect.cursors_in(self.pipeline.state, source.name)
+        cursors = cursors_in(self.pipeline.state, source.name)
         with self._discards.counting():
             with self._stage("extract"):
                 self._extract(source)
@@ -317,7 +324,7 @@ class _Run:
         resources = list(dict.fromkeys((*self.selected, *sorted(self.recovery.finished))))
         changes = []
         for info in self.packages.load_infos:
-            changes.extend(collect.schema_changes(info, before))
+            changes.extend(schema_changes(info, before))
         destination = self.pipeline.destination
         return LoadResult(
             load=self.definition.name,
@@ -329,7 +336,7 @@ class _Run:
             started_at=self._started,
             ended_at=datetime.now(timezone.utc),
             first_run=self._first_run,
-            tables=collect.table_results(
+            tables=table_results(
                 self.pipeline,
                 schema,
                 resources,
@@ -343,9 +350,7 @@ class _Run:
             cursors=(
                 tuple(self._window_cursors)
                 if self.request.window is not None
-                else collect.cursor_results(
-                    self.pipeline.state, source.name, self.selected, cursors
-                )
+                else cursor_results(self.pipeline.state, source.name, self.selected, cursors)
             ),
             failures=tuple(self._failures),
             # What an earlier run had extracted was not counted here.
@@ -354,9 +359,7 @@ class _Run:
             waits=tuple(self.workspace.waits),
             recovered_load_ids=tuple(self.recovery.load_ids),
             working_dir=self.pipeline.working_dir,
-            jobs=tuple(
-                job for info in self.packages.load_infos for job in collect.job_records(info)
-            ),
+            jobs=tuple(job for info in self.packages.load_infos for job in job_records(info)),
         )
 
     def _promised_tables(self, source: Any) -> dict[str, str]:

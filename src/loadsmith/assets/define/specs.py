@@ -7,13 +7,13 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
+from loadsmith.assets.define.spec_metadata import RESOURCE_KEY, TABLE_KEY, spec_metadata
 from loadsmith.assets.define.translator import (
     DagsterDltTranslator,
     DestinationView,
     DltResourceTranslatorData,
     PipelineView,
 )
-from loadsmith.assets.run.metadata import RESOURCE_KEY, TABLE_KEY, spec_metadata
 from loadsmith.errors import TranslationError
 from loadsmith.model import LoadDefinition, LoadSnapshot, ResourceSnapshot, TableSnapshot
 

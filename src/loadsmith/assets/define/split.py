@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import dagster as dg
 
+from loadsmith.assets.define.spec_metadata import RESOURCE_KEY
 from loadsmith.assets.define.specs import op_name
-from loadsmith.assets.run.metadata import RESOURCE_KEY
 from loadsmith.errors import one_of
 from loadsmith.model import (
     GRANULARITIES,

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from loadsmith.assets.define.automation import build_automation_condition
-from loadsmith.engine._resource import root_name
+from loadsmith.engine.dlt_hooks.resources import root_name
 from loadsmith.errors import TranslationError
 from loadsmith.model import AssetAttributes, LoadDefinition, ResourceSnapshot
 

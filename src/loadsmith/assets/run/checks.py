@@ -1,29 +1,14 @@
 """Settings in, asset checks out: their specs before a run, their results after it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets._dagster import build_freshness_checks, build_freshness_sensor
-from loadsmith.assets.define.automation import check_seconds
-from loadsmith.assets.run.metadata import (
-    RESOURCE_KEY,
-    ResultIndex,
-    discards_markdown,
-    schema_changes_markdown,
-)
-from loadsmith.errors import ConfigError, ContractViolation, did_you_mean
-from loadsmith.model import CHANGE_KINDS, DiscardResult, LoadDefinition, TableResult
-
-# Settings that each check takes, with what they are when nothing is said.
-_SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "primary_key": {"severity": "ERROR"},
-    "row_count": {"severity": "ERROR", "min": 1, "max": None},
-    "schema_change": {"severity": "WARN", "allow": ()},
-    "schema_contract": {"severity": "ERROR"},
-}
+from loadsmith.assets.run.metadata import ResultIndex, discards_markdown, schema_changes_markdown
+from loadsmith.errors import ContractViolation
+from loadsmith.model import DiscardResult, TableResult
 
 #: Changes that the description of a check names; all of them are in its metadata.
 _SHOWN_CHANGES = 5
@@ -51,94 +36,6 @@ class KeyState:
     problems: tuple[KeyProblems, ...] = ()
     keyless: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
-
-
-def build_check_specs(
-    definition: LoadDefinition, specs: Iterable[dg.AssetSpec]
-) -> list[dg.AssetCheckSpec]:
-    """Build the specs of the checks that the run of a load answers.
-
-    `schema_contract` is there without asking where the load's options set a contract.
-
-    Raises:
-        ConfigError: A check, or a setting of one, is not known.
-    """
-    found: list[dg.AssetCheckSpec] = []
-    for spec in specs:
-        resource = str(spec.metadata.get(RESOURCE_KEY, ""))
-        found.extend(
-            dg.AssetCheckSpec(name=name, asset=spec.key, description=_DESCRIPTIONS[name])
-            for name in _checks_of(definition, resource)
-        )
-    return found
-
-
-def settings_of(definition: LoadDefinition, resource: str, check: str) -> dict[str, Any]:
-    """Return the settings of a check of a resource, the defaults filled in.
-
-    Raises:
-        ConfigError: A setting is not known, or its value is of no use.
-    """
-    where = f"resource '{resource}', checks.{check}"
-    given = definition.attributes_of(resource).checks.get(check) or {}
-    known = _SETTINGS[check]
-    for name in given:
-        if name not in known:
-            raise ConfigError(f"{where}: there is no setting '{name}'.{did_you_mean(name, known)}")
-    merged = {**known, **given}
-    merged["severity"] = str(merged["severity"]).upper()
-    if merged["severity"] not in ("WARN", "ERROR"):
-        raise ConfigError(f"{where}.severity: take 'warn' or 'error', not {merged['severity']!r}.")
-    if "allow" in merged:
-        merged["allow"] = _change_kinds(merged["allow"], where)
-    for name in ("min", "max"):
-        value = merged.get(name)
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-            raise ConfigError(f"{where}.{name}: {value!r} is no number of rows. Write a whole one.")
-    return merged
-
-
-def _change_kinds(value: Any, where: str) -> tuple[str, ...]:
-    """Return the kinds of schema changes that a check lets pass.
-
-    Raises:
-        ConfigError: A kind is not known.
-    """
-    given = [value] if isinstance(value, str) else list(value or ())
-    kinds = [str(kind).replace("_", " ") for kind in given]
-    for kind in kinds:
-        if kind not in CHANGE_KINDS:
-            raise ConfigError(
-                f"{where}.allow: there is no schema change {kind!r}."
-                f"{did_you_mean(kind, CHANGE_KINDS)}"
-            )
-    return tuple(kinds)
-
-
-def build_freshness(
-    definition: LoadDefinition, specs: Iterable[dg.AssetSpec]
-) -> tuple[list[dg.AssetChecksDefinition], list[dg.SensorDefinition]]:
-    """Build the freshness checks of a load, and the sensor that evaluates them when they are due.
-
-    Raises:
-        ConfigError: A number of seconds is none.
-    """
-    by_seconds: dict[float, list[dg.AssetKey]] = {}
-    for spec in specs:
-        resource = str(spec.metadata.get(RESOURCE_KEY, ""))
-        seconds = definition.attributes_of(resource).freshness_lower_bound_delta_seconds
-        if seconds is None:
-            continue
-        where = f"resource '{resource}', freshness_lower_bound_delta_seconds"
-        by_seconds.setdefault(check_seconds(seconds, where=where), []).append(spec.key)
-    checks = [
-        check
-        for seconds, keys in by_seconds.items()
-        for check in build_freshness_checks(keys, seconds)
-    ]
-    if not checks:
-        return [], []
-    return checks, [build_freshness_sensor(checks, f"{definition.name}_freshness")]
 
 
 def schema_change_result(
@@ -298,25 +195,3 @@ def _result(
         metadata=dict(metadata),
         description=description,
     )
-
-
-def _checks_of(definition: LoadDefinition, resource: str) -> list[str]:
-    asked = dict(definition.attributes_of(resource).checks)
-    if "schema_contract" in definition.options.params:
-        asked.setdefault("schema_contract", {})
-    for name in asked:
-        if name not in _SETTINGS:
-            raise ConfigError(
-                f"resource '{resource}', checks: there is no check '{name}'."
-                f"{did_you_mean(name, _SETTINGS)}"
-            )
-        settings_of(definition, resource, name)
-    return list(asked)
-
-
-_DESCRIPTIONS = {
-    "primary_key": "The primary key has neither duplicates nor nulls in the destination.",
-    "row_count": "The destination holds as many rows as it should.",
-    "schema_change": "The run did not change the table.",
-    "schema_contract": "The source kept its schema contract.",
-}

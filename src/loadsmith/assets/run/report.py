@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
+from loadsmith.assets.define.check_specs import settings_of
 from loadsmith.assets.define.partitions import RunPartitions
 from loadsmith.assets.define.specs import AssetTarget, nested_key, root_table_key
 from loadsmith.assets.run.checks import (
@@ -17,7 +18,6 @@ from loadsmith.assets.run.checks import (
     primary_key_result,
     row_count_result,
     schema_change_result,
-    settings_of,
 )
 from loadsmith.assets.run.metadata import (
     ResultIndex,

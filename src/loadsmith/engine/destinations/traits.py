@@ -11,12 +11,12 @@ from loadsmith.engine.destinations.params import (
     IN_MEMORY,
     check_installed,
     class_of,
+    destination_problems as destination_problems,
     find_factory,
     kind_of,
+    known_destinations as known_destinations,
     to_dlt,
 )
-from loadsmith.engine.destinations.params import destination_problems as destination_problems
-from loadsmith.engine.destinations.params import known_destinations as known_destinations
 from loadsmith.errors import ResolveError
 from loadsmith.model import DestinationReference
 

@@ -55,3 +55,13 @@ def incremental_of(resource: DltResource) -> Incremental[Any] | None:
         if isinstance(parameter.default, Incremental) and parameter.default.cursor_path:
             return parameter.default
     return None
+
+
+def root_name(resource: Any) -> str:
+    """Return the name of the first resource of the chain that feeds this one; its own if none."""
+    pipe = getattr(resource, "_pipe", None)
+    if pipe is None:
+        return str(resource.name)
+    while pipe.has_parent:
+        pipe = pipe.parent
+    return str(pipe.name)

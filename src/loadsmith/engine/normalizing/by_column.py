@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from loadsmith.engine.normalizing.report import ArrowReport, active
+from loadsmith.engine.normalizing.columns import ArrowReport, active
 
 _lock = Lock()
 _open_blocks = 0

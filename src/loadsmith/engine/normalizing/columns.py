@@ -1,6 +1,8 @@
 """Records in, columns of values out; nothing here knows dlt's schema."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
@@ -74,3 +76,15 @@ def positions_in(lengths: Sequence[int]) -> list[int]:
 def repeated(values: Values, times: Sequence[int]) -> list[Any]:
     """Return each value as often as its list has items."""
     return list(chain.from_iterable(map(repeat, values, times)))
+
+
+@dataclass
+class ArrowReport:
+    """How many records of root tables took which way."""
+
+    by_column: int = 0
+    by_record: int = 0
+
+
+active: ContextVar[ArrowReport | None] = ContextVar("loadsmith_arrow_normalizer", default=None)
+"""The report of the `arrow_normalizer` block that this thread is in, or None."""

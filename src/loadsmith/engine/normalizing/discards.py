@@ -15,7 +15,7 @@ from dlt.extract.extractors import ArrowExtractor, Extractor, ImportFileMeta, Mo
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 from dlt.normalize.normalize import Normalize
 
-from loadsmith.engine.results import collect
+from loadsmith.engine.schema_files.tables import tables_by_resource
 from loadsmith.model import DiscardResult
 
 
@@ -53,7 +53,7 @@ class Discards:
         """
         if not self.is_complete:
             return None
-        owned = collect.tables_by_resource(schema) if schema is not None else {}
+        owned = tables_by_resource(schema) if schema is not None else {}
         owners = {table: resource for resource, tables in owned.items() for table in tables}
         return tuple(
             DiscardResult(

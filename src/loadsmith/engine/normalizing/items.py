@@ -20,10 +20,9 @@ from dlt.common.typing import TDataItem
 from dlt.normalize import worker
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer, jsonl
 
-from loadsmith.engine.normalizing.columns import NotPlain
+from loadsmith.engine.normalizing.columns import NotPlain, active
 from loadsmith.engine.normalizing.ids import are_ids_of_dlt
 from loadsmith.engine.normalizing.parquet import arrow_table, write_table, write_tables_too
-from loadsmith.engine.normalizing.report import active
 from loadsmith.engine.normalizing.shred import Shredder
 
 # Records that go through dlt's normalizer together once a chunk turned out not to be plain: a new

@@ -100,3 +100,8 @@ def write_tables_too(storage: DataItemStorage) -> None:
         return writer
 
     storage._get_writer = get_columnar_writer  # type: ignore[method-assign]  # dlt has no hook
+
+
+#: Rows that DuckDB keeps together in a table. What comes in groups of as many is copied twice as
+#: fast as in others, by each of its threads, with half the memory.
+ROW_GROUP = 122_880

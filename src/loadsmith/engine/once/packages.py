@@ -22,12 +22,11 @@ from loadsmith.engine.normalizing.by_column import arrow_normalizer
 from loadsmith.engine.normalizing.workers import workers_of_run
 from loadsmith.engine.normalizing.workers_wanted import normalize_workers
 from loadsmith.engine.once.answers import ask_ledger, load_each_once, write_down
-from loadsmith.engine.once.attempts import this_process
 from loadsmith.engine.once.dataset_lock import in_flight
-from loadsmith.engine.once.entry import LedgerEntry, LedgerTable
+from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, this_process
 from loadsmith.engine.once.ledger import Ledger
 from loadsmith.engine.once.turns import Turn
-from loadsmith.engine.results import collect
+from loadsmith.engine.schema_files.tables import tables_by_resource
 from loadsmith.engine.workspace.open import Workspace
 from loadsmith.model import LoadDefinition, RunRequest
 
@@ -204,7 +203,7 @@ def package_entry(
     """
     pipeline = workspace.pipeline
     schema, names = package_tables(pipeline, load_id)
-    owned = collect.tables_by_resource(schema)
+    owned = tables_by_resource(schema)
     owner = {table: resource for resource, tables in owned.items() for table in tables}
     resources = tuple(sorted({owner[name] for name in names if name in owner}))
     # What is only appended goes straight to its table.

@@ -19,8 +19,7 @@ from loadsmith.engine.dlt_hooks.packages import (
     rewind_package,
 )
 from loadsmith.engine.once.answers import until_answered
-from loadsmith.engine.once.attempts import was_left_by_attempt
-from loadsmith.engine.once.entry import LedgerEntry
+from loadsmith.engine.once.entry import LedgerEntry, was_left_by_attempt
 from loadsmith.engine.once.ledger import open_ledger
 from loadsmith.engine.once.packages import RunPackages
 from loadsmith.engine.workspace.open import Workspace

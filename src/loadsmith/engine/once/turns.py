@@ -11,8 +11,7 @@ import time
 import uuid
 from collections.abc import Sequence
 
-from loadsmith.engine.once.attempts import goes_on, this_process
-from loadsmith.engine.once.entry import CLAIM, LedgerEntry
+from loadsmith.engine.once.entry import CLAIM, LedgerEntry, goes_on, this_process
 from loadsmith.engine.once.ledger import Ledger
 from loadsmith.engine.workspace.open import Workspace
 from loadsmith.model import RunRequest

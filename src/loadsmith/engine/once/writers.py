@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from loadsmith.engine.locks.wait import wait_until_free
-from loadsmith.engine.once.attempts import has_ended
-from loadsmith.engine.once.entry import LedgerEntry, LedgerTable
+from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, has_ended
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace.open import Workspace
