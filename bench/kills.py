@@ -28,7 +28,7 @@ import dlt
 import duckdb
 
 from loadsmith.assets.decorator import dlt_assets
-from loadsmith.assets.run.runner import DagsterDltResource
+from loadsmith.assets.run import DagsterDltResource
 
 MARIADB = os.environ.get("BENCH_MARIADB", "mysql+pymysql://root@127.0.0.1:3306")
 POSTGRES = os.environ.get("BENCH_POSTGRES", "postgresql://postgres:x@127.0.0.1:5432/postgres")

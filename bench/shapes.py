@@ -61,10 +61,8 @@ from dlt.normalize.worker import TWorkerRV, w_normalize_files
 
 from bench.shapes_made import Example, Files, make_example
 from bench.shapes_records import typed_lines
-from loadsmith.engine.normalizing import items as _arrow_items
-from loadsmith.engine.normalizing.by_column import arrow_normalizer
+from loadsmith.engine.normalizing import Discards, arrow_normalizer, items as _arrow_items
 from loadsmith.engine.normalizing.columns import ArrowReport
-from loadsmith.engine.normalizing.discards import Discards
 
 #: What was made of one package, by what it is called where it differs.
 Made = dict[str, Any]

@@ -48,7 +48,7 @@ def _load_by_definition(folder: Path) -> Measures:
     import dagster as dg
 
     from loadsmith.assets.build import build_assets
-    from loadsmith.assets.run.runner import DagsterDltResource
+    from loadsmith.assets.run import DagsterDltResource
     from loadsmith.model import (
         DestinationReference,
         LoadDefinition,

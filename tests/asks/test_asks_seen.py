@@ -9,9 +9,9 @@ import pyarrow
 import pytest
 
 from loadsmith import DagsterDltResource, build_definitions, dlt_assets
-from loadsmith.assets.define.from_live import live_definition
-from loadsmith.engine.normalizing.by_column import arrow_normalizer
-from loadsmith.engine.workspace.cursors import fetch_cursors, reset_cursors
+from loadsmith.assets.define import live_definition
+from loadsmith.engine.normalizing import arrow_normalizer
+from loadsmith.engine.workspace import fetch_cursors, reset_cursors
 from loadsmith.errors import ConfigError
 from loadsmith.model import RunRequest
 

@@ -3,11 +3,8 @@
 import dagster as dg
 import pytest
 
-from loadsmith.assets.define.automation import (
-    automation_names,
-    build_automation_condition,
-    check_seconds,
-)
+from loadsmith.assets.define import build_automation_condition
+from loadsmith.assets.define.automation import automation_names, check_seconds
 from loadsmith.errors import ConfigError
 
 

@@ -12,10 +12,8 @@ from loadsmith.assets.build import (
     build_retry_policy,
     with_unique_names,
 )
-from loadsmith.assets.define.specs import build_specs
-from loadsmith.assets.define.split import split_load
-from loadsmith.assets.define.translator import DagsterDltTranslator
-from loadsmith.engine.snapshots.inspect import inspect_load
+from loadsmith.assets.define import DagsterDltTranslator, build_specs, split_load
+from loadsmith.engine.snapshots import inspect_load
 from loadsmith.errors import ConfigError, ResolveError
 from loadsmith.model import (
     AssetAttributes,

@@ -9,9 +9,8 @@ import dlt
 import pytest
 
 from loadsmith.assets.decorator import build_dlt_asset_specs, dlt_assets
-from loadsmith.assets.define.translator import DagsterDltTranslator
-from loadsmith.assets.run.run_config import DltRunConfig
-from loadsmith.assets.run.runner import DagsterDltResource
+from loadsmith.assets.define import DagsterDltTranslator
+from loadsmith.assets.run import DagsterDltResource, DltRunConfig
 
 
 @dlt.source(name="shop")

@@ -5,10 +5,9 @@ import dlt
 import pytest
 
 from loadsmith.assets.decorator import dlt_assets
+from loadsmith.assets.define import RESOURCE_KEY, DagsterDltTranslator
 from loadsmith.assets.define.freshness import build_freshness_definitions
-from loadsmith.assets.define.spec_metadata import RESOURCE_KEY
-from loadsmith.assets.define.translator import DagsterDltTranslator
-from loadsmith.assets.run.runner import DagsterDltResource
+from loadsmith.assets.run import DagsterDltResource
 from loadsmith.errors import ConfigError
 
 

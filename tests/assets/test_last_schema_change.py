@@ -5,8 +5,8 @@ import dlt
 import pytest
 
 from loadsmith.assets.decorator import dlt_assets
+from loadsmith.assets.run import DagsterDltResource
 from loadsmith.assets.run.metadata import REPEATED_CHANGES, schema_change_of_a_load
-from loadsmith.assets.run.runner import DagsterDltResource
 
 
 def load(pipeline, instance, **row):

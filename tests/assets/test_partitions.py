@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 import dagster as dg
 import pytest
 
-from loadsmith.assets.define.partitions import (
+from loadsmith.assets.define import (
     RunPartitions,
     build_backfill_policy,
     build_partitions_def,

@@ -9,8 +9,9 @@ import dlt
 import pytest
 from dlt.common.pipeline import LoadInfo
 
-from loadsmith.assets.run.pipeline_resource import DltPipeline
-from loadsmith.engine.results.notify import notify_schema_changes, schema_changes_text
+from loadsmith.assets.run import DltPipeline
+from loadsmith.engine.results import notify_schema_changes
+from loadsmith.engine.results.notify import schema_changes_text
 from loadsmith.model import SchemaChange
 
 

@@ -4,8 +4,13 @@ import dagster as dg
 import dlt
 import pytest
 
-from loadsmith.assets.define.specs import build_specs, nested_key, root_table_key
-from loadsmith.assets.define.translator import DagsterDltTranslator, DltResourceTranslatorData
+from loadsmith.assets.define import (
+    DagsterDltTranslator,
+    DltResourceTranslatorData,
+    build_specs,
+    nested_key,
+    root_table_key,
+)
 from loadsmith.errors import ConfigError, TranslationError
 from loadsmith.model import (
     AssetAttributes,

@@ -4,10 +4,8 @@ import click
 import dagster as dg
 import pytest
 
-from loadsmith.component.scaffold.scaffolder import (
-    DltLoadCollectionScaffolder,
-    DltScaffolderParams,
-)
+from loadsmith.component.scaffold import DltLoadCollectionScaffolder
+from loadsmith.component.scaffold.scaffolder import DltScaffolderParams
 
 
 def _scaffold(project, folder="dlt_ingest", style="yaml", **params):

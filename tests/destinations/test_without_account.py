@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from loadsmith import build_definitions
-from loadsmith.engine.destinations.traits import check_destination, table_locations, traits
+from loadsmith.engine.destinations import check_destination, table_locations, traits
 from loadsmith.model import DestinationReference
 
 SOURCE = """
@@ -114,7 +114,7 @@ def test_bigquerys_tables_are_named_with_dataset_and_project(tmp_path):
     pytest.importorskip("google.cloud.bigquery")
     import dlt
 
-    from loadsmith.engine.destinations.traits import make_destination
+    from loadsmith.engine.destinations import make_destination
 
     credentials = {
         "project_id": "my-project",

@@ -28,8 +28,8 @@ from loadsmith import (
     build_definitions,
     dlt_assets,
 )
+from loadsmith.assets.define import build_partitions_def
 from loadsmith.assets.define.freshness import build_freshness_definitions
-from loadsmith.assets.define.partitions import build_partitions_def
 from loadsmith.config.models import PartitionParams
 
 _numbers = itertools.count(1)

@@ -30,8 +30,7 @@ from dlt.normalize.exceptions import NormalizeJobFailed
 from dlt.normalize.worker import w_normalize_files
 from hypothesis import HealthCheck, Phase, event, given, settings, strategies as st
 
-from loadsmith.engine.normalizing import items as _arrow_items
-from loadsmith.engine.normalizing.by_column import arrow_normalizer
+from loadsmith.engine.normalizing import arrow_normalizer, items as _arrow_items
 from loadsmith.engine.normalizing.columns import ArrowReport
 
 Page = list[Any]

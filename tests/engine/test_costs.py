@@ -9,9 +9,9 @@ import duckdb
 import pytest
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
-from loadsmith.engine.results.fetch import fetch_row_counts
+from loadsmith.engine.results import fetch_row_counts
 from loadsmith.engine.run import run_load
-from loadsmith.engine.sources.find import select_resources
+from loadsmith.engine.sources import select_resources
 from loadsmith.engine.workspace.state import own_tables
 from loadsmith.model import (
     DestinationReference,

@@ -5,17 +5,18 @@ import os
 import dlt
 import pytest
 
-from loadsmith.engine.destinations.params import destination_problems, known_destinations
-from loadsmith.engine.destinations.traits import (
+from loadsmith.engine.destinations import (
     check_destination,
     destination_dataset,
+    destination_problems,
     exact,
     make_destination,
     table_locations,
     traits,
-    traits_of_reference,
 )
-from loadsmith.engine.normalizing.by_column import arrow_normalizer
+from loadsmith.engine.destinations.make import traits_of_reference
+from loadsmith.engine.destinations.params import known_destinations
+from loadsmith.engine.normalizing import arrow_normalizer
 from loadsmith.errors import ResolveError
 from loadsmith.model import DestinationReference
 from loadsmith.testing import sources as awkward

@@ -12,7 +12,7 @@ import pytest
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from loadsmith.engine.destinations import duckdb as _duckdb
-from loadsmith.engine.normalizing.parquet import ROW_GROUP
+from loadsmith.engine.normalizing import ROW_GROUP
 from loadsmith.engine.run import run_load
 from loadsmith.engine.settings import effective_settings
 from loadsmith.model import (

@@ -6,12 +6,7 @@ import json
 import dlt
 import pytest
 
-from loadsmith.engine.snapshots.inspect import (
-    inspect_load,
-    inspect_source,
-    read_snapshot,
-    write_snapshot,
-)
+from loadsmith.engine.snapshots import inspect_load, inspect_source, read_snapshot, write_snapshot
 from loadsmith.errors import ResolveError, SchemaFileNotFound, SecretNotFound
 from loadsmith.model import (
     DestinationReference,

@@ -5,7 +5,7 @@ import errno
 import dlt
 import pytest
 
-from loadsmith.engine.sources.recipes import make_pipeline
+from loadsmith.engine.sources import make_pipeline
 
 
 @pytest.mark.parametrize("stumbles_twice", [False, True])

@@ -10,7 +10,7 @@ import dlt
 import pytest
 import yaml
 
-from loadsmith.engine.schema_files.file import read_schema_file, update_schema_file
+from loadsmith.engine.schema_files import read_schema_file, update_schema_file
 from loadsmith.errors import ResolveError, SchemaFileNotFound
 from loadsmith.model import SchemaChange
 from loadsmith.testing import sources as awkward

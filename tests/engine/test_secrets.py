@@ -11,14 +11,9 @@ import pytest
 from dlt.extract.exceptions import ResourceExtractionError
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from loadsmith.engine.secrets.environment import (
-    Redactor,
-    missing_secret,
-    redact,
-    secret_variables,
-    secrets_in_environment,
-)
-from loadsmith.engine.sources.find import make_source
+from loadsmith.engine.secrets import Redactor, missing_secret, secrets_in_environment
+from loadsmith.engine.secrets.environment import redact, secret_variables
+from loadsmith.engine.sources import make_source
 from loadsmith.errors import ConfigError, SecretNotFound
 from loadsmith.model import SourceReference
 

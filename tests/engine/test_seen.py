@@ -8,7 +8,7 @@ import dlt
 import pytest
 
 from loadsmith.engine.run import run_load
-from loadsmith.engine.snapshots.inspect import inspect_load
+from loadsmith.engine.snapshots import inspect_load
 from loadsmith.engine.snapshots.seen import default_pipelines_dir
 from loadsmith.model import (
     DestinationReference,

@@ -14,11 +14,13 @@ import pytest
 from pyarrow import parquet
 
 from loadsmith.engine import settings
-from loadsmith.engine.dlt_hooks import extracted as _extracted
-from loadsmith.engine.dlt_hooks.extracted import extracted_for_speed
-from loadsmith.engine.normalizing.by_column import arrow_normalizer
-from loadsmith.engine.normalizing.workers import workers_of_run
-from loadsmith.engine.normalizing.workers_wanted import normalize_workers
+from loadsmith.engine.dlt_hooks import extracted as _extracted, extracted_for_speed
+from loadsmith.engine.normalizing import (
+    arrow_normalizer,
+    normalize_workers,
+    workers_of_run,
+    workers_wanted,
+)
 from loadsmith.engine.run import run_load
 from loadsmith.model import (
     NORMALIZERS,
@@ -121,7 +123,7 @@ def test_files_that_dlt_is_told_not_to_compress_stay_so(
 def test_processes_are_started_for_what_can_be_shared_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settings, "PARALLEL_NORMALIZE_BYTES", 2_000)
+    monkeypatch.setattr(workers_wanted, "PARALLEL_NORMALIZE_BYTES", 2_000)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     one = extracted(tmp_path / "one", 5_000)
     uneven = extracted(tmp_path / "uneven", 5_000, 1)
@@ -131,14 +133,14 @@ def test_processes_are_started_for_what_can_be_shared_out(
         return [normalize_workers(each, by_column=by_column) for each in (one, uneven, even)]
 
     assert workers(by_column=False) == [1, 1, 3]
-    monkeypatch.setattr(settings, "PARALLEL_COLUMN_BYTES", 200_000)
+    monkeypatch.setattr(workers_wanted, "PARALLEL_COLUMN_BYTES", 200_000)
     assert workers(by_column=True) == [1, 1, 1]
 
 
 def test_a_large_resource_is_extracted_into_files_that_processes_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settings, "PARALLEL_NORMALIZE_BYTES", 2_000)
+    monkeypatch.setattr(workers_wanted, "PARALLEL_NORMALIZE_BYTES", 2_000)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(_extracted, "FILE_BYTES", 100_000)
     with extracted_for_speed():
@@ -231,7 +233,7 @@ def test_a_load_that_several_processes_normalize_has_every_row_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, normalizer: str
 ) -> None:
     for name in ("PARALLEL_NORMALIZE_BYTES", "PARALLEL_COLUMN_BYTES"):
-        monkeypatch.setattr(settings, name, 1)
+        monkeypatch.setattr(workers_wanted, name, 1)
     monkeypatch.setattr(_extracted, "FILE_BYTES", 1)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     result = run(load_of(tmp_path, 12_000, 200, 300, normalizer=normalizer))

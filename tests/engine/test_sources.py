@@ -9,8 +9,8 @@ from pathlib import Path
 import dlt
 import pytest
 
-from loadsmith.engine.normalizing.parquet import ROW_GROUP
-from loadsmith.engine.sources.find import make_source
+from loadsmith.engine.normalizing import ROW_GROUP
+from loadsmith.engine.sources import make_source
 from loadsmith.engine.sources.sql import fast_sql_backend
 from loadsmith.errors import ResolveError, SecretNotFound
 from loadsmith.model import SourceReference

@@ -17,7 +17,7 @@ from killing import Shop
 from watching import wait_until
 
 from loadsmith.assets.decorator import dlt_assets
-from loadsmith.assets.run.runner import DagsterDltResource
+from loadsmith.assets.run import DagsterDltResource
 
 DAGSTER_YAML = """
 telemetry: {enabled: false}

@@ -1,10 +1,15 @@
 """Entries of a ledger: a dead load's, one that is alive, and others that write no more."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from loadsmith.engine.destinations import traits
 from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, this_process
+from loadsmith.engine.workspace import Workspace
+from loadsmith.model import RunRequest
 
 TABLES = (
     LedgerTable(name="events", parent=None, appended=True),
@@ -17,6 +22,20 @@ EVERYTHING = tuple(table.name for table in TABLES)
 def entry_of(scope: str, *, process: str, run_id: str = "unknown") -> LedgerEntry:
     return LedgerEntry(
         load_id=scope, scope=scope, run_id=run_id, tables=TABLES, process=process, root_run_id="r"
+    )
+
+
+def workspace_of(pipeline: Any, scope: str, request: RunRequest) -> Workspace:
+    """Return the workspace of a run that works with `pipeline` beside others."""
+    return Workspace(
+        pipeline=pipeline,
+        base_name=pipeline.pipeline_name,
+        scope=scope,
+        traits=traits(pipeline.destination),
+        request=request,
+        shared=False,
+        transient=False,
+        workers_dir=Path(pipeline.working_dir, "workers"),
     )
 
 

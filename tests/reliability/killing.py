@@ -20,7 +20,7 @@ import dagster as dg
 import dlt
 
 from loadsmith.assets.decorator import dlt_assets
-from loadsmith.assets.run.runner import DagsterDltResource
+from loadsmith.assets.run import DagsterDltResource
 
 POSTGRES = "postgresql://postgres:x@127.0.0.1:5432/postgres"
 MARIADB = "mysql+pymysql://root@127.0.0.1:3306"

@@ -9,7 +9,7 @@ import warnings
 import pytest
 from damaging import damage
 
-from loadsmith.cli.dg_project.whole_project import check_components
+from loadsmith.cli.dg_project import check_components
 from loadsmith.errors import ConfigError
 
 SEED = 20_262

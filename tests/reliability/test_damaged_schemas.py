@@ -13,15 +13,15 @@ from dagster.components.core.component_tree import ComponentTree
 from damaging import damage
 
 from loadsmith.engine.run import run_load
-from loadsmith.engine.schema_files.file import (
+from loadsmith.engine.schema_files import (
+    ImportSchemas,
     read_schema_file,
     tables_of_schema,
     update_schema_file,
 )
-from loadsmith.engine.schema_files.imported import ImportSchemas
 from loadsmith.engine.secrets.environment import secret_variables
-from loadsmith.engine.snapshots.inspect import read_snapshot, write_snapshot
-from loadsmith.engine.sources.find import make_source
+from loadsmith.engine.snapshots import read_snapshot, write_snapshot
+from loadsmith.engine.sources import make_source
 from loadsmith.errors import ConfigError, ResolveError, RunError
 from loadsmith.model import (
     DestinationReference,

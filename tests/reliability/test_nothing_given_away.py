@@ -159,7 +159,7 @@ def test_working_directories_belong_to_their_owner_alone(make_shop):
 
 
 def test_a_snapshot_holds_no_secret(tmp_path, monkeypatch):
-    from loadsmith.engine.snapshots.inspect import inspect_load
+    from loadsmith.engine.snapshots import inspect_load
 
     monkeypatch.setenv("LEAKY_PASSWORD", SECRETS["environment"])
     snapshot = inspect_load(make_load(tmp_path, "duckdb", "fine"))

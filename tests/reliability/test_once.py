@@ -20,7 +20,7 @@ from killing import (
 )
 
 from loadsmith.assets.decorator import dlt_assets
-from loadsmith.assets.run.runner import DagsterDltResource
+from loadsmith.assets.run import DagsterDltResource
 
 #: DuckDB is killed everywhere; the others where their own code has part in it.
 CASES = [

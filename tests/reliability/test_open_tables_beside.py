@@ -8,13 +8,12 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import dlt
 import pyarrow as pa
 import pytest
-from entries import ALIVE, DEAD, EVERYTHING, entry_of, that_writes_no_more
+from entries import ALIVE, DEAD, EVERYTHING, entry_of, that_writes_no_more, workspace_of
 from killing import in_child
 from watching import wait_until
 
@@ -128,11 +127,9 @@ class Lake:
         def late() -> bool:
             return time.monotonic() > deadline
 
-        workspace: Any = SimpleNamespace(
-            scope=entry.scope,
-            request=RunRequest(**{"log": self.lines.append, "cancelled": late, **request}),
-            waits=self.waits,
-        )
+        asked = RunRequest(**{"log": self.lines.append, "cancelled": late, **request})
+        workspace = workspace_of(self._pipeline, entry.scope, asked)
+        self.waits = workspace.waits
         return FileLedger(self._pipeline.destination_client(), workspace)
 
     def undo(

@@ -187,7 +187,7 @@ def test_a_wait_for_another_load_is_logged_with_who_holds_the_destination(make_s
         return dlt.resource([{"id": 1}], name="rows")
 
     def hold():
-        from loadsmith.engine.locks.files import destination_lock
+        from loadsmith.engine.locks import destination_lock
 
         with destination_lock(
             shop.folder / "shop.duckdb", log=lambda _line: None, who="the load of somebody"

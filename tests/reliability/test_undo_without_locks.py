@@ -3,12 +3,11 @@
 import threading
 import uuid
 from dataclasses import replace
-from types import SimpleNamespace
 
 import dlt
 import pymysql
 import pytest
-from entries import ALIVE, DEAD, EVERYTHING, entry_of, that_writes_no_more
+from entries import ALIVE, DEAD, EVERYTHING, entry_of, that_writes_no_more, workspace_of
 from killing import MARIADB
 
 from loadsmith.engine.once.entry import LedgerEntry
@@ -85,12 +84,9 @@ class Warehouse:
         )
 
     def undo(self, entry: LedgerEntry, *others: LedgerEntry, wait: bool = True) -> int | None:
-        workspace = SimpleNamespace(
-            scope=entry.scope,
-            request=RunRequest(log=self.lines.append, outcome_of=lambda run: run),
-            waits=self.waits,
-            traits=SimpleNamespace(single_writer=False),
-        )
+        request = RunRequest(log=self.lines.append, outcome_of=lambda run: run)
+        workspace = workspace_of(self._pipeline, entry.scope, request)
+        self.waits = workspace.waits
         with self._pipeline.destination_client() as client:
             ledger = SqlLedger(client, workspace)
             ledger.write([entry, *others])

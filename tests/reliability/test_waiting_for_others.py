@@ -2,17 +2,17 @@
 
 import threading
 import time
-from types import SimpleNamespace
 
 import dlt
 import killing
 import psycopg2
 import pytest
+from entries import workspace_of
 
 from loadsmith.engine.once.dataset_lock import in_flight, lock_key
 from loadsmith.engine.once.entry import LedgerEntry, LedgerTable
 from loadsmith.engine.once.ledger_sql import SqlLedger
-from loadsmith.model import RunRequest, Wait
+from loadsmith.model import RunRequest
 
 pytestmark = pytest.mark.postgres
 
@@ -26,19 +26,14 @@ class Loaded:
         )
         self.pipeline.run([{"id": 1}], table_name="rows")
         self.lines: list[str] = []
-        self.waits: list[Wait] = []
         self.cancelled = False
-        self.workspace = SimpleNamespace(
-            request=RunRequest(log=self.lines.append, cancelled=lambda: self.cancelled),
-            waits=self.waits,
-            scope="shop/2026",
-            client=self.pipeline.destination_client,
-        )
+        request = RunRequest(log=self.lines.append, cancelled=lambda: self.cancelled)
+        self.workspace = workspace_of(self.pipeline, "shop/2026", request)
 
     def assert_one_wait_is_told(self, holder: str) -> None:
         assert [line.split(" ")[0] for line in self.lines] == ["waiting", "got"]
         assert all(holder in line for line in self.lines)
-        (wait,) = self.waits
+        (wait,) = self.workspace.waits
         assert wait.seconds > 0.3
         assert holder in str(wait.holder)
 

@@ -6,14 +6,21 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
-from loadsmith.assets.define.check_specs import build_check_specs, build_freshness
-from loadsmith.assets.define.partitions import build_backfill_policy, build_partitions_def
-from loadsmith.assets.define.specs import DepsFor, KeyFor, build_specs, op_name
-from loadsmith.assets.define.split import OUTPUTS_PER_OP, split_load
-from loadsmith.assets.define.translator import DagsterDltTranslator
-from loadsmith.assets.run.run_config import DltRunConfig
-from loadsmith.assets.run.runner import run_load_in_context
-from loadsmith.engine.snapshots.inspect import inspect_load
+from loadsmith.assets.define import (
+    OUTPUTS_PER_OP,
+    DagsterDltTranslator,
+    DepsFor,
+    KeyFor,
+    build_backfill_policy,
+    build_check_specs,
+    build_freshness,
+    build_partitions_def,
+    build_specs,
+    op_name,
+    split_load,
+)
+from loadsmith.assets.run import DltRunConfig, run_load_in_context
+from loadsmith.engine.snapshots import inspect_load
 from loadsmith.errors import ConfigError, ResolveError, one_of
 from loadsmith.model import (
     NORMALIZERS,

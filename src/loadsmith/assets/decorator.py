@@ -10,18 +10,19 @@ from typing import Any
 import dagster as dg
 
 from loadsmith.assets.build import checked_options, multi_asset_options_of
-from loadsmith.assets.define.from_live import (
+from loadsmith.assets.define import (
+    RESOURCE_KEY,
+    AssetOptions,
+    DagsterDltTranslator,
     DltPipelineLike,
     DltSourceLike,
     build_live_specs,
+    known_options,
     live_definition,
+    op_name,
+    read_options,
 )
-from loadsmith.assets.define.settings import AssetOptions, known_options, read_options
-from loadsmith.assets.define.spec_metadata import RESOURCE_KEY
-from loadsmith.assets.define.specs import op_name
-from loadsmith.assets.define.translator import DagsterDltTranslator
-from loadsmith.assets.run.run_config import DltRunConfig
-from loadsmith.assets.run.runner import CurrentLoad, current_load
+from loadsmith.assets.run import CurrentLoad, DltRunConfig, current_load
 from loadsmith.errors import ConfigError, did_you_mean
 from loadsmith.model import AssetAttributes
 

@@ -49,7 +49,7 @@ def check_command(ctx: click.Context, path: str | None, deep: bool, as_json: boo
         if root is None:
             assets = check_project(find_config_folder(path), deep=deep)
         else:
-            from loadsmith.cli.dg_project.whole_project import check_components
+            from loadsmith.cli.dg_project import check_components
 
             assets = check_components(root, deep=deep)
     except LoadsmithError as error:
@@ -94,13 +94,13 @@ def _problems_with_dlt(files: ProjectFiles, *, deep: bool) -> Iterator[Problem]:
 
 
 def _problems_of(located: Located[Any], definition: Any, *, deep: bool) -> Iterator[Problem]:
-    from loadsmith.engine.destinations.traits import check_destination
+    from loadsmith.engine.destinations import check_destination
 
     for message in check_destination(definition.destination):
         yield located.problem(message, "params", "destination")
     if not deep:
         return
-    from loadsmith.engine.sources.find import source_problems
+    from loadsmith.engine.sources import source_problems
 
     for message in source_problems(definition.source):
         yield located.problem(message, "params", "source_module")

@@ -57,7 +57,7 @@ def _run(
     import dlt
 
     from loadsmith.engine.run import run_load
-    from loadsmith.engine.sources.find import make_source
+    from loadsmith.engine.sources import make_source
     from loadsmith.resolve import render_definition
 
     key, window = choose_partition(definition.partitions, partition, definition.name)
@@ -113,7 +113,7 @@ def choose_partition(
         if wanted:
             raise SelectionError(f"--partition {wanted}: {name} has no partitions. Leave it out.")
         return None, None
-    from loadsmith.assets.define.partitions import build_partitions_def, window_of_keys
+    from loadsmith.assets.define import build_partitions_def, window_of_keys
 
     partitions_def = build_partitions_def(settings)
     if settings.kind == "dynamic":

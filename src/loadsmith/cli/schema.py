@@ -127,7 +127,7 @@ def schema_command(
 
 
 def _refresh_components(ctx: click.Context, root: Path, check: bool) -> None:
-    from loadsmith.cli.dg_project.whole_project import refresh_project
+    from loadsmith.cli.dg_project import refresh_project
 
     if refresh_project(root, check=check) and check:
         ctx.exit(EXIT_PROBLEM)
@@ -179,7 +179,7 @@ def _update(
     load: LoadDefinition, schema: Any, files: ProjectFiles, scratch: Path | None, prune: bool
 ) -> FileChanges:
     """Bring the file up to date, or a copy of it in `scratch` where nothing is to be written."""
-    from loadsmith.engine.schema_files.file import update_schema_file
+    from loadsmith.engine.schema_files import update_schema_file
 
     assert load.schema_file_path is not None
     path = Path(load.schema_file_path)

@@ -15,7 +15,7 @@ from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 
 if TYPE_CHECKING:
     from loadsmith.config.project_files import ProjectFiles
-    from loadsmith.engine.workspace.cursors import StoredCursor
+    from loadsmith.engine.workspace import StoredCursor
 
 _HELP = """\
 Show the cursors of incremental loads, or forget one so that it starts again.
@@ -134,7 +134,7 @@ def reset_state_command(
             "Forget them? Rows stay; what a resource appends is loaded again. Reset",
             abort=True,
         )
-    from loadsmith.engine.workspace.cursors import reset_cursors
+    from loadsmith.engine.workspace import reset_cursors
 
     gone = [
         cursor
@@ -190,10 +190,7 @@ def choose_cursors(
         ConfigError: The files have mistakes.
         SelectionError: There is no such load, resource or partition.
     """
-    from loadsmith.assets.define.spec_metadata import RESOURCE_KEY
-    from loadsmith.assets.define.specs import build_specs
-    from loadsmith.assets.define.split import split_load
-    from loadsmith.assets.define.translator import DagsterDltTranslator
+    from loadsmith.assets.define import RESOURCE_KEY, DagsterDltTranslator, build_specs, split_load
     from loadsmith.config.files import read_project
     from loadsmith.project.loads import inspect_project
 
@@ -289,7 +286,7 @@ def _rendered(definition: LoadDefinition, files: "ProjectFiles") -> LoadDefiniti
 
 
 def _fetch(chosen: Iterable[ChosenLoad]) -> list["StoredCursor"]:
-    from loadsmith.engine.workspace.cursors import fetch_cursors
+    from loadsmith.engine.workspace import fetch_cursors
 
     console = make_console(stderr=True)
     found: list[StoredCursor] = []

@@ -12,12 +12,14 @@ from pydantic import BaseModel, Field
 
 from loadsmith.assets.build import multi_asset_options_of
 from loadsmith.assets.decorator import inside_load
-from loadsmith.assets.define.check_specs import build_freshness
-from loadsmith.assets.define.specs import build_specs
-from loadsmith.assets.define.split import split_load
-from loadsmith.assets.define.translator import DagsterDltTranslator, DltResourceTranslatorData
-from loadsmith.assets.run.run_config import DltRunConfig
-from loadsmith.assets.run.runner import CurrentLoad, DagsterDltResource
+from loadsmith.assets.define import (
+    DagsterDltTranslator,
+    DltResourceTranslatorData,
+    build_freshness,
+    build_specs,
+    split_load,
+)
+from loadsmith.assets.run import CurrentLoad, DagsterDltResource, DltRunConfig
 from loadsmith.component.definitions import ComponentLoad, resolve_loads
 from loadsmith.component.discovery import (
     Known,
@@ -32,7 +34,7 @@ from loadsmith.component.discovery import (
 )
 from loadsmith.component.load_spec import DltLoadSpecModel, Home
 from loadsmith.component.models import LoadEntry, LoadSettings, without_string_alternative
-from loadsmith.component.scaffold.scaffolder import DltLoadCollectionScaffolder
+from loadsmith.component.scaffold import DltLoadCollectionScaffolder
 from loadsmith.component.templating import resolve_entry
 from loadsmith.config.models import ProfileParams
 from loadsmith.errors import ConfigError

@@ -25,8 +25,8 @@ from loadsmith.config.models import (
 )
 from loadsmith.config.profiles import choose_profile
 from loadsmith.config.settings import merged
-from loadsmith.engine.destinations.traits import make_destination
-from loadsmith.engine.sources.recipes import Live, pipeline_names
+from loadsmith.engine.destinations import make_destination
+from loadsmith.engine.sources import Live, pipeline_names
 from loadsmith.errors import ConfigError
 from loadsmith.model import DestinationReference, LoadDefinition, PipelineSettings
 from loadsmith.resolve import resolve_load

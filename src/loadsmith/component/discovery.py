@@ -12,18 +12,17 @@ from typing import Any
 import click
 from dagster.components.resolved.errors import ResolutionException
 
-from loadsmith.assets.define.from_live import with_seen_tables
+from loadsmith.assets.define import with_seen_tables
 from loadsmith.component.definitions import ComponentLoad
-from loadsmith.engine.destinations.traits import check_destination, destination_problems
-from loadsmith.engine.snapshots.inspect import (
+from loadsmith.engine.destinations import check_destination, destination_problems
+from loadsmith.engine.snapshots import (
     inspect_load,
     inspect_source,
     read_snapshot,
     sent_by_run,
     write_snapshot,
 )
-from loadsmith.engine.sources.find import source_problems
-from loadsmith.engine.sources.recipes import live_resources
+from loadsmith.engine.sources import live_resources, source_problems
 from loadsmith.errors import (
     ConfigError,
     LoadsmithError,

@@ -9,8 +9,7 @@ import dagster as dg
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 from pydantic import BaseModel, ValidationError
 
-from loadsmith.assets.define.partitions import build_partitions_def
-from loadsmith.assets.define.translator import DltResourceTranslatorData
+from loadsmith.assets.define import DltResourceTranslatorData, build_partitions_def
 from loadsmith.component.models import BackfillPolicyEntry, LoadEntry, PartitionsEntry
 from loadsmith.component.references import PIPELINE, SOURCE, load_reference
 from loadsmith.component.templating import fail_at, render, resolve_entry

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from loadsmith.engine.schema_files.imported import naming_schema_beside
-from loadsmith.engine.sources.recipes import recipe_of
+from loadsmith.engine.schema_files import naming_schema_beside
+from loadsmith.engine.sources import recipe_of
 from loadsmith.errors import ResolveError, did_you_mean
 
 SOURCE = "source"

@@ -24,8 +24,7 @@ from loadsmith.config.models import (
 from loadsmith.config.places import validate
 from loadsmith.config.project_files import Located, ProjectFiles
 from loadsmith.config.references import project_problems, unknown_references
-from loadsmith.documents.nodes import Document, Node
-from loadsmith.documents.read import read_document
+from loadsmith.documents import Document, Node, read_document
 from loadsmith.errors import ConfigError, Problem, did_you_mean
 
 __all__ = [

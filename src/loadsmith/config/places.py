@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from loadsmith.documents.nodes import Document, Node
+from loadsmith.documents import Document, Node
 from loadsmith.errors import Problem, did_you_mean
 
 ModelT = TypeVar("ModelT", bound=BaseModel)

@@ -17,7 +17,7 @@ from loadsmith.config.models import (
     ResourceEntry,
 )
 from loadsmith.config.places import problems_of
-from loadsmith.documents.nodes import Document
+from loadsmith.documents import Document
 from loadsmith.errors import Problem
 
 ValueT = TypeVar("ValueT", covariant=True)

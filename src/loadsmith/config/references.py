@@ -8,7 +8,7 @@ from loadsmith.config.dlt_names import destination_problem
 from loadsmith.config.models import Asset, ResourceEntry
 from loadsmith.config.project_files import Located, ProjectFiles
 from loadsmith.config.templates import Scope, template_problems
-from loadsmith.documents.nodes import Document, Node, shorten
+from loadsmith.documents import Document, Node, shorten
 from loadsmith.errors import Problem, did_you_mean
 
 CONTEXT_NAMES = frozenset(

@@ -1,1 +1,8 @@
-"""."""
+"""Read YAML, JSON and TOML so that every value knows its file, line and column."""
+
+from loadsmith.documents.nodes import Document as Document, Node as Node, shorten as shorten
+from loadsmith.documents.read import (
+    decode as decode,
+    read_definitions as read_definitions,
+    read_document as read_document,
+)

@@ -13,36 +13,46 @@ from typing import Any
 from dlt.common.runtime.collector import NullCollector
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from loadsmith.engine.dlt_hooks.extract import load_ids_in_arrow, window_in_dlt
-from loadsmith.engine.dlt_hooks.extracted import extracted_for_speed
-from loadsmith.engine.dlt_hooks.imports import imports_schemas
-from loadsmith.engine.dlt_hooks.packages import can_merge, settle_packages
-from loadsmith.engine.dlt_hooks.trace import redact_trace
-from loadsmith.engine.locks.wait import wait_until_free
+from loadsmith.engine.dlt_hooks import (
+    can_merge,
+    extracted_for_speed,
+    imports_schemas,
+    load_ids_in_arrow,
+    redact_trace,
+    settle_packages,
+    window_in_dlt,
+)
 from loadsmith.engine.memory import old_objects_set_aside
-from loadsmith.engine.normalizing.discards import Discards
-from loadsmith.engine.once.packages import RunPackages
-from loadsmith.engine.once.recovery import Recovery
-from loadsmith.engine.results.collect import (
+from loadsmith.engine.normalizing import Discards
+from loadsmith.engine.once import Recovery, RunPackages
+from loadsmith.engine.results import (
+    LogProgress,
+    breach_of,
     cursor_results,
     cursors_in,
     job_records,
     known_types,
+    run_error,
+    run_error_of_all,
     schema_changes,
     table_results,
 )
-from loadsmith.engine.results.failures import breach_of, run_error, run_error_of_all
-from loadsmith.engine.results.progress import LogProgress
-from loadsmith.engine.schema_files.file import declared_tables
-from loadsmith.engine.secrets.environment import missing_secret, secrets_in_environment
-from loadsmith.engine.secrets.redaction import Redactor, redacted_logs, redactor_of
-from loadsmith.engine.snapshots.inspect import root_tables_of
-from loadsmith.engine.snapshots.seen_by_run import write_seen
-from loadsmith.engine.sources.empty import watched_for_rows
-from loadsmith.engine.sources.find import select_resources
-from loadsmith.engine.sources.windows import bound_to_window, incremental_of
-from loadsmith.engine.workspace.open import Workspace, open_workspace
-from loadsmith.engine.workspace.state import restore_state
+from loadsmith.engine.schema_files import declared_tables
+from loadsmith.engine.secrets import (
+    Redactor,
+    missing_secret,
+    redacted_logs,
+    redactor_of,
+    secrets_in_environment,
+)
+from loadsmith.engine.snapshots import root_tables_of, write_seen
+from loadsmith.engine.sources import (
+    bound_to_window,
+    incremental_of,
+    select_resources,
+    watched_for_rows,
+)
+from loadsmith.engine.workspace import Workspace, open_workspace, restore_state
 from loadsmith.errors import LoadsmithError, one_of
 from loadsmith.model import (
     NORMALIZERS,
@@ -211,7 +221,7 @@ class _Run:
             f"the load {self.workspace.scope}, which is under way (if that machine is lost,"
             " terminate its run in Dagster)"
         )
-        wait_until_free(what, self._sync_in_turn, self.workspace, wait=True)
+        self.workspace.wait_until_free(what, self._sync_in_turn)
 
     def _sync_in_turn(self) -> str | None:
         """Take the turn and what the destination knows; return whose turn it is instead."""

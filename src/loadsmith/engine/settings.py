@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from loadsmith.engine.destinations.file_format import configured_file_format
-from loadsmith.engine.destinations.traits import own_credentials
-from loadsmith.engine.dlt_hooks.extracted import FILE_BYTES
-from loadsmith.engine.normalizing.workers_wanted import bytes_worth_sharing
+from loadsmith.engine.destinations import configured_file_format, own_credentials
+from loadsmith.engine.dlt_hooks import FILE_BYTES
+from loadsmith.engine.normalizing import bytes_worth_sharing
 from loadsmith.model import LoadDefinition, RunOptions, SourceReference
 
 
@@ -23,7 +22,7 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
     """List what a run of `definition` would use, and who chose it. Needs dlt, no connection."""
     import dlt
 
-    from loadsmith.engine.destinations.traits import make_destination, traits
+    from loadsmith.engine.destinations import make_destination, traits
 
     found: list[Setting] = []
     options = definition.options.params
@@ -72,7 +71,7 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
 
 def _sql_settings(source: SourceReference) -> list[Setting]:
     """List how a database is read, where the source is one; nothing is asked of it."""
-    from loadsmith.engine.sources.sql import configured_for_sql, is_sql_database, with_defaults
+    from loadsmith.engine.sources import configured_for_sql, is_sql_database, with_defaults
 
     if not is_sql_database(source):
         return []
@@ -88,7 +87,7 @@ def _sql_settings(source: SourceReference) -> list[Setting]:
 
 
 def _memory_limit(destination: Any) -> Setting:
-    from loadsmith.engine.destinations.duckdb import default_limit, limit_of_user
+    from loadsmith.engine.destinations import default_limit, limit_of_user
 
     name = "duckdb.memory_limit"
     own = limit_of_user(own_credentials(destination))

@@ -10,10 +10,7 @@ from loadsmith.assets.build import (
     build_upstream_specs,
     checked_options,
 )
-from loadsmith.assets.define.settings import known_options
-from loadsmith.assets.define.specs import op_name
-from loadsmith.assets.define.split import with_granularity
-from loadsmith.assets.define.translator import DagsterDltTranslator
+from loadsmith.assets.define import DagsterDltTranslator, known_options, op_name, with_granularity
 from loadsmith.errors import ConfigError
 from loadsmith.factory.loads import (
     CollectionLoad,

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loadsmith.assets.define.from_live import with_seen_tables
-from loadsmith.assets.define.specs import op_name
-from loadsmith.engine.destinations.traits import destination_problems
-from loadsmith.engine.snapshots.inspect import inspect_source
-from loadsmith.engine.sources.recipes import recipe_of
+from loadsmith.assets.define import op_name, with_seen_tables
+from loadsmith.engine.destinations import destination_problems
+from loadsmith.engine.snapshots import inspect_source
+from loadsmith.engine.sources import recipe_of
 from loadsmith.errors import ConfigError
 from loadsmith.factory.resource import ConfigurableDltResource, split_name
 from loadsmith.model import (

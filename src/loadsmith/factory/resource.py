@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loadsmith.assets.define.partitions import build_partitions_def
-from loadsmith.assets.define.settings import OpOptions, read_options
-from loadsmith.assets.define.specs import op_name
+from loadsmith.assets.define import OpOptions, build_partitions_def, op_name, read_options
 from loadsmith.config.partition_params import PartitionParams
 from loadsmith.errors import ConfigError
 from loadsmith.model import AssetAttributes, OpSettings

@@ -9,8 +9,7 @@ from typing import Any
 import dagster as dg
 
 from loadsmith.assets.build import build_load_definitions, build_upstream_specs
-from loadsmith.assets.define.partitions import build_partitions_def
-from loadsmith.assets.define.specs import op_name
+from loadsmith.assets.define import build_partitions_def, op_name
 from loadsmith.config.files import Located, ReadProject, look_at_project, unknown_references
 from loadsmith.config.models import TaskAsset
 from loadsmith.config.templates import names_in

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets.define.automation import check_cron
+from loadsmith.assets.define import check_cron
 from loadsmith.config.files import Located
 from loadsmith.config.models import JobParams, TriggerParams
 from loadsmith.errors import ConfigError, Problem

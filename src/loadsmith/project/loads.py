@@ -7,11 +7,10 @@ from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets.define.specs import nested_key
-from loadsmith.assets.define.translator import DagsterDltTranslator
+from loadsmith.assets.define import DagsterDltTranslator, nested_key
 from loadsmith.config.files import Located, ProjectFiles
 from loadsmith.config.models import Asset, DltAsset, TaskAsset
-from loadsmith.engine.snapshots.inspect import inspect_load
+from loadsmith.engine.snapshots import inspect_load
 from loadsmith.errors import ConfigError, Problem, ResolveError, SchemaFileNotFound
 from loadsmith.model import (
     LoadDefinition,

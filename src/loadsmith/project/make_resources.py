@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails
 
-from loadsmith.assets.define.specs import op_name
+from loadsmith.assets.define import op_name
 from loadsmith.config.files import Located, ProjectFiles
 from loadsmith.config.models import ResourceEntry
 from loadsmith.config.templates import names_in, render

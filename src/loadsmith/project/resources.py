@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dagster as dg
 from pydantic import Field
 
-from loadsmith.engine.locks.files import destination_lock
+from loadsmith.engine.locks import destination_lock
 from loadsmith.errors import ResolveError
 from loadsmith.project.lookup import Register
 

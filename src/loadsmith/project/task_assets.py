@@ -10,8 +10,11 @@ from pydantic import BaseModel, ValidationError
 
 from loadsmith.assets._dagster import build_freshness_checks, build_freshness_sensor
 from loadsmith.assets.build import build_retry_policy
-from loadsmith.assets.define.automation import build_automation_condition
-from loadsmith.assets.define.partitions import build_backfill_policy, read_partitions
+from loadsmith.assets.define import (
+    build_automation_condition,
+    build_backfill_policy,
+    read_partitions,
+)
 from loadsmith.config.files import Located, ProjectFiles
 from loadsmith.config.models import Asset, DltAsset, TaskAsset
 from loadsmith.config.templates import names_in, render

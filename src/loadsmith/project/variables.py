@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets.define.partitions import read_partitions
+from loadsmith.assets.define import read_partitions
 from loadsmith.config.templates import render
 from loadsmith.errors import ResolveError, did_you_mean
 from loadsmith.project.partition_links import parent_partitions

@@ -12,7 +12,7 @@ from loadsmith.config.files import Located, ProjectFiles
 from loadsmith.config.models import AssetSettings, DltAsset, LoadParams, ResourceOpSettings
 from loadsmith.config.profiles import ProfileChoice, choose_profile
 from loadsmith.config.settings import merged
-from loadsmith.engine.destinations.traits import name_problem
+from loadsmith.engine.destinations import name_problem
 from loadsmith.errors import ConfigError
 from loadsmith.model import (
     AssetAttributes,

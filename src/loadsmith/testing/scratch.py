@@ -116,7 +116,7 @@ def _in_scratch(definition: LoadDefinition, folder: Path) -> LoadDefinition:
 
 
 def _limited(definition: LoadDefinition, limit: int) -> Any:
-    from loadsmith.engine.sources.find import make_source
+    from loadsmith.engine.sources import make_source
 
     def make() -> Any:
         source = make_source(definition.source)

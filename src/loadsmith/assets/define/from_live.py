@@ -9,9 +9,8 @@ import dagster as dg
 from loadsmith.assets.define.specs import build_specs, op_name
 from loadsmith.assets.define.split import OUTPUTS_PER_OP
 from loadsmith.assets.define.translator import DagsterDltTranslator
-from loadsmith.engine.snapshots.inspect import inspect_load, inspect_source
-from loadsmith.engine.snapshots.seen import with_seen
-from loadsmith.engine.sources.recipes import Live, live_resources, look_at_pipeline, recipe_of
+from loadsmith.engine.snapshots import inspect_load, inspect_source, with_seen
+from loadsmith.engine.sources import Live, live_resources, look_at_pipeline, recipe_of
 from loadsmith.model import (
     LoadDefinition,
     LoadSnapshot,

@@ -15,7 +15,7 @@ from loadsmith.config.settings import (
     ResourceSettings,
     RetryPolicySettings,
 )
-from loadsmith.engine.sources.recipes import Live
+from loadsmith.engine.sources import Live
 from loadsmith.errors import ConfigError, did_you_mean
 
 

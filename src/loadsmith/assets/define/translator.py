@@ -8,7 +8,6 @@ from typing import Any
 import dagster as dg
 
 from loadsmith.assets.define.automation import build_automation_condition
-from loadsmith.engine.dlt_hooks.resources import root_name
 from loadsmith.errors import TranslationError
 from loadsmith.model import AssetAttributes, LoadDefinition, ResourceSnapshot
 
@@ -114,16 +113,20 @@ class DagsterDltTranslator:
 
     def get_deps_asset_keys(self, resource: Any) -> Iterable[dg.AssetKey]:
         """Return what the asset is made from: `<source>_<resource>`, a transformer's root."""
-        snapshot = isinstance(resource, ResourceSnapshot)
-        root = (resource.upstream or resource.name) if snapshot else root_name(resource)
+        if isinstance(resource, ResourceSnapshot):
+            root = resource.upstream or resource.name
+        else:
+            # A live resource is at hand, so dlt is imported already.
+            from loadsmith.engine.dlt_hooks import root_name
+
+            root = root_name(resource)
         return [dg.AssetKey(f"{resource.source_name}_{root}")]
 
     def get_description(self, resource: Any) -> str | None:
         """Return the description: the docstring of the resource."""
         if isinstance(resource, ResourceSnapshot):
             return resource.description
-        # A live resource is at hand, so dlt is imported already.
-        from loadsmith.engine.dlt_hooks.resources import description_of
+        from loadsmith.engine.dlt_hooks import description_of
 
         return description_of(resource)
 

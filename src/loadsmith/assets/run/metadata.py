@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets.define.spec_metadata import TABLE_KEY, table_schema
+from loadsmith.assets.define import TABLE_KEY, table_schema
 from loadsmith.model import (
     CursorResult,
     DiscardResult,

@@ -5,10 +5,10 @@ from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets.define.specs import op_name
+from loadsmith.assets.define import op_name
 from loadsmith.assets.run.metadata import schema_changes_markdown
 from loadsmith.engine.adhoc import run_resource
-from loadsmith.engine.results.notify import notify_schema_changes
+from loadsmith.engine.results import notify_schema_changes
 from loadsmith.model import LoadResult, RunRequest
 
 # For a load outside of a run, where there is no context with a log.

@@ -7,9 +7,13 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
-from loadsmith.assets.define.check_specs import settings_of
-from loadsmith.assets.define.partitions import RunPartitions
-from loadsmith.assets.define.specs import AssetTarget, nested_key, root_table_key
+from loadsmith.assets.define import (
+    AssetTarget,
+    RunPartitions,
+    nested_key,
+    root_table_key,
+    settings_of,
+)
 from loadsmith.assets.run.checks import (
     KeyProblems,
     KeyState,
@@ -24,11 +28,7 @@ from loadsmith.assets.run.metadata import (
     materialization_metadata,
     read_last_schema_change,
 )
-from loadsmith.engine.results.fetch import (
-    fetch_key_counts,
-    fetch_row_counts,
-    fetch_rows_by_window,
-)
+from loadsmith.engine.results import fetch_key_counts, fetch_row_counts, fetch_rows_by_window
 from loadsmith.errors import ContractViolation
 from loadsmith.model import (
     DiscardResult,

@@ -12,15 +12,19 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from loadsmith.assets._dagster import ended_with_run
-from loadsmith.assets.define.from_live import build_live_specs, live_definition
-from loadsmith.assets.define.partitions import read_partitions
-from loadsmith.assets.define.specs import AssetTarget, targets_of
-from loadsmith.assets.define.translator import DagsterDltTranslator
+from loadsmith.assets.define import (
+    AssetTarget,
+    DagsterDltTranslator,
+    build_live_specs,
+    live_definition,
+    read_partitions,
+    targets_of,
+)
 from loadsmith.assets.run.outcome import outcome_of
 from loadsmith.assets.run.report import LoadEvent, Report
 from loadsmith.assets.run.run_config import asks_for_row_counts, has_our_config, read_choices
-from loadsmith.engine.results.notify import notify_schema_changes
-from loadsmith.engine.sources.recipes import live_resources, recipe_of
+from loadsmith.engine.results import notify_schema_changes
+from loadsmith.engine.sources import live_resources, recipe_of
 from loadsmith.errors import (
     ConfigError,
     ContractViolation,

@@ -1,1 +1,6 @@
-"""."""
+"""The commands of loadsmith in projects that `dg` made."""
+
+from loadsmith.cli.dg_project.whole_project import (
+    check_components as check_components,
+    refresh_project as refresh_project,
+)

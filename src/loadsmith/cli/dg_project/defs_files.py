@@ -19,8 +19,7 @@ from dagster.components.core.defs_module import (
 
 from loadsmith.component.component import DltLoadCollectionComponent
 from loadsmith.config.places import validate
-from loadsmith.documents.nodes import Document
-from loadsmith.documents.read import read_definitions
+from loadsmith.documents import Document, read_definitions
 from loadsmith.errors import Problem
 
 _NAMES = ("defs.yaml", "defs.yml", "component.yaml")

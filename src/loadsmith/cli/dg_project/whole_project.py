@@ -17,8 +17,7 @@ from tomlkit.exceptions import TOMLKitError
 from loadsmith.cli.dg_project.defs_files import DefsFiles, look_at_defs
 from loadsmith.component.component import DltLoadCollectionComponent
 from loadsmith.component.templating import PlacedError
-from loadsmith.documents.nodes import Document
-from loadsmith.documents.read import decode
+from loadsmith.documents import Document, decode
 from loadsmith.errors import ConfigError, LoadsmithError, Problem
 
 #: A text that begins with its place, as those of our errors about files do.

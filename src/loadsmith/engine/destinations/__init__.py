@@ -1,1 +1,53 @@
-"""."""
+"""Make the destination of a load, and say what it is good at.
+
+DuckDB and PostgreSQL get clients that load faster and keep values exact.
+"""
+
+from typing import TYPE_CHECKING
+
+from loadsmith.lazy import names_on_first_use
+
+if TYPE_CHECKING:
+    from loadsmith.engine.destinations.duckdb import (
+        default_limit as default_limit,
+        limit_of_user as limit_of_user,
+        make_room as make_room,
+    )
+    from loadsmith.engine.destinations.file_format import (
+        configured_file_format as configured_file_format,
+        prefer_fastest_file_format as prefer_fastest_file_format,
+    )
+    from loadsmith.engine.destinations.make import (
+        DestinationTraits as DestinationTraits,
+        check_destination as check_destination,
+        destination_dataset as destination_dataset,
+        exact as exact,
+        make_destination as make_destination,
+        name_problem as name_problem,
+        own_credentials as own_credentials,
+        refuse_ambiguous_dataset as refuse_ambiguous_dataset,
+        table_locations as table_locations,
+        traits as traits,
+    )
+    from loadsmith.engine.destinations.params import destination_problems as destination_problems
+
+__getattr__ = names_on_first_use(
+    __name__,
+    {
+        "duckdb": ("default_limit", "limit_of_user", "make_room"),
+        "file_format": ("configured_file_format", "prefer_fastest_file_format"),
+        "params": ("destination_problems",),
+        "make": (
+            "DestinationTraits",
+            "check_destination",
+            "destination_dataset",
+            "exact",
+            "make_destination",
+            "name_problem",
+            "own_credentials",
+            "refuse_ambiguous_dataset",
+            "table_locations",
+            "traits",
+        ),
+    },
+)

@@ -19,8 +19,8 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.factory import duckdb
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
-from loadsmith.engine.dlt_hooks.load import parquet_files
-from loadsmith.engine.normalizing.parquet import ROW_GROUP
+from loadsmith.engine.dlt_hooks import parquet_files
+from loadsmith.engine.normalizing import ROW_GROUP
 
 #: Bytes for each thread of DuckDB's, which works at one row group in each of them.
 LIMIT_PER_THREAD = 40_000_000

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from loadsmith.engine.destinations.traits import DestinationTraits
+from loadsmith.engine.destinations.make import DestinationTraits
 
 
 def prefer_fastest_file_format(destination: Any, traits: DestinationTraits) -> None:

@@ -1,1 +1,113 @@
-"""."""
+"""Every private or replaced name of dlt, in one room.
+
+The other rooms use dlt's public names and what is exported here.
+"""
+
+from typing import TYPE_CHECKING
+
+from loadsmith.lazy import names_on_first_use
+
+if TYPE_CHECKING:
+    from loadsmith.engine.dlt_hooks.bounds import (
+        WindowNumber as WindowNumber,
+        WindowText as WindowText,
+        WindowTime as WindowTime,
+        day_at as day_at,
+        moment_of as moment_of,
+        number_at as number_at,
+        text_at as text_at,
+        unit_of as unit_of,
+    )
+    from loadsmith.engine.dlt_hooks.errors import (
+        is_schema_race as is_schema_race,
+        is_terminal as is_terminal,
+    )
+    from loadsmith.engine.dlt_hooks.extract import (
+        left_alone as left_alone,
+        load_ids_in_arrow as load_ids_in_arrow,
+        window_in_dlt as window_in_dlt,
+    )
+    from loadsmith.engine.dlt_hooks.extracted import (
+        FILE_BYTES as FILE_BYTES,
+        extracted_for_speed as extracted_for_speed,
+    )
+    from loadsmith.engine.dlt_hooks.imports import imports_schemas as imports_schemas
+    from loadsmith.engine.dlt_hooks.load import (
+        jobs_of as jobs_of,
+        parquet_files as parquet_files,
+        rows_by_job as rows_by_job,
+        watched_load as watched_load,
+    )
+    from loadsmith.engine.dlt_hooks.packages import (
+        archive_package as archive_package,
+        can_be_undone as can_be_undone,
+        can_merge as can_merge,
+        discard_pending_packages as discard_pending_packages,
+        exports_schemas as exports_schemas,
+        is_appended as is_appended,
+        list_extracted as list_extracted,
+        list_normalized as list_normalized,
+        moment_of_package as moment_of_package,
+        package_rows as package_rows,
+        package_tables as package_tables,
+        pipeline_of as pipeline_of,
+        replace_schema as replace_schema,
+        rewind_package as rewind_package,
+        settle_packages as settle_packages,
+    )
+    from loadsmith.engine.dlt_hooks.resources import (
+        description_of as description_of,
+        incremental_of as incremental_of,
+        is_resource_function as is_resource_function,
+        is_source_function as is_source_function,
+        root_name as root_name,
+        upstream_of as upstream_of,
+    )
+    from loadsmith.engine.dlt_hooks.trace import redact_trace as redact_trace
+
+__getattr__ = names_on_first_use(
+    __name__,
+    {
+        "bounds": (
+            "WindowNumber",
+            "WindowText",
+            "WindowTime",
+            "day_at",
+            "moment_of",
+            "number_at",
+            "text_at",
+            "unit_of",
+        ),
+        "errors": ("is_schema_race", "is_terminal"),
+        "extract": ("left_alone", "load_ids_in_arrow", "window_in_dlt"),
+        "extracted": ("FILE_BYTES", "extracted_for_speed"),
+        "imports": ("imports_schemas",),
+        "load": ("jobs_of", "parquet_files", "rows_by_job", "watched_load"),
+        "packages": (
+            "archive_package",
+            "can_be_undone",
+            "can_merge",
+            "discard_pending_packages",
+            "exports_schemas",
+            "is_appended",
+            "list_extracted",
+            "list_normalized",
+            "moment_of_package",
+            "package_rows",
+            "package_tables",
+            "pipeline_of",
+            "replace_schema",
+            "rewind_package",
+            "settle_packages",
+        ),
+        "resources": (
+            "description_of",
+            "incremental_of",
+            "is_resource_function",
+            "is_source_function",
+            "root_name",
+            "upstream_of",
+        ),
+        "trace": ("redact_trace",),
+    },
+)

@@ -4,7 +4,7 @@ from typing import Any
 
 from dlt.pipeline.pipeline import Pipeline
 
-from loadsmith.engine.schema_files.imported import ImportSchemas
+from loadsmith.engine.schema_files import ImportSchemas
 
 
 class ImportingPipeline(Pipeline):

@@ -1,1 +1,13 @@
-"""."""
+"""Wait for a file, a database or another run: logged, and ended when the run is cancelled."""
+
+from loadsmith.engine.locks.files import (
+    POLL_SECONDS as POLL_SECONDS,
+    destination_lock as destination_lock,
+    exclusive as exclusive,
+    lock_name as lock_name,
+    prepare_for_lock as prepare_for_lock,
+)
+from loadsmith.engine.locks.wait import (
+    REPORT_SECONDS as REPORT_SECONDS,
+    wait_until_free as wait_until_free,
+)

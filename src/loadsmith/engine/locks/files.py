@@ -7,19 +7,16 @@ import json
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from loadsmith.engine.locks.wait import wait_until_free
 from loadsmith.model import Wait
 
 #: Seconds between two looks at a lock that somebody else holds.
 POLL_SECONDS = 0.05
-
-#: Seconds between two lines of log about the same wait.
-REPORT_SECONDS = 10.0
 
 _PREPARING = threading.Lock()
 
@@ -48,28 +45,18 @@ def exclusive(
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = FileLock(path, thread_local=False)
     holder_path = path.with_name(path.name + ".holder")
-    started = time.monotonic()
-    holder: str | None = None
-    reported = -REPORT_SECONDS
-    while True:
+
+    def ask() -> str | None:
         try:
             lock.acquire(timeout=0)
-            break
         except Timeout:
-            holder = _read_holder(holder_path) or holder
-            waited = time.monotonic() - started
-            if waited - reported >= REPORT_SECONDS:
-                reported = waited
-                log(f"waiting for {what}, held by {holder or 'somebody'} ({waited:.0f} s so far)")
-            if cancelled():
-                raise InterruptedError(f"cancelled while waiting for {what}") from None
-            time.sleep(POLL_SECONDS)
-    seconds = time.monotonic() - started
+            return _read_holder(holder_path) or "somebody"
+        return None
+
+    wait = wait_until_free(what, ask, log=log, cancelled=cancelled, every=POLL_SECONDS)
     try:
-        if holder is not None:
-            log(f"got {what} after {seconds:.1f} s; it was held by {holder}")
         _write_holder(holder_path, who)
-        yield Wait(lock=what, seconds=round(seconds, 3), holder=holder)
+        yield wait
     finally:
         with contextlib.suppress(FileNotFoundError):
             holder_path.unlink()
@@ -143,37 +130,24 @@ def _wait_for_strangers(
         return None
     import duckdb
 
-    started = time.monotonic()
-    holder: str | None = None
-    reported = -REPORT_SECONDS
-    while True:
+    def ask() -> str | None:
         try:
             if connect is None:
                 duckdb.connect(str(database)).close()
             else:
                 connect()
-            break
         except duckdb.IOException as error:
             if "lock" not in str(error):
                 raise
-            holder = _stranger(str(error))
-            waited = time.monotonic() - started
-            if waited - reported >= REPORT_SECONDS:
-                reported = waited
-                log(f"waiting for {database.name}, which {holder} has open ({waited:.0f} s so far)")
-            if cancelled():
-                raise InterruptedError(f"cancelled while waiting for {database.name}") from None
-            time.sleep(POLL_SECONDS)
+            return _stranger(str(error))
         except duckdb.ConnectionException:
             if connect is not None:
                 raise
             # This very process has the file open with other settings; dlt will share it.
-            break
-    if holder is None:
         return None
-    seconds = time.monotonic() - started
-    log(f"got {database.name} after {seconds:.1f} s; {holder} had it open")
-    return Wait(lock=f"the database {database.name}", seconds=round(seconds, 3), holder=holder)
+
+    what = f"the database {database.name}"
+    return wait_until_free(what, ask, log=log, cancelled=cancelled, every=POLL_SECONDS)
 
 
 def _is_duckdb(database: Path) -> bool:

@@ -1,1 +1,16 @@
-"""."""
+"""Turn extracted files into load files: column by column where that is exact, else dlt's way.
+
+The room also decides how many processes share the work, and counts what a schema contract discards.
+"""
+
+from loadsmith.engine.normalizing.by_column import arrow_normalizer as arrow_normalizer
+from loadsmith.engine.normalizing.discards import Discards as Discards
+from loadsmith.engine.normalizing.parquet import ROW_GROUP as ROW_GROUP
+from loadsmith.engine.normalizing.workers import (
+    wait_for_workers as wait_for_workers,
+    workers_of_run as workers_of_run,
+)
+from loadsmith.engine.normalizing.workers_wanted import (
+    bytes_worth_sharing as bytes_worth_sharing,
+    normalize_workers as normalize_workers,
+)

@@ -15,7 +15,7 @@ from dlt.extract.extractors import ArrowExtractor, Extractor, ImportFileMeta, Mo
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 from dlt.normalize.normalize import Normalize
 
-from loadsmith.engine.schema_files.tables import tables_by_resource
+from loadsmith.engine.schema_files import tables_by_resource
 from loadsmith.model import DiscardResult
 
 

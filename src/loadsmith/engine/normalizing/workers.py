@@ -23,7 +23,7 @@ from dlt.common.runners import pool_runner
 from dlt.common.runners.configuration import PoolRunnerConfiguration
 from filelock import FileLock
 
-from loadsmith.engine.locks.files import exclusive
+from loadsmith.engine.locks import exclusive
 from loadsmith.engine.normalizing.by_column import arrow_normalizer
 
 #: Seconds between two looks of a worker at the run that it works for.

@@ -1,1 +1,8 @@
-"""."""
+"""Load each row once, whatever dies on the way.
+
+A run writes down each package in a ledger beside the data before it loads the first row. The next
+run reads the ledger, and completes or undoes what a dead run left.
+"""
+
+from loadsmith.engine.once.packages import RunPackages as RunPackages
+from loadsmith.engine.once.recovery import Recovery as Recovery

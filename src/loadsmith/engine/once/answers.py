@@ -22,12 +22,13 @@ from dlt.destinations.sql_client import WithSqlClient
 from dlt.load.exceptions import LoadClientJobException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from loadsmith.engine.dlt_hooks.load import jobs_of, watched_load
-from loadsmith.engine.dlt_hooks.packages import (
+from loadsmith.engine.dlt_hooks import (
     archive_package,
+    jobs_of,
     list_normalized,
     package_tables,
     rewind_package,
+    watched_load,
 )
 from loadsmith.engine.once.dataset_lock import is_in_flight
 from loadsmith.engine.once.entry import LedgerEntry
@@ -35,11 +36,11 @@ from loadsmith.engine.once.ledger import Ledger, open_ledger
 from loadsmith.engine.once.ledger_sql import SqlLedger
 from loadsmith.engine.once.rows_held import RowsHeld, can_begin_anew
 from loadsmith.engine.once.undo_sql import UNDEFINED
-from loadsmith.engine.results.failures import cause_chain
+from loadsmith.engine.results import cause_chain
 from loadsmith.errors import LoadsmithError, RunError
 
 if TYPE_CHECKING:
-    from loadsmith.engine.workspace.open import Workspace
+    from loadsmith.engine.workspace import Workspace
 
 T = TypeVar("T")
 

@@ -7,18 +7,16 @@ destination has no locks between sessions, nobody waits for anybody here.
 import contextlib
 import selectors
 import threading
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from dlt.destinations.exceptions import DatabaseTransientException
 
-from loadsmith.engine.locks.files import POLL_SECONDS, REPORT_SECONDS
+from loadsmith.engine.locks import POLL_SECONDS, REPORT_SECONDS
 from loadsmith.engine.once.iceberg_lock import in_turn
-from loadsmith.model import Wait
 
 if TYPE_CHECKING:
-    from loadsmith.engine.workspace.open import Workspace
+    from loadsmith.engine.workspace import Workspace
 
 #: Bytes of a session's name that PostgreSQL keeps.
 _NAME_LENGTH = 63
@@ -113,23 +111,14 @@ def _held(sql: Any, workspace: "Workspace", kind: str) -> Iterator[None]:
 
 
 def _wait(sql: Any, workspace: "Workspace", kind: str) -> None:
-    what = f"the dataset {sql.dataset_name}"
-    log = workspace.request.log
     holder = _holders(sql)
-    log(f"waiting for {what}, held by {holder}")
-    started = reported = time.monotonic()
     with _waiting(sql, kind) as waiting:
-        while waiting.is_alive():
+
+        def ask() -> str | None:
             waiting.join(POLL_SECONDS)
-            if workspace.request.cancelled():
-                raise InterruptedError(f"cancelled while waiting for {what}")
-            now = time.monotonic()
-            if now - reported >= REPORT_SECONDS:
-                reported = now
-                log(f"waiting for {what}, held by {holder} ({now - started:.0f} s so far)")
-    seconds = time.monotonic() - started
-    log(f"got {what} after {seconds:.1f} s; it was held by {holder}")
-    workspace.waits.append(Wait(lock=what, seconds=round(seconds, 3), holder=holder))
+            return holder if waiting.is_alive() else None
+
+        workspace.wait_until_free(f"the dataset {sql.dataset_name}", ask)
 
 
 @contextlib.contextmanager

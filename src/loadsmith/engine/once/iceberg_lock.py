@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from dlt.destinations.fs_client import FSClientBase
 
-from loadsmith.engine.locks.files import exclusive
+from loadsmith.engine.locks import exclusive
 from loadsmith.engine.once.entry import LEDGER_TABLE
 
 if TYPE_CHECKING:
-    from loadsmith.engine.workspace.open import Workspace
+    from loadsmith.engine.workspace import Workspace
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from loadsmith.engine.once.ledger_files import FileLedger
 from loadsmith.engine.once.ledger_sql import SqlLedger
 
 if TYPE_CHECKING:
-    from loadsmith.engine.workspace.open import Workspace
+    from loadsmith.engine.workspace import Workspace
 
 
 class Ledger(Protocol):

@@ -15,7 +15,7 @@ from loadsmith.engine.once.undo_open import OpenUndo
 from loadsmith.engine.once.writers import writers_to
 
 if TYPE_CHECKING:
-    from loadsmith.engine.workspace.open import Workspace
+    from loadsmith.engine.workspace import Workspace
 
 
 class FileLedger:

@@ -7,27 +7,25 @@ from typing import Any
 
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from loadsmith.engine.dlt_hooks.errors import is_schema_race
-from loadsmith.engine.dlt_hooks.packages import (
+from loadsmith.engine.dlt_hooks import (
     can_be_undone,
     discard_pending_packages,
     is_appended,
+    is_schema_race,
     list_extracted,
     list_normalized,
     package_rows,
     package_tables,
 )
 from loadsmith.engine.memory import release_memory
-from loadsmith.engine.normalizing.by_column import arrow_normalizer
-from loadsmith.engine.normalizing.workers import workers_of_run
-from loadsmith.engine.normalizing.workers_wanted import normalize_workers
+from loadsmith.engine.normalizing import arrow_normalizer, normalize_workers, workers_of_run
 from loadsmith.engine.once.answers import ask_ledger, load_each_once, write_down
 from loadsmith.engine.once.dataset_lock import in_flight
 from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, this_process
 from loadsmith.engine.once.ledger import Ledger
 from loadsmith.engine.once.turns import Turn
-from loadsmith.engine.schema_files.tables import tables_by_resource
-from loadsmith.engine.workspace.open import Workspace
+from loadsmith.engine.schema_files import tables_by_resource
+from loadsmith.engine.workspace import Workspace
 from loadsmith.model import LoadDefinition, RunRequest
 
 #: Times that a load is tried again when two loads change the schema at the same moment.
@@ -99,7 +97,7 @@ class RunPackages:
             entries.append(entry)
             self.may_have_staged |= may_stage
             if self._workspace.traits.destination_type == "duckdb":
-                from loadsmith.engine.destinations.duckdb import make_room
+                from loadsmith.engine.destinations import make_room
 
                 make_room(self._pipeline, load_id, entry.rows)
         release_memory()

@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager
 
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from loadsmith.engine.dlt_hooks.errors import is_terminal
-from loadsmith.engine.dlt_hooks.packages import (
+from loadsmith.engine.dlt_hooks import (
     archive_package,
     discard_pending_packages,
+    is_terminal,
     list_extracted,
     list_normalized,
     moment_of_package,
@@ -22,7 +22,7 @@ from loadsmith.engine.once.answers import until_answered
 from loadsmith.engine.once.entry import LedgerEntry, was_left_by_attempt
 from loadsmith.engine.once.ledger import open_ledger
 from loadsmith.engine.once.packages import RunPackages
-from loadsmith.engine.workspace.open import Workspace
+from loadsmith.engine.workspace import Workspace
 from loadsmith.model import RunRequest
 
 

@@ -5,8 +5,13 @@ from typing import Any
 from dlt.common.destination.client import WithStagingDataset
 from dlt.common.schema.utils import get_nested_tables, get_root_table
 
-from loadsmith.engine.dlt_hooks.load import jobs_of, rows_by_job
-from loadsmith.engine.dlt_hooks.packages import can_be_undone, is_appended, package_tables
+from loadsmith.engine.dlt_hooks import (
+    can_be_undone,
+    is_appended,
+    jobs_of,
+    package_tables,
+    rows_by_job,
+)
 from loadsmith.engine.once.entry import LedgerEntry
 from loadsmith.engine.once.undo_sql import UNDEFINED, columns, hangs_from_nothing, of_package
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from loadsmith.engine.once.entry import CLAIM, LedgerEntry, goes_on, this_process
 from loadsmith.engine.once.ledger import Ledger
-from loadsmith.engine.workspace.open import Workspace
+from loadsmith.engine.workspace import Workspace
 from loadsmith.model import RunRequest
 
 #: Seconds at most until a run looks again that began in the same moment as another one.

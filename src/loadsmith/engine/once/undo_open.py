@@ -18,7 +18,7 @@ from loadsmith.engine.once.open_tables import OpenTable, find_open_table
 from loadsmith.engine.once.writers import wait_for_writers
 
 if TYPE_CHECKING:
-    from loadsmith.engine.workspace.open import Workspace
+    from loadsmith.engine.workspace import Workspace
 
 
 class _OthersWriteError(Exception):

@@ -17,12 +17,11 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema.utils import new_column
 from dlt.destinations.exceptions import DatabaseTransientException, DatabaseUndefinedRelation
 
-from loadsmith.engine.locks.wait import wait_until_free
 from loadsmith.engine.once.entry import LEDGER_TABLE, LedgerEntry, LedgerTable
 from loadsmith.engine.once.writers import wait_for_writers
 
 if TYPE_CHECKING:
-    from loadsmith.engine.workspace.open import Workspace
+    from loadsmith.engine.workspace import Workspace
 
 UNDEFINED = (DatabaseUndefinedRelation, DestinationUndefinedEntity)
 
@@ -152,7 +151,7 @@ class SqlUndo:
             return None
 
         try:
-            wait_until_free(f"the table {name}", holder, self.workspace, wait=self.wait)
+            self.workspace.wait_until_free(f"the table {name}", holder)
         except UNDEFINED:
             return 0
         return removed

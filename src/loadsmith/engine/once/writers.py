@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from loadsmith.engine.locks.wait import wait_until_free
 from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, has_ended
 
 if TYPE_CHECKING:
-    from loadsmith.engine.workspace.open import Workspace
+    from loadsmith.engine.workspace import Workspace
 
 
 def writers_to(
@@ -59,4 +58,7 @@ def wait_for_writers(
         return ", ".join(f"run {other.run_id} of {other.scope}" for other in left) or None
 
     what = f"the table {table}, for rows of the dead run {entry.run_id} are in it"
-    return wait_until_free(what, holder, workspace, wait=wait)
+    if not wait and holder() is not None:
+        return False
+    workspace.wait_until_free(what, holder)
+    return True

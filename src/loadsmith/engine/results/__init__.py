@@ -1,1 +1,49 @@
-"""."""
+"""Turn what dlt reports about a run into a `LoadResult`, and its errors into a `RunError`.
+
+What dlt does not report is asked of the destination.
+"""
+
+from typing import TYPE_CHECKING
+
+from loadsmith.lazy import names_on_first_use
+
+if TYPE_CHECKING:
+    from loadsmith.engine.results.collect import (
+        cursor_results as cursor_results,
+        cursors_in as cursors_in,
+        job_records as job_records,
+        known_types as known_types,
+        schema_changes as schema_changes,
+        table_results as table_results,
+    )
+    from loadsmith.engine.results.failures import (
+        breach_of as breach_of,
+        cause_chain as cause_chain,
+        run_error as run_error,
+        run_error_of_all as run_error_of_all,
+    )
+    from loadsmith.engine.results.fetch import (
+        fetch_key_counts as fetch_key_counts,
+        fetch_row_counts as fetch_row_counts,
+        fetch_rows_by_window as fetch_rows_by_window,
+    )
+    from loadsmith.engine.results.notify import notify_schema_changes as notify_schema_changes
+    from loadsmith.engine.results.progress import LogProgress as LogProgress
+
+__getattr__ = names_on_first_use(
+    __name__,
+    {
+        "collect": (
+            "cursor_results",
+            "cursors_in",
+            "job_records",
+            "known_types",
+            "schema_changes",
+            "table_results",
+        ),
+        "failures": ("breach_of", "cause_chain", "run_error", "run_error_of_all"),
+        "fetch": ("fetch_key_counts", "fetch_row_counts", "fetch_rows_by_window"),
+        "notify": ("notify_schema_changes",),
+        "progress": ("LogProgress",),
+    },
+)

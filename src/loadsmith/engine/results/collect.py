@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from loadsmith.engine.destinations.traits import table_locations
-from loadsmith.engine.schema_files.tables import column_snapshots, column_types, tables_by_resource
+from loadsmith.engine.destinations import table_locations
+from loadsmith.engine.schema_files import column_snapshots, column_types, tables_by_resource
 from loadsmith.model import (
     CursorResult,
     SchemaChange,

@@ -9,7 +9,7 @@ from dlt.extract.exceptions import DltResourceException, PipeException
 from dlt.normalize.exceptions import NormalizeJobFailed
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from loadsmith.engine.secrets.redaction import Redactor
+from loadsmith.engine.secrets import Redactor
 from loadsmith.errors import ContractViolation, LoadsmithError, RunError
 from loadsmith.model import ContractBreach, ResourceFailure
 

@@ -1,1 +1,21 @@
-"""."""
+"""Read dlt's schema files with the place of each mistake, write them, and compare them."""
+
+from loadsmith.engine.schema_files.file import (
+    SchemaFile as SchemaFile,
+    column_snapshot as column_snapshot,
+    declared_tables as declared_tables,
+    read_schema_file as read_schema_file,
+    tables_of_schema as tables_of_schema,
+    update_schema_file as update_schema_file,
+    write_whole as write_whole,
+)
+from loadsmith.engine.schema_files.imported import (
+    ImportSchemas as ImportSchemas,
+    naming_schema_beside as naming_schema_beside,
+)
+from loadsmith.engine.schema_files.tables import (
+    column_snapshots as column_snapshots,
+    column_types as column_types,
+    tables_by_resource as tables_by_resource,
+)
+from loadsmith.engine.schema_files.text import parse_schema as parse_schema

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loadsmith.engine.schema_files.file import (
+from loadsmith.engine.schema_files import (
     SchemaFile,
+    parse_schema,
     read_schema_file,
     tables_of_schema,
     write_whole,
 )
-from loadsmith.engine.schema_files.text import parse_schema
 from loadsmith.engine.snapshots.resource import inspect_resource, root_table_of
 from loadsmith.engine.snapshots.seen import with_seen
 from loadsmith.errors import ResolveError
@@ -258,8 +258,8 @@ def _selected(snapshot: LoadSnapshot, selection: ResourceSelection) -> LoadSnaps
 
 
 def _ask(definition: LoadDefinition, names: Mapping[str, str | None]) -> LoadSnapshot:
-    from loadsmith.engine.secrets.environment import missing_secret, secrets_in_environment
-    from loadsmith.engine.sources.find import make_source
+    from loadsmith.engine.secrets import missing_secret, secrets_in_environment
+    from loadsmith.engine.sources import make_source
 
     files = (
         definition.source.secrets_files if isinstance(definition.source, SourceReference) else ()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from loadsmith.engine.schema_files.file import column_snapshot
+from loadsmith.engine.schema_files import column_snapshot
 from loadsmith.model import IncrementalSnapshot, ResourceSnapshot, TableSnapshot
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def inspect_resource(
         source: The source that it belongs to.
         known: Tables that the schema of the source has.
     """
-    from loadsmith.engine.dlt_hooks.resources import description_of, incremental_of, upstream_of
+    from loadsmith.engine.dlt_hooks import description_of, incremental_of, upstream_of
 
     table = root_table_of(resource, source)
     tables = tuple(found for found in known if found.resource == resource.name)

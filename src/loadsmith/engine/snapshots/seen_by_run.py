@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loadsmith.engine.schema_files.file import write_whole
+from loadsmith.engine.schema_files import write_whole
 from loadsmith.engine.snapshots.resource import inspect_resource
 from loadsmith.engine.snapshots.seen import OWN_FOLDER, Seen, known_by, read_seen, seen_folder
 from loadsmith.model import LoadDefinition, LoadResult, LoadSnapshot, TableSnapshot

@@ -1,1 +1,51 @@
-"""."""
+"""Make the source of a load from a reference, a function or a live object.
+
+The room also knows which resource feeds which, and binds cursors to the window of a run.
+"""
+
+from typing import TYPE_CHECKING
+
+from loadsmith.lazy import names_on_first_use
+
+if TYPE_CHECKING:
+    from loadsmith.engine.sources.empty import watched_for_rows as watched_for_rows
+    from loadsmith.engine.sources.find import (
+        make_source as make_source,
+        select_resources as select_resources,
+        source_problems as source_problems,
+    )
+    from loadsmith.engine.sources.recipes import (
+        Live as Live,
+        live_resources as live_resources,
+        look_at_pipeline as look_at_pipeline,
+        make_pipeline as make_pipeline,
+        pipeline_names as pipeline_names,
+        recipe_of as recipe_of,
+    )
+    from loadsmith.engine.sources.sql import (
+        configured_for_sql as configured_for_sql,
+        is_sql_database as is_sql_database,
+        with_defaults as with_defaults,
+    )
+    from loadsmith.engine.sources.windows import (
+        bound_to_window as bound_to_window,
+        incremental_of as incremental_of,
+    )
+
+__getattr__ = names_on_first_use(
+    __name__,
+    {
+        "empty": ("watched_for_rows",),
+        "find": ("make_source", "select_resources", "source_problems"),
+        "recipes": (
+            "Live",
+            "live_resources",
+            "look_at_pipeline",
+            "make_pipeline",
+            "pipeline_names",
+            "recipe_of",
+        ),
+        "sql": ("configured_for_sql", "is_sql_database", "with_defaults"),
+        "windows": ("bound_to_window", "incremental_of"),
+    },
+)

@@ -12,7 +12,7 @@ from dlt.common.data_writers.writers import count_rows_in_items
 from dlt.extract.extractors import ImportFileMeta
 from dlt.extract.items_transform import ItemTransform
 
-from loadsmith.engine.dlt_hooks.extract import left_alone
+from loadsmith.engine.dlt_hooks import left_alone
 from loadsmith.errors import RunError
 from loadsmith.model import RunRequest
 

@@ -10,10 +10,10 @@ from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.extract import DltResource, DltSource
 from dlt.extract.reference import SourceReference as DltSourceReference
 
-from loadsmith.engine.dlt_hooks.resources import is_resource_function, is_source_function
+from loadsmith.engine.dlt_hooks import is_resource_function, is_source_function
 from loadsmith.engine.project_import import import_module, iter_module_names, natural_name
-from loadsmith.engine.schema_files.imported import naming_schema_beside
-from loadsmith.engine.secrets.environment import missing_secret
+from loadsmith.engine.schema_files import naming_schema_beside
+from loadsmith.engine.secrets import missing_secret
 from loadsmith.engine.sources.feeds import refuse_shared_feeds
 from loadsmith.engine.sources.sql import exact_instead, with_defaults
 from loadsmith.engine.sources.windows import with_feeds

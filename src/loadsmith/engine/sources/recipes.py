@@ -67,8 +67,7 @@ def _make_without_secrets(make: Callable[[], Any]) -> Any:
     """Make a source; each secret that is not there gets a placeholder, for this call alone."""
     from dlt.common.configuration.exceptions import ConfigFieldMissingException
 
-    from loadsmith.engine.secrets.environment import missing_secret
-    from loadsmith.engine.secrets.redaction import is_secret_name
+    from loadsmith.engine.secrets import is_secret_name, missing_secret
 
     set_here: list[str] = []
     try:

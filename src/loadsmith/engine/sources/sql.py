@@ -7,7 +7,7 @@ from typing import Any
 
 from dlt.extract import DltSource
 
-from loadsmith.engine.normalizing.parquet import ROW_GROUP
+from loadsmith.engine.normalizing import ROW_GROUP
 from loadsmith.model import SourceReference
 
 # Its decimals have 96 bits; where a value has more digits, its whole process panics.

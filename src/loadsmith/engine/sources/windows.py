@@ -16,7 +16,7 @@ from typing import Any
 from dlt.common.data_types import py_type_to_sc_type
 from dlt.extract.incremental import Incremental, IncrementalResourceWrapper
 
-from loadsmith.engine.dlt_hooks.bounds import (
+from loadsmith.engine.dlt_hooks import (
     WindowNumber,
     WindowText,
     WindowTime,

@@ -1,1 +1,12 @@
-"""."""
+"""Give each run a pipeline in a directory that it holds alone, with its state and cursors.
+
+The names of directories, locks and states come from the load, its pipeline and its partition.
+"""
+
+from loadsmith.engine.workspace.cursors import (
+    StoredCursor as StoredCursor,
+    fetch_cursors as fetch_cursors,
+    reset_cursors as reset_cursors,
+)
+from loadsmith.engine.workspace.open import Workspace as Workspace, open_workspace as open_workspace
+from loadsmith.engine.workspace.state import restore_state as restore_state

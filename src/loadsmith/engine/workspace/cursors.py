@@ -10,11 +10,10 @@ from typing import Any
 from dlt.common.destination.client import WithStateSync
 from dlt.common.versioned_state import json_decode_state
 
-from loadsmith.engine.dlt_hooks.packages import list_extracted, moment_of_package
-from loadsmith.engine.locks.files import destination_lock
-from loadsmith.engine.results.failures import run_error
-from loadsmith.engine.secrets.environment import missing_secret, secrets_in_environment
-from loadsmith.engine.secrets.redaction import redactor_of
+from loadsmith.engine.dlt_hooks import list_extracted, moment_of_package
+from loadsmith.engine.locks import destination_lock
+from loadsmith.engine.results import run_error
+from loadsmith.engine.secrets import missing_secret, redactor_of, secrets_in_environment
 from loadsmith.engine.workspace.open import Workspace, look_into, open_workspace
 from loadsmith.engine.workspace.state import (
     HISTORY,

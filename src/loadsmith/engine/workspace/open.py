@@ -11,19 +11,25 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadsmith.engine.destinations.file_format import prefer_fastest_file_format
-from loadsmith.engine.destinations.traits import (
+from loadsmith.engine.destinations import (
     DestinationTraits,
+    prefer_fastest_file_format,
     refuse_ambiguous_dataset,
     traits,
 )
-from loadsmith.engine.locks.files import destination_lock, exclusive, lock_name, prepare_for_lock
-from loadsmith.engine.normalizing.workers import wait_for_workers
+from loadsmith.engine.locks import (
+    destination_lock,
+    exclusive,
+    lock_name,
+    prepare_for_lock,
+    wait_until_free,
+)
+from loadsmith.engine.normalizing import wait_for_workers
 from loadsmith.engine.workspace.parts import (
     bind_local_files,
     isolate_staging,
@@ -131,6 +137,15 @@ class Workspace:
 
     def _forget_open(self) -> None:
         self._open = None
+
+    def wait_until_free(self, what: str, ask: Callable[[], str | None]) -> None:
+        """Wait until `ask` returns nobody who holds `what`; the result of the run tells of it.
+
+        Raises:
+            InterruptedError: The run was cancelled meanwhile.
+        """
+        request = self.request
+        self._note(wait_until_free(what, ask, log=request.log, cancelled=request.cancelled))
 
     def _note(self, wait: Wait) -> None:
         if wait.holder is not None:

@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadsmith.engine.destinations.traits import (
-    destination_dataset,
-    exact,
-    make_destination,
-)
-from loadsmith.engine.dlt_hooks.packages import pipeline_of
-from loadsmith.engine.sources.recipes import make_pipeline
+from loadsmith.engine.destinations import destination_dataset, exact, make_destination
+from loadsmith.engine.dlt_hooks import pipeline_of
+from loadsmith.engine.sources import make_pipeline
 from loadsmith.errors import ConfigError
 from loadsmith.model import (
     LoadDefinition,

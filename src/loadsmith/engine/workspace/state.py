@@ -18,7 +18,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.fs_client import FSClientBase
 from dlt.destinations.sql_client import WithSqlClient
 
-from loadsmith.engine.dlt_hooks.packages import exports_schemas, replace_schema
+from loadsmith.engine.dlt_hooks import exports_schemas, replace_schema
 
 #: States that are read back; more loads than that under one name at once would be too many.
 HISTORY = 100
