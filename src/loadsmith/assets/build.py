@@ -16,7 +16,6 @@ from loadsmith.assets.define import (
     build_freshness,
     build_partitions_def,
     build_specs,
-    op_name,
     split_load,
 )
 from loadsmith.assets.run import DltRunConfig, run_load_in_context
@@ -31,6 +30,7 @@ from loadsmith.model import (
     OpSettings,
     RunOptions,
 )
+from loadsmith.names import op_name, unique_name
 
 VariablesFor: TypeAlias = Callable[[dg.AssetExecutionContext], Mapping[str, Any]]
 
@@ -194,11 +194,7 @@ def with_unique_names(definitions: Iterable[LoadDefinition]) -> list[LoadDefinit
     taken: set[str] = set()
     found = []
     for definition in definitions:
-        base = name = op_name(definition.name)
-        number = 1
-        while name in taken:
-            number += 1
-            name = f"{base}_{number}"
+        name = unique_name(op_name(definition.name), taken)
         taken.add(name)
         found.append(definition if name == definition.name else replace(definition, name=name))
     return found

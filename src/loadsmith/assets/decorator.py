@@ -19,12 +19,12 @@ from loadsmith.assets.define import (
     build_live_specs,
     known_options,
     live_definition,
-    op_name,
     read_options,
 )
 from loadsmith.assets.run import CurrentLoad, DltRunConfig, current_load
 from loadsmith.errors import ConfigError, did_you_mean
 from loadsmith.model import AssetAttributes
+from loadsmith.names import op_name
 
 
 def dlt_assets(

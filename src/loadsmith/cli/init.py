@@ -1,7 +1,6 @@
 """`loadsmith init`: a new project that loads something right away."""
 
 import json
-import re
 import runpy
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -23,6 +22,7 @@ from loadsmith.cli.starters import (
     SourceStarter,
 )
 from loadsmith.errors import ConfigError
+from loadsmith.names import lower_identifier
 
 _CODE_FOLDER = "dlt_project"
 _DUCKDB_RESOURCE = """
@@ -245,9 +245,7 @@ def _make_test(layout: str, source: SourceStarter, values: Mapping[str, str]) ->
 
 def _package(project: str) -> str:
     """Return the project's name as a module of its own, one that hides nobody else's."""
-    name = re.sub(r"\W+", "_", project).strip("_").lower() or "project"
-    if name[0].isdigit():
-        name = f"project_{name}"
+    name = lower_identifier(project, prefix="project", is_ascii=False)
     return f"{name}_project" if _is_taken(name) else name
 
 

@@ -1,7 +1,6 @@
 """Entries of `loads` and where they stand in, LoadDefinitions out."""
 
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ from loadsmith.engine.destinations import make_destination
 from loadsmith.engine.sources import Live, pipeline_names
 from loadsmith.errors import ConfigError
 from loadsmith.model import DestinationReference, LoadDefinition, PipelineSettings
+from loadsmith.names import lower_identifier, unique_names
 from loadsmith.resolve import resolve_load
 
 # A declared load needs both to be valid; what is in Python replaces them before anyone looks.
@@ -73,21 +73,19 @@ def resolve_loads(
     """
     found = [_resolve(load, defaults, home) for load in loads]
     shared = Counter(_pipeline_name(load) for load in found)
-    taken: Counter[str] = Counter()
-    result = []
-    for load in found:
-        name = load.definition.name
-        taken[name] += 1
-        if taken[name] > 1:
-            name = f"{name}_{taken[name]}"
-        definition = replace(
-            load.definition,
-            name=name,
-            owns_pipeline_name=load.definition.owns_pipeline_name
-            and shared[_pipeline_name(load)] == 1,
+    names = unique_names([load.definition.name for load in found])
+    return [
+        replace(
+            load,
+            definition=replace(
+                load.definition,
+                name=name,
+                owns_pipeline_name=load.definition.owns_pipeline_name
+                and shared[_pipeline_name(load)] == 1,
+            ),
         )
-        result.append(replace(load, definition=definition))
-    return result
+        for load, name in zip(found, names, strict=True)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +130,7 @@ def _resolve(spec: DltLoadSpecModel, defaults: LoadSettings, home: Home) -> Comp
     written = _Written(
         spec=spec,
         home=home,
-        name=_identifier(spec.entry.name or f"{home.label}_{short}"),
+        name=lower_identifier(spec.entry.name or f"{home.label}_{short}", prefix="load"),
         settings=settings,
         options=options,
     )
@@ -167,7 +165,9 @@ def _into_pipeline(written: _Written, pipeline: Any) -> ComponentLoad:
     if profile or choice.suffix:
         make_pipeline = partial(_repointed, make_pipeline, profile, choice.suffix)
         names = pipeline_names(make_pipeline)
-    name = written.name if spec.entry.name else _identifier(f"{written.name}_{dataset}")
+    name = written.name
+    if not spec.entry.name:
+        name = lower_identifier(f"{name}_{dataset}", prefix="load")
     definition = _base(
         replace(written, name=name, options={**options, "destination": _NO_DESTINATION})
     )
@@ -247,9 +247,3 @@ def _source_name(source: Any) -> str:
 
 def _text(given: Any) -> str:
     return given if isinstance(given, str) else _source_name(given)
-
-
-def _identifier(text: str) -> str:
-    """Return text as a name of letters, digits and `_`, whatever a folder or dataset is called."""
-    name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_").lower()
-    return name if name and not name[0].isdigit() else f"load_{name}".rstrip("_")

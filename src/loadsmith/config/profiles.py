@@ -4,12 +4,12 @@ A branch deployment never gets production's profile, nor production's dataset: w
 it has, its datasets and pipelines carry the branch's name.
 """
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
 from loadsmith.errors import ConfigError, did_you_mean
+from loadsmith.names import words
 
 PROFILE_VARIABLE = "LOADSMITH_PROFILE"
 DEPLOYMENT_VARIABLE = "DAGSTER_CLOUD_DEPLOYMENT_NAME"
@@ -73,7 +73,7 @@ def choose_profile(profiles: Collection[str], environment: Mapping[str, str]) ->
 
 def branch_suffix(deployment: str) -> str:
     """Return `_` and the deployment's name as a destination takes it, short and unique."""
-    name = re.sub(r"[^a-z0-9]+", "_", deployment.lower()).strip("_") or "branch"
+    name = words(deployment.lower()) or "branch"
     if len(name) > MAX_SUFFIX:
         digest = blake2b(deployment.encode(), digest_size=4).hexdigest()
         name = f"{name[: MAX_SUFFIX - len(digest) - 1].rstrip('_')}_{digest}"

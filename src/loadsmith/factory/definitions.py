@@ -10,7 +10,7 @@ from loadsmith.assets.build import (
     build_upstream_specs,
     checked_options,
 )
-from loadsmith.assets.define import DagsterDltTranslator, known_options, op_name, with_granularity
+from loadsmith.assets.define import DagsterDltTranslator, known_options, with_granularity
 from loadsmith.errors import ConfigError
 from loadsmith.factory.loads import (
     CollectionLoad,
@@ -20,6 +20,7 @@ from loadsmith.factory.loads import (
     pipeline_name_of,
 )
 from loadsmith.factory.resource import ConfigurableDltResource
+from loadsmith.names import op_name
 
 if TYPE_CHECKING:
     from dlt.extract import DltResource, DltSource

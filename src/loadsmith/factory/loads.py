@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loadsmith.assets.define import op_name, with_seen_tables
+from loadsmith.assets.define import with_seen_tables
 from loadsmith.engine.destinations import destination_problems
 from loadsmith.engine.snapshots import inspect_source
 from loadsmith.engine.sources import recipe_of
@@ -24,6 +24,7 @@ from loadsmith.model import (
     RunOptions,
     TableSnapshot,
 )
+from loadsmith.names import op_name
 
 if TYPE_CHECKING:
     from dlt.extract import DltResource, DltSource

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loadsmith.assets.define import OpOptions, build_partitions_def, op_name, read_options
+from loadsmith.assets.define import OpOptions, build_partitions_def, read_options
 from loadsmith.config.partition_params import PartitionParams
 from loadsmith.errors import ConfigError
 from loadsmith.model import AssetAttributes, OpSettings
+from loadsmith.names import op_name
 
 if TYPE_CHECKING:
     from dlt.extract import DltResource

@@ -9,12 +9,13 @@ from typing import Any
 import dagster as dg
 
 from loadsmith.assets.build import build_load_definitions, build_upstream_specs
-from loadsmith.assets.define import build_partitions_def, op_name
+from loadsmith.assets.define import build_partitions_def
 from loadsmith.config.files import Located, ReadProject, look_at_project, unknown_references
 from loadsmith.config.models import TaskAsset
 from loadsmith.config.templates import names_in
 from loadsmith.errors import ConfigError, LoadsmithError, Problem
 from loadsmith.model import LoadDefinition, PipelineSettings, SourceReference
+from loadsmith.names import op_name, unique_name
 from loadsmith.project.jobs import build_job
 from loadsmith.project.loads import (
     ProjectLoad,
@@ -229,11 +230,7 @@ class _Project:
         partitions: Mapping[str, Any],
     ) -> TaskSurroundings:
         key = task.value.asset_key
-        name = base = op_name(key)
-        number = 1
-        while name in self._op_names:
-            number += 1
-            name = f"{base}_{number}"
+        name = unique_name(op_name(key), self._op_names)
         self._op_names.add(name)
         return TaskSurroundings(
             files=self.files,

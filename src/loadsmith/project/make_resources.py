@@ -10,11 +10,11 @@ import dagster as dg
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails
 
-from loadsmith.assets.define import op_name
 from loadsmith.config.files import Located, ProjectFiles
 from loadsmith.config.models import ResourceEntry
 from loadsmith.config.templates import names_in, render
 from loadsmith.errors import ConfigError, Problem, ResolveError
+from loadsmith.names import op_name
 from loadsmith.project.resources import DuckDBDatabase, find_resource_kind
 from loadsmith.project.variables import now, render_early
 

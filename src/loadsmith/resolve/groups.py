@@ -1,6 +1,5 @@
 """LoadDefinitions in, those that one op loads together out."""
 
-import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +12,7 @@ from loadsmith.model import (
     ResourceSelection,
     SourceReference,
 )
+from loadsmith.names import identifier, unique_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +49,11 @@ def merge_definitions(definitions: Iterable[LoadDefinition]) -> tuple[GroupedLoa
         members[at].append(definition)
         for name in definition.resources.include:
             taken[key, name] = at + 1
-    merged = [_merge(group) for group in order]
+    merged = _with_shares([_merge(group) for group in order])
+    names = unique_names([definition.name for definition in merged])
     return tuple(
-        GroupedLoad(definition=definition, members=tuple(group))
-        for definition, group in zip(_named_apart(_with_shares(merged)), order, strict=True)
+        GroupedLoad(definition=replace(definition, name=name), members=tuple(group))
+        for definition, name, group in zip(merged, names, order, strict=True)
     )
 
 
@@ -105,7 +106,7 @@ def _merge(group: Sequence[LoadDefinition]) -> LoadDefinition:
     name = pipeline.pipeline_name if isinstance(pipeline, PipelineSettings) else first.name
     return replace(
         first,
-        name=re.sub(r"\W+", "_", name, flags=re.ASCII),
+        name=identifier(name),
         resources=ResourceSelection(include=tuple(attributes)),
         attributes=AssetAttributes(),
         resource_attributes=attributes,
@@ -124,18 +125,3 @@ def _with_shares(definitions: Sequence[LoadDefinition]) -> list[LoadDefinition]:
         else definition
         for definition in definitions
     ]
-
-
-def _named_apart(definitions: Sequence[LoadDefinition]) -> list[LoadDefinition]:
-    taken = {definition.name for definition in definitions}
-    used: set[str] = set()
-    counts: dict[str, int] = {}
-    named = []
-    for definition in definitions:
-        name = definition.name
-        while name in used or (name != definition.name and name in taken):
-            counts[definition.name] = counts.get(definition.name, 1) + 1
-            name = f"{definition.name}_{counts[definition.name]}"
-        used.add(name)
-        named.append(replace(definition, name=name) if name != definition.name else definition)
-    return named

@@ -25,6 +25,7 @@ from loadsmith.model import (
     RunOptions,
     SourceReference,
 )
+from loadsmith.names import identifier
 
 _OWN_FILES = re.compile(r"^(dlt\.sources\.)?filesystem(\.|$)")
 """dlt's source whose `bucket_url` may be a relative path."""
@@ -108,7 +109,7 @@ def resolve_load(
         settings.to_op_settings() if settings else OpSettings(), granularity=params.granularity
     )
     return LoadDefinition(
-        name=re.sub(r"\W+", "_", name, flags=re.ASCII),
+        name=identifier(name),
         source=SourceReference(
             module=params.source_module,
             params=_source_params(params, base_path),

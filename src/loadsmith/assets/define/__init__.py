@@ -43,7 +43,6 @@ from loadsmith.assets.define.specs import (
     KeyFor as KeyFor,
     build_specs as build_specs,
     nested_key as nested_key,
-    op_name as op_name,
     root_table_key as root_table_key,
     targets_of as targets_of,
 )

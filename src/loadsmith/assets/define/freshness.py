@@ -7,8 +7,8 @@ import dagster as dg
 from loadsmith.assets._dagster import build_freshness_checks, build_freshness_sensor
 from loadsmith.assets.define.automation import check_seconds
 from loadsmith.assets.define.spec_metadata import RESOURCE_KEY
-from loadsmith.assets.define.specs import op_name
 from loadsmith.errors import ConfigError, did_you_mean
+from loadsmith.names import op_name
 
 
 def build_freshness_definitions(

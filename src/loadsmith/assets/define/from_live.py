@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
-from loadsmith.assets.define.specs import build_specs, op_name
+from loadsmith.assets.define.specs import build_specs
 from loadsmith.assets.define.split import OUTPUTS_PER_OP
 from loadsmith.assets.define.translator import DagsterDltTranslator
 from loadsmith.engine.snapshots import inspect_load, inspect_source, with_seen
@@ -18,6 +18,7 @@ from loadsmith.model import (
     ResourceSnapshot,
     TableSnapshot,
 )
+from loadsmith.names import op_name
 
 # A live dlt object, or a function without arguments that makes one. Kept as Any, so that Dagster
 # reads annotations without dlt being imported.

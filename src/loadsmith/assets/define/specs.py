@@ -1,6 +1,5 @@
 """Snapshot and translator in, the specs of a load's assets out, each with its table in it."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -103,11 +102,6 @@ def build_specs(
     if not spec_is_own and not own_deps:
         _add_seen_parents(specs, resources, roots)
     return list(specs.values())
-
-
-def op_name(name: str) -> str:
-    """Return a name that Dagster takes for an op: letters, digits and `_`."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", name) or "load"
 
 
 def nested_key(root_key: dg.AssetKey, root_table: str, table: str) -> dg.AssetKey:

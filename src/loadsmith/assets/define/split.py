@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import dagster as dg
 
 from loadsmith.assets.define.spec_metadata import RESOURCE_KEY
-from loadsmith.assets.define.specs import op_name
 from loadsmith.errors import one_of
 from loadsmith.model import (
     GRANULARITIES,
@@ -16,6 +15,7 @@ from loadsmith.model import (
     OpSettings,
     ResourceSelection,
 )
+from loadsmith.names import op_name, unique_name
 
 # Dagster's own time grows with the square of the outputs of one op, and each op has to make the
 # source and to open the destination. 3,000 resources took 66 s in parts of 100, 62 s in parts of
@@ -157,10 +157,6 @@ def _op_names(load: str, parts: Sequence[_Part]) -> list[str]:
     """Return a name for each part; the same for the same resource, whatever else is loaded."""
     found: dict[str, None] = {}
     for part in parts:
-        base = own = op_name(f"{load}{part.joint}{part.name}")
-        number = 1
-        while own in found:
-            number += 1
-            own = f"{base}_{number}"
-        found[own] = None
+        name = op_name(f"{load}{part.joint}{part.name}")
+        found[unique_name(name, found)] = None
     return list(found)

@@ -5,11 +5,11 @@ from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets.define import op_name
 from loadsmith.assets.run.metadata import schema_changes_markdown
 from loadsmith.engine.adhoc import run_resource
 from loadsmith.engine.results import notify_schema_changes
 from loadsmith.model import LoadResult, RunRequest
+from loadsmith.names import op_name
 
 # For a load outside of a run, where there is no context with a log.
 _LOG = logging.getLogger("loadsmith")

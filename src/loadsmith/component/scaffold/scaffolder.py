@@ -1,6 +1,5 @@
 """`dg scaffold defs`: a name in, a folder out that loads and runs as it is."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from loadsmith.component.scaffold.templates import (
     PYTHON_COMPONENT,
     REFERENCED_LOADS,
 )
+from loadsmith.names import lower_identifier
 
 _PUBLIC_TYPE = "loadsmith.DltLoadCollectionComponent"
 
@@ -61,7 +61,7 @@ class DltLoadCollectionScaffolder(Scaffolder[DltScaffolderParams]):
         params = request.params or DltScaffolderParams()
         folder = request.target_path.parent if request.append else request.target_path
         folder.mkdir(parents=True, exist_ok=True)
-        name = _identifier(folder.name)
+        name = lower_identifier(folder.name, prefix="load", is_ascii=False)
         destination = params.destination or "duckdb"
         files = run_dlt_init(params.source, destination) if params.source else InitFiles()
         for relative, text in files.kept.items():
@@ -90,11 +90,6 @@ def _public(type_name: str) -> str:
     """Return the name that the documentation uses, whichever way Dagster found the class."""
     own = type_name.startswith("loadsmith.") and type_name.endswith(".DltLoadCollectionComponent")
     return _PUBLIC_TYPE if own else type_name
-
-
-def _identifier(name: str) -> str:
-    text = re.sub(r"\W+", "_", name).strip("_").lower()
-    return text if text and not text[0].isdigit() else f"load_{text}".rstrip("_")
 
 
 def _filled(text: str, values: Mapping[str, Any]) -> str:

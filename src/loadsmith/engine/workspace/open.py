@@ -8,7 +8,6 @@ beside it, so that any number of them run side by side.
 import contextlib
 import hashlib
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -41,6 +40,7 @@ from loadsmith.model import (
     RunRequest,
     Wait,
 )
+from loadsmith.names import words
 
 
 @dataclass
@@ -250,8 +250,7 @@ def _state_name(base_name: str, request: RunRequest) -> str:
 
 def partition_slug(partition_key: str) -> str:
     """Return a name for files and states that is the same for the same partition key only."""
-    plain = re.sub(r"[^0-9A-Za-z]+", "_", partition_key).strip("_")[:40]
-    return f"{plain}_{hashlib.sha256(partition_key.encode()).hexdigest()[:8]}"
+    return f"{words(partition_key)[:40]}_{hashlib.sha256(partition_key.encode()).hexdigest()[:8]}"
 
 
 def _own_part(definition: LoadDefinition) -> str | None:
