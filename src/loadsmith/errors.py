@@ -13,7 +13,7 @@
 The text of each is *place: what is wrong. What to do.*
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -33,6 +33,23 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         return f"{place}: {self.message}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContractBreach:
+    """What a source yielded against its `schema_contract`.
+
+    Attributes:
+        column: The column, if the contract is about one.
+        value: The start of the value, without secrets.
+        root_table: The table of the resource that `table` is nested in, or `table` itself; None if
+            that is not known.
+    """
+
+    table: str | None = None
+    column: str | None = None
+    value: str | None = None
+    root_table: str | None = None
 
 
 class LoadsmithError(Exception):
@@ -106,28 +123,52 @@ class ContractViolation(RunError):
     """The source yielded what its `schema_contract` forbids.
 
     Attributes:
-        column: The column, where the contract is about one.
-        value: A short, redacted picture of the value that broke it.
-        root_table: The table of the resource that `table` is nested in, or `table` itself; None
-            where that is not known.
+        breach: What broke the contract; `column`, `value` and `root_table` are taken from it.
     """
 
     def __init__(
         self,
         message: str,
         *,
+        breach: ContractBreach,
         stage: str,
         load: str,
         resources: Sequence[str] = (),
-        table: str | None = None,
-        column: str | None = None,
-        value: str | None = None,
-        root_table: str | None = None,
     ) -> None:
-        super().__init__(message, stage=stage, load=load, resources=resources, table=table)
-        self.column = column
-        self.value = value
-        self.root_table = root_table
+        super().__init__(message, stage=stage, load=load, resources=resources, table=breach.table)
+        self.breach = breach
+        self.column = breach.column
+        self.value = breach.value
+        self.root_table = breach.root_table
+
+
+def causes_of(error: BaseException | None, *, hidden: bool = False) -> Iterator[BaseException]:
+    """Yield an error and what caused it, the outermost first.
+
+    dlt keeps some causes in an attribute instead of `__cause__`; they come first.
+
+    Args:
+        error: The error.
+        hidden: Whether to follow every cause of each error, suppressed ones too. Without it, each
+            error has one cause, so that the last one is the root.
+    """
+    waiting = [error]
+    seen: set[int] = set()
+    while waiting:
+        current = waiting.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        causes = [
+            None if current.__suppress_context__ and not hidden else current.__context__,
+            current.__cause__,
+            *(getattr(current, name, None) for name in ("client_exception", "exception")),
+        ]
+        new = [
+            cause for cause in causes if isinstance(cause, BaseException) and id(cause) not in seen
+        ]
+        waiting += new if hidden else new[-1:]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

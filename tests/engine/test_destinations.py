@@ -14,7 +14,6 @@ from loadsmith.engine.destinations import (
     table_locations,
     traits,
 )
-from loadsmith.engine.destinations.make import traits_of_reference
 from loadsmith.engine.destinations.params import known_destinations
 from loadsmith.engine.normalizing import arrow_normalizer
 from loadsmith.errors import ResolveError
@@ -69,12 +68,12 @@ def test_a_relative_database_is_below_the_base_path_whatever_the_working_directo
     ],
 )
 def test_the_file_of_a_local_database_is_known_before_it_is_there(reference, path):
-    found = traits_of_reference(reference)
+    found = traits(make_destination(reference))
     assert (found.local_path, found.single_writer) == (path, True)
 
 
 def test_servers_have_many_writers_and_no_file():
-    found = traits_of_reference(refer("postgres", credentials=POSTGRES))
+    found = traits(make_destination(refer("postgres", credentials=POSTGRES)))
     assert (found.destination_type, found.single_writer, found.local_path) == (
         "postgres",
         False,
@@ -250,7 +249,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("make_source", SHAPES, ids=lambda shape: shape.__name__)
 def test_duckdbs_fast_format_gives_what_the_default_gives(make_source, tmp_path):
-    fast = traits_of_reference(refer("duckdb")).loader_file_format
+    fast = traits(make_destination(refer("duckdb"))).loader_file_format
     assert fast == "parquet"
     destination = dlt.destinations.duckdb(str(tmp_path / "formats.duckdb"))
     default = load(destination, make_source, tmp_path, "ds", "insert_values")

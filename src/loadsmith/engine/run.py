@@ -27,7 +27,6 @@ from loadsmith.engine.normalizing import Discards
 from loadsmith.engine.once import Recovery, RunPackages
 from loadsmith.engine.results import (
     LogProgress,
-    breach_of,
     cursor_results,
     cursors_in,
     job_records,
@@ -53,7 +52,7 @@ from loadsmith.engine.sources import (
     watched_for_rows,
 )
 from loadsmith.engine.workspace import Workspace, open_workspace, restore_state
-from loadsmith.errors import LoadsmithError, one_of
+from loadsmith.errors import ContractViolation, LoadsmithError, one_of
 from loadsmith.model import (
     NORMALIZERS,
     ON_EMPTY,
@@ -316,7 +315,7 @@ class _Run:
             redactor=self.redactor,
             pages=getattr(self.pipeline.collector, "pages", None),
         )
-        breach = breach_of(failure)
+        breach = failure.breach if isinstance(failure, ContractViolation) else None
         for name in part.resources.selected:
             self._failures.append(
                 ResourceFailure(resource=name, stage="extract", message=str(failure), breach=breach)

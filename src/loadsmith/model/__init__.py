@@ -18,7 +18,6 @@ from loadsmith.model.load import (
 from loadsmith.model.request import RunRequest, Window
 from loadsmith.model.result import (
     CHANGE_KINDS,
-    ContractBreach,
     CursorResult,
     DiscardResult,
     LoadResult,
@@ -44,7 +43,6 @@ __all__ = [
     "ON_ERROR",
     "AssetAttributes",
     "ColumnSnapshot",
-    "ContractBreach",
     "CursorResult",
     "DestinationReference",
     "DiscardResult",

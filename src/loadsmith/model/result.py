@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from loadsmith.errors import ContractBreach
 from loadsmith.model.snapshot import ColumnSnapshot
 
 
@@ -100,21 +101,6 @@ class TableResult:
     destination_table_id: str | None = None
     destination_file_uri: str | None = None
     qualified_name: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContractBreach:
-    """What a source yielded against its `schema_contract`.
-
-    Attributes:
-        value: A short, redacted picture of the value.
-        root_table: The table of the resource that `table` is nested in, or `table` itself.
-    """
-
-    table: str | None = None
-    column: str | None = None
-    value: str | None = None
-    root_table: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

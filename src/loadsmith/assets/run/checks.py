@@ -7,7 +7,8 @@ from typing import Any
 import dagster as dg
 
 from loadsmith.assets.run.metadata import ResultIndex, discards_markdown, schema_changes_markdown
-from loadsmith.errors import ContractViolation
+from loadsmith.engine.results import KeyCounts
+from loadsmith.errors import ContractBreach
 from loadsmith.model import DiscardResult, TableResult
 
 #: Changes that the description of a check names; all of them are in its metadata.
@@ -15,25 +16,16 @@ _SHOWN_CHANGES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeyProblems:
-    """What is wrong with the primary key of a table in the destination."""
-
-    columns: tuple[str, ...]
-    duplicates: int
-    nulls: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class KeyState:
     """The primary keys of the root tables of an asset.
 
     Attributes:
-        problems: What was found in the tables with a key.
+        counts: Duplicates and nulls in the key of each table that has one.
         keyless: Tables that hold columns and no primary key.
         unread: Tables whose key the destination did not tell.
     """
 
-    problems: tuple[KeyProblems, ...] = ()
+    counts: tuple[KeyCounts, ...] = ()
     keyless: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
 
@@ -105,19 +97,15 @@ def contract_kept_result(
 
 
 def contract_violation_result(
-    key: dg.AssetKey, error: ContractViolation, settings: Mapping[str, Any]
+    key: dg.AssetKey, breach: ContractBreach, message: str, settings: Mapping[str, Any]
 ) -> dg.AssetCheckResult:
     """Say which table, column and value broke the contract."""
     metadata = {
         name: value
-        for name, value in (
-            ("table", error.table),
-            ("column", error.column),
-            ("value", error.value),
-        )
-        if value is not None
+        for name in ("table", "column", "value")
+        if (value := getattr(breach, name)) is not None
     }
-    return _result("schema_contract", key, False, settings, metadata, description=str(error))
+    return _result("schema_contract", key, False, settings, metadata, description=message)
 
 
 def row_count_result(
@@ -155,11 +143,11 @@ def primary_key_result(
         text = f"The key of {_tables(state.unread)} could not be read."
         return _result("primary_key", key, False, settings, {}, description=text)
     metadata: dict[str, Any] = {}
-    if state.problems:
+    if state.counts:
         metadata = {
-            "columns": list(dict.fromkeys(name for one in state.problems for name in one.columns)),
-            "duplicates": sum(one.duplicates for one in state.problems),
-            "nulls": sum(one.nulls for one in state.problems),
+            "columns": list(dict.fromkeys(name for key in state.counts for name in key.columns)),
+            "duplicates": sum(key.duplicates for key in state.counts),
+            "nulls": sum(key.nulls for key in state.counts),
         }
         if metadata["duplicates"] or metadata["nulls"]:
             return _result("primary_key", key, False, settings, metadata)
@@ -171,7 +159,7 @@ def primary_key_result(
         warning = {**settings, "severity": "WARN"}
         return _result("primary_key", key, False, warning, metadata, description=text)
     nothing = "There is nothing to look at: a nested table, or one without rows."
-    description = None if state.problems else nothing
+    description = None if state.counts else nothing
     return _result("primary_key", key, True, settings, metadata, description=description)
 
 

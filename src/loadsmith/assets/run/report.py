@@ -1,7 +1,7 @@
 """A LoadResult in, Dagster's events out: what was selected, what came along, what nobody knew."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -15,7 +15,6 @@ from loadsmith.assets.define import (
     settings_of,
 )
 from loadsmith.assets.run.checks import (
-    KeyProblems,
     KeyState,
     contract_kept_result,
     contract_violation_result,
@@ -29,12 +28,11 @@ from loadsmith.assets.run.metadata import (
     read_last_schema_change,
 )
 from loadsmith.engine.results import fetch_key_counts, fetch_row_counts, fetch_rows_by_window
-from loadsmith.errors import ContractViolation
+from loadsmith.errors import ContractBreach
 from loadsmith.model import (
     DiscardResult,
     LoadDefinition,
     LoadResult,
-    ResourceFailure,
     TableResult,
 )
 
@@ -76,7 +74,9 @@ class Report:
         failed = {failure.resource for failure in result.failures}
         self._log_others(index, failed)
         for failure in result.failures:
-            yield from self._broken_contract(failure, result.load)
+            if failure.breach is not None:
+                resources = (failure.resource,)
+                yield from self.broken_contract(failure.breach, failure.message, resources)
         for key in self.selected:
             target = self.targets[key]
             if target.resource in failed:
@@ -93,27 +93,15 @@ class Report:
                 check_results=list(self._check_results(key, target, index, tables, nested)),
             )
 
-    def _broken_contract(self, failure: ResourceFailure, load: str) -> Iterator[LoadEvent]:
-        """Yield the failed check of a resource that broke its contract while others were kept."""
-        if failure.breach is not None:
-            yield from self.contract_violation(
-                ContractViolation(
-                    failure.message,
-                    stage=failure.stage,
-                    load=load,
-                    resources=(failure.resource,),
-                    **asdict(failure.breach),
-                )
-            )
-
-    def contract_violation(self, error: ContractViolation) -> Iterator[LoadEvent]:
-        """Yield the failed check of the asset whose contract was broken."""
-        meant = self._meant_by(error)
-        for key in meant:
+    def broken_contract(
+        self, breach: ContractBreach, message: str, resources: Sequence[str]
+    ) -> Iterator[LoadEvent]:
+        """Yield the failed check of each asset whose contract a resource broke."""
+        for key in self._meant_by(breach, resources):
             settings = settings_of(self.definition, self.targets[key].resource, "schema_contract")
-            yield contract_violation_result(key, error, settings)
+            yield contract_violation_result(key, breach, message, settings)
 
-    def _meant_by(self, error: ContractViolation) -> list[dg.AssetKey]:
+    def _meant_by(self, breach: ContractBreach, resources: Sequence[str]) -> list[dg.AssetKey]:
         """Return the assets whose check tells of a broken contract: the nearest that are selected.
 
         A table that the contract does not let come into being is no asset's yet. It is told of by
@@ -124,13 +112,13 @@ class Report:
             for key, name in sorted(self._selected_checks)
             if name == "schema_contract" and key in self.targets
         ]
-        roots = {name for name in (error.root_table, error.table) if name is not None}
+        roots = {name for name in (breach.root_table, breach.table) if name is not None}
         of_roots = {target.resource for target in self.targets.values() if target.table in roots}
-        resources = of_roots or {*error.resources, *roots}
+        of_breach = of_roots or {*resources, *roots}
         for is_meant in (
-            lambda target: target.table is not None and target.table == error.table,
+            lambda target: target.table is not None and target.table == breach.table,
             lambda target: target.table is not None and target.table in roots,
-            lambda target: target.resource in resources,
+            lambda target: target.resource in of_breach,
         ):
             found = [key for key in asked if is_meant(self.targets[key])]
             if found:
@@ -364,7 +352,7 @@ class Report:
 
     def _key_state(self, tables: Sequence[TableResult]) -> KeyState:
         """Ask for the keys of root tables; the rows of a nested one are known by dlt's own ids."""
-        problems, keyless, unread = [], [], []
+        read, keyless, unread = [], [], []
         for table in tables:
             if table.parent is not None or not table.columns:
                 continue
@@ -376,9 +364,5 @@ class Report:
             if counts is None:
                 unread.append(table.name)
                 continue
-            problems.append(
-                KeyProblems(
-                    columns=counts.columns, duplicates=counts.duplicates, nulls=counts.nulls
-                )
-            )
-        return KeyState(problems=tuple(problems), keyless=tuple(keyless), unread=tuple(unread))
+            read.append(counts)
+        return KeyState(counts=tuple(read), keyless=tuple(keyless), unread=tuple(unread))

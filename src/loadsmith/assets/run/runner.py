@@ -191,7 +191,7 @@ class _Run:
         try:
             yield from self._events()
         except ContractViolation as error:
-            yield from self.report.contract_violation(error)
+            yield from self.report.broken_contract(error.breach, str(error), error.resources)
             raise _failure(error, self.definition.place) from error
         except LoadsmithError as error:
             raise _failure(error, self.definition.place) from error

@@ -18,7 +18,7 @@ from loadsmith.cli.dg_project.defs_files import DefsFiles, look_at_defs
 from loadsmith.component.component import DltLoadCollectionComponent
 from loadsmith.component.templating import PlacedError
 from loadsmith.documents import Document, decode
-from loadsmith.errors import ConfigError, LoadsmithError, Problem
+from loadsmith.errors import ConfigError, LoadsmithError, Problem, causes_of
 
 #: A text that begins with its place, as those of our errors about files do.
 _PLACED = re.compile(r"([^\n:]+\.(?:ya?ml|json)):(\d+):(\d+): (.*)", re.DOTALL)
@@ -150,7 +150,7 @@ def _problems_of_loads(tree: Any, folder: Path, *, deep: bool) -> Iterator[str]:
 def _problems_of(error: Exception, documents: Sequence[Document]) -> list[Problem]:
     """Return the mistakes that an error of Dagster's is about, at their places."""
     last: BaseException = error
-    for cause in _causes(error):
+    for cause in causes_of(error, hidden=True):
         if isinstance(cause, PlacedError):
             start = cause.position.start
             return [Problem(documents[0].file, start.line, start.col, _one_line(cause.message))]
@@ -193,15 +193,8 @@ def _one_line(text: str) -> str:
 def _as_ours(error: BaseException, root: Path) -> LoadsmithError:
     """Return the mistake of the user that Dagster's error is about."""
     last: BaseException = error
-    for cause in _causes(error):
+    for cause in causes_of(error, hidden=True):
         if isinstance(cause, LoadsmithError):
             return cause
         last = cause
     return ConfigError(f"{root}: {last}")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error, and what was raised before it, whether or not it hides that."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

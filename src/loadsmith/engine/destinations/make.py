@@ -163,15 +163,6 @@ def traits(destination_or_pipeline: "AnyDestination | Pipeline") -> DestinationT
     )
 
 
-def traits_of_reference(reference: DestinationReference) -> DestinationTraits:
-    """Return what a destination is good at that a definition names.
-
-    Raises:
-        ResolveError: There is no such destination, or it takes no such parameter.
-    """
-    return traits(make_destination(reference))
-
-
 def refuse_ambiguous_dataset(client: "JobClientBase") -> None:
     """Refuse a dataset that is called like its DuckDB file, which SQL could not tell from it.
 

@@ -4,6 +4,8 @@ from dlt.common.exceptions import TerminalException
 from dlt.common.schema.exceptions import DataValidationError
 from dlt.load.exceptions import LoadClientJobException
 
+from loadsmith.errors import causes_of
+
 #: What databases say when two sessions make the same schema, table or column at once.
 _RACE_SIGNS = (
     "already exists",
@@ -20,12 +22,9 @@ _RACE_SIGNS = (
 
 def is_terminal(error: BaseException) -> bool:
     """Tell whether dlt says that trying again cannot help."""
-    current: BaseException | None = error
-    while current is not None:
-        if isinstance(current, (DataValidationError, LoadClientJobException)):
-            return isinstance(current, (DataValidationError, TerminalException))
-        inner = getattr(current, "exception", None)
-        current = inner if isinstance(inner, BaseException) else current.__cause__
+    for cause in causes_of(error):
+        if isinstance(cause, (DataValidationError, LoadClientJobException)):
+            return isinstance(cause, (DataValidationError, TerminalException))
     return False
 
 

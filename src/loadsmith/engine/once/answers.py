@@ -36,8 +36,7 @@ from loadsmith.engine.once.ledger import Ledger, open_ledger
 from loadsmith.engine.once.ledger_sql import SqlLedger
 from loadsmith.engine.once.rows_held import RowsHeld, can_begin_anew
 from loadsmith.engine.once.undo_sql import UNDEFINED
-from loadsmith.engine.results import cause_chain
-from loadsmith.errors import LoadsmithError, RunError
+from loadsmith.errors import LoadsmithError, RunError, causes_of
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
@@ -249,7 +248,7 @@ class _Answers:
         """Tell whether loading the packages again from their start may end better."""
         if self.told is not None:
             return True
-        chain = list(cause_chain(error))
+        chain = list(causes_of(error))
         if not any(isinstance(cause, LoadClientJobException) for cause in chain):
             return any(isinstance(cause, DestinationTransientException) for cause in chain) and all(
                 can_begin_anew(self._pipeline, load_id) for load_id in self._pending()

@@ -17,12 +17,11 @@ if TYPE_CHECKING:
         table_results as table_results,
     )
     from loadsmith.engine.results.failures import (
-        breach_of as breach_of,
-        cause_chain as cause_chain,
         run_error as run_error,
         run_error_of_all as run_error_of_all,
     )
     from loadsmith.engine.results.fetch import (
+        KeyCounts as KeyCounts,
         fetch_key_counts as fetch_key_counts,
         fetch_row_counts as fetch_row_counts,
         fetch_rows_by_window as fetch_rows_by_window,
@@ -41,8 +40,8 @@ __getattr__ = names_on_first_use(
             "schema_changes",
             "table_results",
         ),
-        "failures": ("breach_of", "cause_chain", "run_error", "run_error_of_all"),
-        "fetch": ("fetch_key_counts", "fetch_row_counts", "fetch_rows_by_window"),
+        "failures": ("run_error", "run_error_of_all"),
+        "fetch": ("KeyCounts", "fetch_key_counts", "fetch_row_counts", "fetch_rows_by_window"),
         "notify": ("notify_schema_changes",),
         "progress": ("LogProgress",),
     },

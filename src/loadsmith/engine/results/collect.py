@@ -1,7 +1,6 @@
 """dlt's packages, trace and schema in, a LoadResult out. It reads and never writes."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loadsmith.engine.destinations import table_locations
@@ -74,18 +73,6 @@ def table_results(
         for resource, name in missing.items()
     )
     return tuple(results)
-
-
-def row_counts(normalize_info: Any, load_ids: Sequence[str]) -> dict[str, int]:
-    """Return the rows by data table that normalize counted for the packages."""
-    counts: dict[str, int] = {}
-    if normalize_info is None:
-        return counts
-    for load_id in load_ids:
-        for metrics in normalize_info.metrics.get(load_id, ()):
-            for table, table_metrics in metrics["table_metrics"].items():
-                counts[table] = counts.get(table, 0) + table_metrics.items_count
-    return {table: count for table, count in counts.items() if not table.startswith("_dlt_")}
 
 
 def schema_changes(load_info: Any, before: Mapping[str, Mapping[str, str]]) -> list[SchemaChange]:
@@ -193,11 +180,6 @@ def job_records(load_info: Any) -> tuple[dict[str, Any], ...]:
                     }
                 )
     return tuple(records)
-
-
-def with_rows(tables: Iterable[TableResult], rows: Mapping[str, int]) -> tuple[TableResult, ...]:
-    """Return the tables with the number of rows that the destination has."""
-    return tuple(replace(table, rows_total=rows.get(table.name)) for table in tables)
 
 
 def _text(value: Any) -> str | None:

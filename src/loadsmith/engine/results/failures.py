@@ -1,7 +1,6 @@
 """What dlt raises in, an error of ours that says where and what to do out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from dlt.common.schema.exceptions import DataValidationError
@@ -10,8 +9,14 @@ from dlt.normalize.exceptions import NormalizeJobFailed
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from loadsmith.engine.secrets import Redactor
-from loadsmith.errors import ContractViolation, LoadsmithError, RunError
-from loadsmith.model import ContractBreach, ResourceFailure
+from loadsmith.errors import (
+    ContractBreach,
+    ContractViolation,
+    LoadsmithError,
+    RunError,
+    causes_of,
+)
+from loadsmith.model import ResourceFailure
 
 _STAGES = {"run": "load", "sync": "sync", "extract": "extract", "normalize": "normalize"}
 
@@ -29,21 +34,6 @@ _ADVICE = {
 
 #: Characters of a value that broke a contract that are shown.
 _VALUE_LENGTH = 200
-
-
-def cause_chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what caused it, the outermost first."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        inner = getattr(current, "exception", None) or getattr(current, "client_exception", None)
-        if not isinstance(inner, BaseException) or id(inner) in seen:
-            inner = current.__cause__ or (
-                None if current.__suppress_context__ else current.__context__
-            )
-        current = inner
 
 
 def run_error(
@@ -69,7 +59,7 @@ def run_error(
         pages: Pages and rows by table that were extracted before.
         imported_from: Folder of the schemas that dlt imports, if it does.
     """
-    chain = list(cause_chain(error))
+    chain = list(causes_of(error))
     for cause in chain:
         if isinstance(cause, LoadsmithError):
             return cause
@@ -147,15 +137,6 @@ def _root_table(chain: Sequence[BaseException]) -> str | None:
     return None
 
 
-def breach_of(error: BaseException) -> ContractBreach | None:
-    """Return what broke a schema contract as plain data, or None for any other error."""
-    if not isinstance(error, ContractViolation):
-        return None
-    return ContractBreach(
-        table=error.table, column=error.column, value=error.value, root_table=error.root_table
-    )
-
-
 def _contract_violation(
     violation: Any,
     place: str,
@@ -184,10 +165,9 @@ def _contract_violation(
         stage=step,
         load=load,
         resources=resources,
-        table=violation.table_name,
-        column=column,
-        value=value,
-        root_table=root_table,
+        breach=ContractBreach(
+            table=violation.table_name, column=column, value=value, root_table=root_table
+        ),
     )
 
 
@@ -199,6 +179,6 @@ def run_error_of_all(failures: Sequence[ResourceFailure], load: str) -> Loadsmit
     breach = next((failure.breach for failure in failures if failure.breach is not None), None)
     if breach is not None:
         return ContractViolation(
-            message, stage=stage, load=load, resources=resources, **asdict(breach)
+            message, breach=breach, stage=stage, load=load, resources=resources
         )
     return RunError(message, stage=stage, load=load, resources=resources)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadsmith.engine.secrets.redaction import Redactor, causes_of, redact, redacted_logs
-from loadsmith.errors import ConfigError, Problem, SecretNotFound
+from loadsmith.engine.secrets.redaction import Redactor, redact, redacted_logs
+from loadsmith.errors import ConfigError, Problem, SecretNotFound, causes_of
 
 __all__ = [
     "Redactor",
@@ -168,7 +168,7 @@ def missing_secret(exc: BaseException, files: Sequence[str] | None = None) -> Se
         files: The secrets files of the load; those that are in the environment where None.
     """
     looked_at = _active_files() if files is None else files
-    for found in causes_of(exc):
+    for found in causes_of(exc, hidden=True):
         names = _missing_variables(found)
         if names:
             if not looked_at:

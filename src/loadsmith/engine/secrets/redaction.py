@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
+from loadsmith.errors import causes_of
 from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 
 _SECRET_NAME = re.compile(
@@ -102,7 +103,7 @@ class Redactor:
     def is_clean(self, error: BaseException) -> bool:
         """Tell whether an error, as Dagster stores it with all its causes, shows no secret."""
         text = "".join(traceback.format_exception(error))
-        arguments = [repr(getattr(found, "args", ())) for found in causes_of(error)]
+        arguments = [repr(getattr(found, "args", ())) for found in causes_of(error, hidden=True)]
         return all(self.redact(part) == part for part in (text, *arguments))
 
     def redact_value(self, value: Any) -> Any:
@@ -223,18 +224,3 @@ def _is_plain(name: str, value: str) -> bool:
         or (_is_location(value) and not _SECRET_NAME.search(key))
         or key.lower() in _PLAIN_NAMES
     )
-
-
-def causes_of(exc: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error, what caused it, and what dlt keeps of it in an attribute."""
-    waiting = [exc]
-    seen: set[int] = set()
-    while waiting:
-        found = waiting.pop()
-        if found is None or id(found) in seen:
-            continue
-        seen.add(id(found))
-        yield found
-        inner = getattr(found, "exception", None)
-        waiting += [found.__context__, found.__cause__]
-        waiting += [inner] if isinstance(inner, BaseException) else []
