@@ -63,14 +63,15 @@ def build_task(
         return [], [task.problem(str(error), "task_type")]
     problems = [*_unknown_fields(task, model), *fixed_problems(task, model, entry.params)]
     given: dict[str, Any] = {}
+    is_known = True
     required = tuple(getattr(model, "required_resources", ()) or around.resources.keys)
     for kind in required:
         if kind in around.resources.keys:
             continue
         implied = _implied_duckdb(around) if kind == "duckdb" else None
         if implied is None and around.has_broken_resources:
-            continue
-        if implied is None:
+            is_known = False
+        elif implied is None:
             message = (
                 f"the task '{entry.task_type}' needs a resource of the kind '{kind}'. Add "
                 f"`- resource_kind: {kind}` to `resources` in dagster_config.yaml."
@@ -82,7 +83,8 @@ def build_task(
         message = "checks look at the tables of dlt loads, which a task has none of. Remove them."
         problems.append(task.problem(message, "checks", at_key=True))
     problems += one_partition_problems(task, names_in(entry.params))
-    if problems:
+    if problems or not is_known:
+        # The mistake in the resources is reported already.
         return [], problems
     try:
         spec = _build_spec(task, model, around)
