@@ -186,3 +186,23 @@ def test_a_mistake_that_the_run_finds_names_the_lines_of_the_load(make_project: 
         "workflows/w.yaml:2:5: source 'shop.source': it takes no argument 'sinc'. "
         "Did you mean 'since'?"
     )
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("resources\n  - resource_kind: duckdb\n", "dagster_config.yaml:2: this is not YAML"),
+        ("- resource_kind: duckdb\n", "dagster_config.yaml:1: the file has no names at its top"),
+        ("resources: [{resource_kind: duckdb, params: {databse_path: x.db}}]", "'databse_path'"),
+        ("resources: [{resource_kind: duckdb, params: [x.db]}]", "dagster_config.yaml:1: "),
+    ],
+)
+def test_a_mistake_in_the_resources_is_reported_once_beside_a_task_that_needs_one(
+    make_project: Make, config: str, expected: str
+) -> None:
+    project = make_project(
+        w="assets: [{asset_key: q, task_type: duckdb_query, params: {query: select 1}}]"
+    )
+    project.write({"odp_config/dagster_config.yaml": config})
+    (problem,) = problems(project)
+    assert expected in problem

@@ -90,7 +90,9 @@ class _Project:
                 # Tables of schema files that are missing would be reported as unknown keys.
                 self.problems += self._reference_problems(loads)
         resources, problems = make_resources(self.files)
-        self.problems += problems
+        reported = self._reported_places()
+        # Reading the files has checked the fields of known kinds already.
+        self.problems += [p for p in problems if (p.file, p.line, p.column) not in reported]
         partitions = self._partitions(loads)
         built: list[dg.Definitions] = []
         for load in loads.loads:
@@ -135,12 +137,15 @@ class _Project:
             return []
         prefixes = {key.rpartition("/")[0] for key in broken if "/" in key}
         known = self._keys(loads) | broken
-        told = {(found.file, found.line, found.column) for found in self.problems}
+        reported = self._reported_places()
         return [
             found.problem(known)
             for found in unknown_references(self.files, known)
-            if found.key.rpartition("/")[0] not in prefixes and found.place not in told
+            if found.key.rpartition("/")[0] not in prefixes and found.place not in reported
         ]
+
+    def _reported_places(self) -> set[tuple[str, int, int]]:
+        return {(problem.file, problem.line, problem.column) for problem in self.problems}
 
     def _keys(self, loads: ProjectLoads) -> set[str]:
         """Return every key that the files may name."""
