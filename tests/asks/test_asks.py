@@ -17,7 +17,7 @@ import yaml
 from dlt.sources import incremental
 
 from loadsmith import DagsterDltFactory, DagsterDltResource, build_definitions, dlt_assets
-from loadsmith.assets.run import DltRunConfig
+from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.testing import sources
 
 ROOT = Path(__file__).parents[2]

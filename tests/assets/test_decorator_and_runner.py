@@ -10,7 +10,8 @@ import pytest
 
 from loadsmith.assets.decorator import build_dlt_asset_specs, dlt_assets
 from loadsmith.assets.define import DagsterDltTranslator
-from loadsmith.assets.run import DagsterDltResource, DltRunConfig
+from loadsmith.assets.run import DagsterDltResource
+from loadsmith.assets.run_config import DltRunConfig
 
 
 @dlt.source(name="shop")

@@ -6,7 +6,7 @@ import pytest
 
 from loadsmith.assets.decorator import dlt_assets
 from loadsmith.assets.define import RESOURCE_KEY, DagsterDltTranslator
-from loadsmith.assets.define.freshness import build_freshness_definitions
+from loadsmith.assets.freshness import build_freshness_definitions
 from loadsmith.assets.run import DagsterDltResource
 from loadsmith.errors import ConfigError
 

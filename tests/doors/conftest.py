@@ -29,7 +29,7 @@ from loadsmith import (
     dlt_assets,
 )
 from loadsmith.assets.define import build_partitions_def
-from loadsmith.assets.define.freshness import build_freshness_definitions
+from loadsmith.assets.freshness import build_freshness_definitions
 from loadsmith.config.models import PartitionParams
 
 _numbers = itertools.count(1)

@@ -18,7 +18,8 @@ from loadsmith.assets.define import (
     build_specs,
     split_load,
 )
-from loadsmith.assets.run import DltRunConfig, run_load_in_context
+from loadsmith.assets.run import run_load_in_context
+from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.engine.snapshots import inspect_load
 from loadsmith.errors import ConfigError, ResolveError, one_of
 from loadsmith.model import (

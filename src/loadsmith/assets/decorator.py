@@ -21,7 +21,8 @@ from loadsmith.assets.define import (
     live_definition,
     read_options,
 )
-from loadsmith.assets.run import CurrentLoad, DltRunConfig, current_load
+from loadsmith.assets.run import CurrentLoad, current_load
+from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.errors import ConfigError, did_you_mean
 from loadsmith.model import AssetAttributes
 from loadsmith.names import op_name
@@ -146,7 +147,7 @@ def _attributes(
         raise ConfigError(
             f"dlt_assets, {place}.freshness_lower_bound_delta_seconds: a freshness check is a "
             "definition of its own, beside the assets. Make it with "
-            "loadsmith.assets.define.freshness.build_freshness_definitions(assets, seconds)."
+            "loadsmith.assets.freshness.build_freshness_definitions(assets, seconds)."
         )
     asked = checks if isinstance(checks, Mapping) else {check: {} for check in checks}
     return replace(found, checks={**found.checks, **asked})

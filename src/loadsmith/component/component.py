@@ -19,7 +19,8 @@ from loadsmith.assets.define import (
     build_specs,
     split_load,
 )
-from loadsmith.assets.run import CurrentLoad, DagsterDltResource, DltRunConfig
+from loadsmith.assets.run import CurrentLoad, DagsterDltResource
+from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.component.definitions import ComponentLoad, resolve_loads
 from loadsmith.component.discovery import (
     Known,

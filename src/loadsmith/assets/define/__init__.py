@@ -6,6 +6,7 @@ Nothing here runs a load.
 from loadsmith.assets.define.automation import (
     build_automation_condition as build_automation_condition,
     check_cron as check_cron,
+    check_seconds as check_seconds,
 )
 from loadsmith.assets.define.check_specs import (
     build_check_specs as build_check_specs,

@@ -1,7 +1,6 @@
 """Run a load in Dagster's context, and turn its result into events, metadata and check results."""
 
 from loadsmith.assets.run.pipeline_resource import DltPipeline as DltPipeline
-from loadsmith.assets.run.run_config import DltRunConfig as DltRunConfig
 from loadsmith.assets.run.runner import (
     CurrentLoad as CurrentLoad,
     DagsterDltResource as DagsterDltResource,

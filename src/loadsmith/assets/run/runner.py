@@ -22,7 +22,7 @@ from loadsmith.assets.define import (
 )
 from loadsmith.assets.run.outcome import outcome_of
 from loadsmith.assets.run.report import LoadEvent, Report
-from loadsmith.assets.run.run_config import asks_for_row_counts, has_our_config, read_choices
+from loadsmith.assets.run_config import asks_for_row_counts, has_our_config, read_choices
 from loadsmith.engine.results import notify_schema_changes
 from loadsmith.engine.sources import live_resources, recipe_of
 from loadsmith.errors import (

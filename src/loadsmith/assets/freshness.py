@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from loadsmith.assets._dagster import build_freshness_checks, build_freshness_sensor
-from loadsmith.assets.define.automation import check_seconds
-from loadsmith.assets.define.spec_metadata import RESOURCE_KEY
+from loadsmith.assets.define import RESOURCE_KEY, check_seconds
 from loadsmith.errors import ConfigError, did_you_mean
 from loadsmith.names import op_name
 
