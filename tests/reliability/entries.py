@@ -9,7 +9,8 @@ import pytest
 from loadsmith.engine.destinations import traits
 from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, this_process
 from loadsmith.engine.workspace import Workspace
-from loadsmith.model import RunRequest
+from loadsmith.engine.workspace.names import names_of
+from loadsmith.model import RunRequest, Slice
 
 TABLES = (
     LedgerTable(name="events", parent=None, appended=True),
@@ -30,12 +31,10 @@ def workspace_of(pipeline: Any, scope: str, request: RunRequest) -> Workspace:
     return Workspace(
         pipeline=pipeline,
         base_name=pipeline.pipeline_name,
-        scope=scope,
+        names=names_of(Slice(load=scope, pipeline_name=scope), Path(pipeline.pipelines_dir)),
         traits=traits(pipeline.destination),
         request=request,
-        shared=False,
         transient=False,
-        workers_dir=Path(pipeline.working_dir, "workers"),
     )
 
 

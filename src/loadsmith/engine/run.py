@@ -236,7 +236,7 @@ class _Run:
         resources = self.definition.resources
         restore_state(
             self.pipeline,
-            shared=self.workspace.shared,
+            names=self.workspace.names,
             owns=None if resources == ResourceSelection() else resources.matches,
         )
 

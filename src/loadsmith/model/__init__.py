@@ -1,4 +1,4 @@
-"""The four nouns as frozen plain data: definition, snapshot, request, result."""
+"""The five nouns as frozen plain data: definition, snapshot, slice, request, result."""
 
 from loadsmith.model.load import (
     GRANULARITIES,
@@ -27,6 +27,7 @@ from loadsmith.model.result import (
     TableResult,
     Wait,
 )
+from loadsmith.model.slice import Slice, slice_of
 from loadsmith.model.snapshot import (
     ColumnSnapshot,
     IncrementalSnapshot,
@@ -59,10 +60,12 @@ __all__ = [
     "RunOptions",
     "RunRequest",
     "SchemaChange",
+    "Slice",
     "SourceReference",
     "StageResult",
     "TableResult",
     "TableSnapshot",
     "Wait",
     "Window",
+    "slice_of",
 ]

@@ -36,7 +36,9 @@ class RunRequest:
         resources: Resources to load, by name; None for all of the definition.
         tables: Tables of `resources` that are selected as assets; None for all.
         partition_key: The partition, or None. Partitions without a window keep a state each.
+        partition_keys: All partitions of the run, where it loads several.
         window: The time window, where the partitions are windows or the launchpad gave one.
+        window_is_chosen: Whether the window is not that of the partitions.
         variables: Values for the `{{variables}}` in the definition, by dotted name.
         source: A live source, or a function that makes one, used instead of the definition's.
         pipeline: A live pipeline used instead of the definition's.
@@ -54,7 +56,9 @@ class RunRequest:
     resources: tuple[str, ...] | None = None
     tables: tuple[str, ...] | None = None
     partition_key: str | None = None
+    partition_keys: tuple[str, ...] = ()
     window: Window | None = None
+    window_is_chosen: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)
     source: Any = None
     pipeline: Any = None

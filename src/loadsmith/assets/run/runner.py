@@ -15,6 +15,7 @@ from loadsmith.assets._dagster import ended_with_run
 from loadsmith.assets.define import (
     AssetTarget,
     DagsterDltTranslator,
+    RunPartitions,
     build_live_specs,
     live_definition,
     read_partitions,
@@ -218,7 +219,7 @@ class _Run:
                 "time, and each keeps a cursor of its own. Load them one by one: "
                 "backfill_policy=dg.BackfillPolicy.multi_run(1)."
             )
-        request = self._request(targets, selected, partitions.key, partitions.window)
+        request = self._request(targets, selected, partitions)
         # dlt is imported when something is loaded, not when it is defined.
         from loadsmith.engine.run import run_load
 
@@ -300,15 +301,14 @@ class _Run:
         self,
         targets: Mapping[dg.AssetKey, AssetTarget],
         selected: Iterable[dg.AssetKey],
-        partition_key: str | None,
-        window: Window | None,
+        partitions: RunPartitions,
     ) -> RunRequest:
         context = self.context
         choices = read_choices(context, config_is_ours=self.config_is_ours)
         params = {**self.params, **choices.params}
         limit = params.pop("limit", None) if choices.limit is None else choices.limit
         params.pop("limit", None)
-        window = choices.window or window
+        window = choices.window or partitions.window
         is_subset = context.has_assets_def and context.is_subset
         chosen = [targets[key] for key in selected]
         tables = tuple(target.table for target in chosen if target.table is not None)
@@ -319,10 +319,12 @@ class _Run:
             outcome_of=partial(outcome_of, context),
             resources=tuple(dict.fromkeys(target.resource for target in chosen)),
             tables=tables if is_subset and len(tables) == len(chosen) else None,
-            partition_key=partition_key,
+            partition_key=partitions.keys[0] if len(partitions.keys) == 1 else None,
+            partition_keys=partitions.keys,
             window=window,
+            window_is_chosen=choices.window is not None,
             variables={
-                **_context_variables(context, partition_key, window),
+                **_context_variables(context, partitions.key, window),
                 **self.variables,
             },
             source=self.source,

@@ -1,13 +1,17 @@
 """The one place for private or version-dependent names of dlt; each was read in dlt 1.31."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import dlt
 from dlt.common.schema import Schema
 from dlt.common.schema.utils import get_root_table
 from dlt.common.storages.load_package import PackageStorage, ParsedLoadJobFileName
+from dlt.common.versioned_state import json_decode_state, json_encode_state
 from dlt.pipeline.abort import prepare_abort_packages
+from dlt.pipeline.pipeline import Pipeline
+from dlt.pipeline.state_sync import force_state_extract
 
 from loadsmith.engine.dlt_hooks.imports import ImportingPipeline
 
@@ -29,6 +33,19 @@ def pipeline_of(
         with pipeline.managed_state():
             pipeline.dataset_name = dataset_name
     return pipeline
+
+
+def rename_pipeline(working_dir: Path, name: str) -> None:
+    """Give the state in a working directory another pipeline name, and have it stored anew.
+
+    Packages in the directory keep the state that they hold under the earlier name.
+    """
+    path = working_dir / Pipeline.STATE_FILE
+    if path.is_file():
+        state: Any = json_decode_state(path.read_text(encoding="utf-8"))
+        state["pipeline_name"] = name
+        force_state_extract(state)
+        path.write_text(json_encode_state(state), encoding="utf-8")
 
 
 def list_extracted(pipeline: Any) -> list[str]:

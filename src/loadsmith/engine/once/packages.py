@@ -82,7 +82,7 @@ class RunPackages:
             workers = normalize_workers(self._pipeline, by_column=self._by_column)
             with (
                 arrow_normalizer(self._by_column),
-                workers_of_run(self._workspace.workers_dir, by_column=self._by_column),
+                workers_of_run(self._workspace.names.workers_dir, by_column=self._by_column),
             ):
                 self._pipeline.normalize(workers=workers)
 

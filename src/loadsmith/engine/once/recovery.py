@@ -19,8 +19,8 @@ from loadsmith.engine.dlt_hooks import (
     rewind_package,
 )
 from loadsmith.engine.once.answers import until_answered
-from loadsmith.engine.once.entry import LedgerEntry, was_left_by_attempt
-from loadsmith.engine.once.ledger import open_ledger
+from loadsmith.engine.once.entry import LedgerEntry, has_ended, was_left_by_attempt
+from loadsmith.engine.once.ledger import Ledger, open_ledger
 from loadsmith.engine.once.packages import RunPackages
 from loadsmith.engine.workspace import Workspace
 from loadsmith.model import RunRequest
@@ -76,7 +76,7 @@ class Recovery:
                 return None
             packages = self._packages
             packages.has_ledger = True
-            found = ledger.entries(self._workspace.scope)
+            found = self._entries(ledger)
             if holder := packages.turn.holder(found):
                 return holder
             ledger.strike([entry for entry in found if entry.is_claim])
@@ -107,6 +107,24 @@ class Recovery:
                 else:
                     rewind_package(self._pipeline, load_id)
         return None
+
+    def _entries(self, ledger: Ledger) -> list[LedgerEntry]:
+        """Return the entries of the slice, the oldest first."""
+        names, request = self._workspace.names, self._request
+        found = [entry for scope in names.scopes for entry in ledger.entries(scope)]
+        if names.window_scope is not None:
+            # Nobody knows their windows: those of this run, and what is garbage in any case.
+            root = request.root_run_id or request.run_id
+            found += [
+                entry
+                for entry in ledger.entries(names.window_scope)
+                if entry.root_run_id == root
+                or (
+                    not (entry.is_claim or entry.reported or entry.committed)
+                    and has_ended(entry, request)
+                )
+            ]
+        return sorted(found, key=lambda entry: entry.load_id)
 
     def finish_pending(self) -> bool:
         """Complete what an earlier run has extracted, so that it is not extracted again.

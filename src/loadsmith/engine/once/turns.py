@@ -58,7 +58,8 @@ class Turn:
             # The answer to an earlier try was lost, and what it wrote may be there.
             ledger.strike([self.claim])
         ledger.write([self.claim])
-        found = self.holder(ledger.written(self._workspace.scope))
+        scopes = self._workspace.names.scopes
+        found = self.holder([entry for scope in scopes for entry in ledger.written(scope)])
         if found is None:
             return None
         # Both see one another then, and both step back.

@@ -8,7 +8,6 @@ removes those that still do.
 """
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from dlt.destinations.exceptions import DatabaseTransientException, DatabaseUnde
 
 from loadsmith.engine.once.entry import LEDGER_TABLE, LedgerEntry, LedgerTable
 from loadsmith.engine.once.writers import wait_for_writers
+from loadsmith.engine.workspace import digest
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
@@ -120,7 +120,7 @@ class SqlUndo:
         except UNDEFINED:
             yield None
             return
-        scratch = f"{LEDGER_TABLE}_{hashlib.sha256(self.workspace.scope.encode()).hexdigest()[:8]}"
+        scratch = f"{LEDGER_TABLE}_{digest(self.workspace.scope)}"
         column_type = self.client.type_mapper.to_destination_type(
             new_column("id", "text"), {"name": scratch}
         )

@@ -8,5 +8,6 @@ from loadsmith.engine.workspace.cursors import (
     fetch_cursors as fetch_cursors,
     reset_cursors as reset_cursors,
 )
+from loadsmith.engine.workspace.names import Names as Names, digest as digest
 from loadsmith.engine.workspace.open import Workspace as Workspace, open_workspace as open_workspace
 from loadsmith.engine.workspace.state import restore_state as restore_state

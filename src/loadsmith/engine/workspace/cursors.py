@@ -14,6 +14,7 @@ from loadsmith.engine.dlt_hooks import list_extracted, moment_of_package
 from loadsmith.engine.locks import destination_lock
 from loadsmith.engine.results import run_error
 from loadsmith.engine.secrets import missing_secret, redactor_of, secrets_in_environment
+from loadsmith.engine.workspace.names import Names
 from loadsmith.engine.workspace.open import Workspace, look_into, open_workspace
 from loadsmith.engine.workspace.state import (
     HISTORY,
@@ -70,7 +71,7 @@ def fetch_cursors(
     """
     with (
         _told(definition, request),
-        look_into(definition, request) as (pipeline, traits, working_dir),
+        look_into(definition, request) as (pipeline, traits, names),
     ):
         states = []
         with contextlib.ExitStack() as stack:
@@ -82,13 +83,12 @@ def fetch_cursors(
                 stack.enter_context(
                     destination_lock(path, log=request.log, who=f"the cursors of {definition.name}")
                 )
-            states = list(fetch_states_of_packages(pipeline))
+            states = list(fetch_states_of_packages(pipeline, names))
         if not states:
-            found = _local_sources(working_dir)
+            found = _local_sources(names)
             return tuple(_cursors(definition, request, found, (), resources))
-        shared = not definition.owns_pipeline_name
         sources = [own for _, own in states]
-        newest = merged_sources(sources) if shared else sources[-1]
+        newest = merged_sources(sources) if names.shares_state else sources[-1]
         return tuple(_cursors(definition, request, newest, states, resources))
 
 
@@ -128,7 +128,7 @@ def reset_cursors(
             is_whole = definition.resources == ResourceSelection()
             restore_state(
                 pipeline,
-                shared=workspace.shared,
+                names=workspace.names,
                 owns=None if is_whole else definition.resources.matches,
             )
             found = _forget(definition, request, workspace, resources)
@@ -220,10 +220,10 @@ def _package_of(
     return found if len(states) < HISTORY else None
 
 
-def _local_sources(working_dir: Path) -> _State:
-    path = working_dir / "state.json"
+def _local_sources(names: Names) -> _State:
+    path = names.working_dir / "state.json"
     if not path.is_file():
-        return {}
+        return {} if names.released is None else _local_sources(names.released)
     return dict(json_decode_state(path.read_text(encoding="utf-8")).get("sources", {}))
 
 

@@ -21,14 +21,15 @@ from loadsmith.engine.destinations import (
     refuse_ambiguous_dataset,
     traits,
 )
+from loadsmith.engine.dlt_hooks import rename_pipeline
 from loadsmith.engine.locks import (
     destination_lock,
     exclusive,
-    lock_name,
     prepare_for_lock,
     wait_until_free,
 )
 from loadsmith.engine.normalizing import wait_for_workers
+from loadsmith.engine.workspace.names import Names, digest, names_of
 from loadsmith.engine.workspace.parts import (
     bind_local_files,
     isolate_staging,
@@ -39,8 +40,8 @@ from loadsmith.model import (
     LoadDefinition,
     RunRequest,
     Wait,
+    slice_of,
 )
-from loadsmith.names import words
 
 
 @dataclass
@@ -50,21 +51,17 @@ class Workspace:
     Attributes:
         pipeline: The live dlt pipeline.
         base_name: The pipeline name as the definition has it, without a partition.
-        scope: Names what may run only once at a time: load, pipeline and partition.
+        names: Names of the slice that the run loads.
         traits: What the destination is good at.
-        shared: Whether other runs may store states under the same name at the same time.
         transient: Whether the directory is of no use once the run has ended well.
-        workers_dir: Where the processes that normalize keep their locks.
     """
 
     pipeline: Any
     base_name: str
-    scope: str
+    names: Names
     traits: DestinationTraits
     request: RunRequest
-    shared: bool
     transient: bool
-    workers_dir: Path
     waits: list[Wait] = field(default_factory=list)
     _clients: dict[str | None, Any] = field(default_factory=dict)
     _open: Any = None
@@ -98,6 +95,11 @@ class Workspace:
             # Closed before the lock is given back.
             with opened:
                 yield
+
+    @property
+    def scope(self) -> str:
+        """What may run only once at a time, for the ledger and for messages."""
+        return self.names.scope
 
     def is_blank(self) -> bool:
         """Tell whether neither the destination nor the directory can hold anything of the load."""
@@ -159,32 +161,24 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
     A second run of the same load and partition waits until the first has ended.
     """
     parts = parts_of(definition, request)
-    state_name = _state_name(parts.name, request)
-    own_directory = request.partition_key is None and definition.owns_pipeline_name
-    scope = "/".join(filter(None, (parts.name, _own_part(definition), request.partition_key)))
     home = Path(parts.pipelines_dir)
-    pipelines_dir = home
-    if not own_directory:
-        pipelines_dir = home / ".loadsmith" / definition.name
-        if request.partition_key is not None:
-            pipelines_dir /= partition_slug(request.partition_key)
-    lock_path = home / ".loadsmith" / lock_name(scope)
-    workers_dir = lock_path.with_suffix(".workers")
+    names = names_of(slice_of(definition, request, parts.name), home)
     waiting: dict[str, Any] = {
         "who": f"run {request.run_id}",
         "log": request.log,
         "cancelled": request.cancelled,
     }
-    with exclusive(lock_path, what=f"the load {scope}", **waiting) as wait:
-        wait_for_workers(workers_dir, **waiting)
-        pipelines_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        working_dir = pipelines_dir / state_name
+    with exclusive(names.lock_path, what=f"the load {names.scope}", **waiting) as wait:
+        wait_for_workers(names.workers_dir, **waiting)
+        names.pipelines_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _take_over_directory(names, waiting)
+        working_dir = names.working_dir
         _remove_broken(working_dir)
         bind_local_files(parts, home)
         found = traits(parts.destination)
         prefer_fastest_file_format(parts.destination, found)
-        isolate_staging(parts.destination, scope)
-        pipeline = new_pipeline(parts, state_name, pipelines_dir)
+        isolate_staging(parts.destination, digest(names.scope))
+        pipeline = new_pipeline(parts, names.state, names.pipelines_dir)
         client = pipeline.destination_client()
         if _serves_another_destination(working_dir, pipeline, client.config):
             request.warn(
@@ -192,7 +186,7 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
                 " emptied, so that neither rows nor cursors get from one to the other"
             )
             shutil.rmtree(working_dir)
-            pipeline = new_pipeline(parts, state_name, pipelines_dir)
+            pipeline = new_pipeline(parts, names.state, names.pipelines_dir)
             client = pipeline.destination_client()
             _serves_another_destination(working_dir, pipeline, client.config)
         refuse_ambiguous_dataset(client)
@@ -200,12 +194,10 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
         workspace = Workspace(
             pipeline=pipeline,
             base_name=parts.name,
-            scope=scope,
+            names=names,
             traits=found,
             request=request,
-            shared=not own_directory and state_name == parts.name,
-            transient=request.partition_key is not None,
-            workers_dir=workers_dir,
+            transient=slice_of(definition, request, parts.name).partition != ((), None),
         )
         workspace._clients[pipeline.default_schema_name] = client
         workspace._note(wait)
@@ -215,46 +207,45 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
             with contextlib.suppress(Exception):
                 pipeline.deactivate()
         if workspace.transient and workspace.traits.can_read and not pipeline.has_pending_data:
-            shutil.rmtree(pipelines_dir, ignore_errors=True)
+            shutil.rmtree(names.pipelines_dir, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def look_into(definition: LoadDefinition, request: RunRequest) -> Iterator[tuple[Any, Any, Path]]:
+def look_into(
+    definition: LoadDefinition, request: RunRequest
+) -> Iterator[tuple[Any, DestinationTraits, Names]]:
     """Make the pipeline of a run for those who only look: nothing is locked, written or emptied.
 
     Yields:
         The pipeline, in a directory that is gone afterwards; what its destination is good at; and
-        the working directory that a run without partitions, or of a static one, would use.
+        the names that a run without partitions, or of a static one, would use.
     """
     parts = parts_of(definition, request)
-    state_name = _state_name(parts.name, request)
     home = Path(parts.pipelines_dir)
+    names = names_of(slice_of(definition, request, parts.name), home)
     bind_local_files(parts, home)
-    own = home if definition.owns_pipeline_name else home / ".loadsmith" / definition.name
-    if request.partition_key is not None:
-        own = home / ".loadsmith" / definition.name / partition_slug(request.partition_key)
     with tempfile.TemporaryDirectory(prefix="loadsmith-look-") as folder:
-        pipeline = new_pipeline(parts, state_name, Path(folder))
+        pipeline = new_pipeline(parts, names.state, Path(folder))
         try:
-            yield pipeline, traits(parts.destination), own / state_name
+            yield pipeline, traits(parts.destination), names
         finally:
             with contextlib.suppress(Exception):
                 pipeline.deactivate()
 
 
-def _state_name(base_name: str, request: RunRequest) -> str:
-    # A partition that is not a window keeps a cursor of its own, so it has a state of its own.
-    partition = request.partition_key if request.window is None else None
-    return f"{base_name}__{partition_slug(partition)}" if partition else base_name
-
-
-def partition_slug(partition_key: str) -> str:
-    """Return a name for files and states that is the same for the same partition key only."""
-    return f"{words(partition_key)[:40]}_{hashlib.sha256(partition_key.encode()).hexdigest()[:8]}"
-
-
-def _own_part(definition: LoadDefinition) -> str | None:
-    return None if definition.owns_pipeline_name else definition.name
+def _take_over_directory(names: Names, waiting: dict[str, Any]) -> None:
+    """Move the working directory that the slice has under its released name, where it is."""
+    released = names.released
+    if released is None or not released.working_dir.is_dir() or names.working_dir.exists():
+        return
+    with contextlib.ExitStack() as stack:
+        if released.lock_path != names.lock_path:
+            what = f"the load {released.scope}"
+            stack.enter_context(exclusive(released.lock_path, what=what, **waiting))
+        rename_pipeline(released.working_dir, names.state)
+        released.working_dir.replace(names.working_dir)
+        with contextlib.suppress(OSError):
+            released.pipelines_dir.rmdir()
 
 
 def _serves_another_destination(working_dir: Path, pipeline: Any, config: Any) -> bool:

@@ -1,6 +1,5 @@
 """Settings or a live pipeline -> what a pipeline of this run is made of."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,14 +119,13 @@ def bind_local_files(parts: PipelineParts, home: Path) -> None:
             params["pipeline_working_dir"] = str(home / parts.name)
 
 
-def isolate_staging(destination: Any, scope: str) -> None:
+def isolate_staging(destination: Any, suffix: str) -> None:
     """Give the load a staging dataset of its own, for two merges would truncate one another's."""
     from dlt.common.destination.client import DestinationClientDwhConfiguration
 
     if not issubclass(destination.spec, DestinationClientDwhConfiguration):
         return
     if "staging_dataset_name_layout" not in destination.config_params:
-        suffix = hashlib.sha256(scope.encode()).hexdigest()[:8]
         destination.config_params["staging_dataset_name_layout"] = f"%s_staging_{suffix}"
 
 

@@ -19,6 +19,7 @@ from dlt.destinations.fs_client import FSClientBase
 from dlt.destinations.sql_client import WithSqlClient
 
 from loadsmith.engine.dlt_hooks import exports_schemas, replace_schema
+from loadsmith.engine.workspace.names import Names
 
 #: States that are read back; more loads than that under one name at once would be too many.
 HISTORY = 100
@@ -29,30 +30,49 @@ SCHEMA_HISTORY = 1000
 
 
 def restore_state(
-    pipeline: Any, *, shared: bool, owns: Callable[[str], bool] | None = None
+    pipeline: Any, *, names: Names, owns: Callable[[str], bool] | None = None
 ) -> None:
     """Take the state and the schemas from the destination, where it keeps them.
 
     Args:
         pipeline: The pipeline of this run.
-        shared: Whether other loads may have stored states under the same name meanwhile.
+        names: Those of the slice of this run.
         owns: Tells of a resource whether this load, a part of a larger one, loads it. Its schema is
             then that of its own tables: dlt's work grows with all tables of a schema, and the
             newest schema may be of another part that knew nothing of them.
     """
-    schemas = _local_schemas(pipeline) if owns and shared else {}
+    schemas = _local_schemas(pipeline) if owns and names.shares_state else {}
     if not pipeline.config.restore_from_destination or pipeline.dev_mode:
         return
     pipeline.sync_destination()
-    if not shared or pipeline.has_pending_data:
+    if pipeline.has_pending_data:
+        return
+    released = names.state if names.released is None else names.released.state
+    if released != names.state and not pipeline.state.get("sources"):
+        _take_over_state(pipeline, released)
+    if not names.shares_state:
         return
     if owns:
         _keep_own_tables(pipeline, owns, schemas)
-    states = list(fetch_states(pipeline))
+    states = [own["sources"] for _, own in _fetch_states(pipeline, names.state)]
     if len(states) < 2:
         return
     with pipeline.managed_state() as state:
         state["sources"] = merged_sources(states)
+
+
+def _take_over_state(pipeline: Any, released: str) -> None:
+    """Go on from the state that a slice has in the destination under its released name."""
+    states = list(_fetch_states(pipeline, released))
+    if not states:
+        return
+    newest = states[-1][1]
+    with pipeline.managed_state() as state:
+        for key in ("sources", "schema_names", "default_schema_name"):
+            if key in newest:
+                state[key] = newest[key]
+    # The schemas that the state names come with it.
+    pipeline.sync_destination()
 
 
 def own_tables(
@@ -131,24 +151,27 @@ def merged_sources(states: list[dict[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def fetch_states(pipeline: Any) -> Iterator[dict[str, Any]]:
-    """Ask the destination for the `sources` of the pipeline's last states, the oldest first."""
-    for _, sources in fetch_states_of_packages(pipeline):
-        yield sources
+def fetch_states_of_packages(pipeline: Any, names: Names) -> list[tuple[str, dict[str, Any]]]:
+    """Ask for the `sources` of the last states of a slice and their packages, the oldest first."""
+    found = list(_fetch_states(pipeline, names.state))
+    if not found and names.released is not None:
+        found = list(_fetch_states(pipeline, names.released.state))
+    return [(load_id, state["sources"]) for load_id, state in found]
 
 
-def fetch_states_of_packages(pipeline: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Ask for the `sources` of the last states with the package of each, the oldest first."""
+def _fetch_states(pipeline: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Ask for the last states that are stored under a name and their packages."""
     client: Any = pipeline.destination_client()
     with contextlib.suppress(DatabaseUndefinedRelation, DestinationUndefinedEntity), client:
         if isinstance(client, FSClientBase):
-            texts = _read_state_files(client, pipeline.pipeline_name)
+            texts = _read_state_files(client, name)
         elif isinstance(client, WithSqlClient):
-            texts = _query_states(client, pipeline.pipeline_name)
+            texts = _query_states(client, name)
         else:
             return
         for load_id, text in texts:
-            yield load_id, dict(decompress_state(text).get("sources", {}))
+            state: dict[str, Any] = dict(decompress_state(text))
+            yield load_id, {**state, "sources": state.get("sources", {})}
 
 
 def _leaves(sources: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
