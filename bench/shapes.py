@@ -6,8 +6,8 @@
 Each example is a schema with settings and one to three packages of records, all of them made from
 its seed: odd keys, every type, objects and lists in one another, contracts, naming conventions,
 dispositions, hints, limits of files, and root tables that share a table. What is compared is what
-the later steps get: updates of the schema, the schema, null-only columns, what contracts leave
-out, counts, columns, types and rows in their order, the rows of each file, and types of errors.
+the later steps get: updates of the schema, the schema, null-only columns, counts, columns, types
+and rows in their order, the rows of each file, and types of errors.
 
 These differ, and are not compared:
 
@@ -61,7 +61,7 @@ from dlt.normalize.worker import TWorkerRV, w_normalize_files
 
 from bench.shapes_made import Example, Files, make_example
 from bench.shapes_records import typed_lines
-from loadsmith.engine.normalizing import Discards, arrow_normalizer, items as _arrow_items
+from loadsmith.engine.normalizing import arrow_normalizer, items as _arrow_items
 from loadsmith.engine.normalizing.columns import ArrowReport
 
 #: What was made of one package, by what it is called where it differs.
@@ -90,8 +90,7 @@ class Way:
         for number, (root, pages) in enumerate(files):
             names.append(f"{load_id}/new_jobs/{root}.f{number}.0.typed-jsonl")
             Path(package.storage.make_full_path(names[-1])).write_bytes(typed_lines(pages))
-        discards = Discards()
-        with arrow_normalizer(self.by_column) as report, discards.counting():
+        with arrow_normalizer(self.by_column) as report:
             try:
                 result = w_normalize_files(
                     NormalizeConfiguration(destination_capabilities=self.capabilities),
@@ -114,7 +113,6 @@ class Way:
             "null-only columns": {
                 table: sorted(columns) for table, columns in result.null_only_columns.items()
             },
-            "left out": (discards.rows, discards.values),
             **tables_of(result.file_metrics, self.is_cut_by_bytes),
         }
         try:

@@ -23,12 +23,12 @@ from loadsmith.engine.dlt_hooks import (
     window_in_dlt,
 )
 from loadsmith.engine.memory import old_objects_set_aside
-from loadsmith.engine.normalizing import Discards
 from loadsmith.engine.once import Recovery, RunPackages
 from loadsmith.engine.results import (
     LogProgress,
     cursor_results,
     cursors_in,
+    discard_results,
     job_records,
     known_types,
     run_error,
@@ -165,7 +165,7 @@ class _Run:
         self._started = datetime.now(timezone.utc)
         self._stages: list[StageResult] = []
         self._failures: list[ResourceFailure] = []
-        self._discards = Discards()
+        self._extracts: list[Any] = []
         self._empty: list[str] = []
         self._window_cursors: list[CursorResult] = []
         self._first_run = False
@@ -185,11 +185,10 @@ class _Run:
                 self._restore_state()
         source, self.selected = select_resources(self.definition, self.request)
         cursors = cursors_in(self.pipeline.state, source.name)
-        with self._discards.counting():
-            with self._stage("extract"):
-                self._extract(source)
-            with self._stage("normalize"):
-                self.packages.normalize()
+        with self._stage("extract"):
+            self._extract(source)
+        with self._stage("normalize"):
+            self.packages.normalize()
         with self._stage("load"):
             self.packages.load()
         result = self._result(source, before, cursors)
@@ -271,7 +270,7 @@ class _Run:
                         self.definition.name,
                     ) as empty,
                 ):
-                    self.pipeline.extract(part, **arguments)
+                    self._extracts.append(self.pipeline.extract(part, **arguments))
                 self._window_cursors.extend(cursors)
                 self._empty.extend(empty)
             except PipelineStepFailed as error:
@@ -362,8 +361,14 @@ class _Run:
                 else cursor_results(self.pipeline.state, source.name, self.selected, cursors)
             ),
             failures=tuple(self._failures),
-            # What an earlier run had extracted was not counted here.
-            discards=None if self.recovery.load_ids else self._discards.results(schema),
+            discards=discard_results(
+                self._extracts,
+                self.packages.rows,
+                source,
+                schema,
+                resources,
+                is_all=not self.recovery.load_ids,
+            ),
             empty_resources=tuple(self._empty),
             waits=tuple(self.workspace.waits),
             recovered_load_ids=tuple(self.recovery.load_ids),

@@ -61,20 +61,17 @@ class CursorResult:
 
 @dataclass(frozen=True, kw_only=True)
 class DiscardResult:
-    """What a schema contract left out of a table.
+    """The rows that the schema contract of a resource discarded.
 
     Attributes:
-        table: The table that it was meant for, which may not exist.
-        column: The column that was not allowed, or None where the table was not.
-        rows: Rows that were left out, with all that was nested in them.
-        values: Values of the column that were left out of rows that were kept.
+        rows: Discarded rows by root table, for each table that lost a row.
+        is_complete: False where the contract may have discarded something that is not in `rows`:
+            values, rows of nested tables, rows of Arrow tables, or tables that may not be created.
     """
 
     resource: str
-    table: str
-    column: str | None = None
-    rows: int = 0
-    values: int = 0
+    rows: Mapping[str, int]
+    is_complete: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +124,7 @@ class LoadResult:
         first_run: Whether the destination held no load of this pipeline before.
         tables: Every table of the selected resources, the ones without rows too.
         failures: Resources that failed while the others were kept.
-        discards: What schema contracts left out; None where nobody could count it.
+        discards: What schema contracts left out, for each resource whose contract discards.
         empty_resources: Resources that yielded no row, where `on_empty` asked to look.
     """
 
@@ -145,7 +142,7 @@ class LoadResult:
     schema_changes: tuple[SchemaChange, ...] = ()
     cursors: tuple[CursorResult, ...] = ()
     failures: tuple[ResourceFailure, ...] = ()
-    discards: tuple[DiscardResult, ...] | None = ()
+    discards: tuple[DiscardResult, ...] = ()
     empty_resources: tuple[str, ...] = ()
     waits: tuple[Wait, ...] = ()
     recovered_load_ids: tuple[str, ...] = ()

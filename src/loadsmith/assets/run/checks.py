@@ -6,13 +6,18 @@ from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets.run.metadata import ResultIndex, discards_markdown, schema_changes_markdown
+from loadsmith.assets.run.metadata import ResultIndex, schema_changes_markdown
 from loadsmith.engine.results import KeyCounts
 from loadsmith.errors import ContractBreach
 from loadsmith.model import DiscardResult, TableResult
 
 #: Changes that the description of a check names; all of them are in its metadata.
 _SHOWN_CHANGES = 5
+
+_NOT_COUNTED = (
+    "Not counted: values, rows of nested tables, rows of Arrow tables and rows of tables that may"
+    " not be created. The contract may have discarded some of these."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,32 +73,26 @@ def schema_change_result(
 
 
 def contract_kept_result(
-    key: dg.AssetKey, discards: Sequence[DiscardResult] | None, settings: Mapping[str, Any]
+    key: dg.AssetKey, discards: DiscardResult | None, settings: Mapping[str, Any]
 ) -> dg.AssetCheckResult:
-    """Say that nothing broke a contract, and warn of what it left out.
+    """Pass where nothing broke a contract; warn of what it discarded or may have discarded.
 
     Args:
         key: The asset.
-        discards: What the contract left out of the asset's tables; None where nobody counted.
+        discards: What the contract of the asset's resource discarded; None if it never discards.
         settings: Settings of the check.
     """
-    if discards is None:
-        text = "Nothing broke the contract. Whether it left anything out was not counted."
-        return _result("schema_contract", key, True, settings, {}, description=text)
-    if not discards:
+    if discards is None or (discards.is_complete and not discards.rows):
         return _result("schema_contract", key, True, settings, {})
-    rows, values = sum(one.rows for one in discards), sum(one.values for one in discards)
-    metadata = {
-        "discarded_rows": rows,
-        "discarded_values": values,
-        "discarded": dg.MetadataValue.md(discards_markdown(discards)),
-    }
-    places = dict.fromkeys(
-        f"{one.table}.{one.column}" if one.column else one.table for one in discards
-    )
-    text = f"The contract left out rows: {rows}, values: {values} ({', '.join(places)})."
+    texts, metadata = [], {}
+    if discards.rows:
+        metadata["discarded_rows"] = sum(discards.rows.values())
+        places = ", ".join(f"{table}: {rows}" for table, rows in discards.rows.items())
+        texts.append(f"The contract discarded {metadata['discarded_rows']} rows ({places}).")
+    if not discards.is_complete:
+        texts.append(_NOT_COUNTED)
     warning = {**settings, "severity": "WARN"}
-    return _result("schema_contract", key, False, warning, metadata, description=text)
+    return _result("schema_contract", key, False, warning, metadata, description=" ".join(texts))
 
 
 def contract_violation_result(

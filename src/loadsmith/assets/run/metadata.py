@@ -28,9 +28,9 @@ class ResultIndex:
         self.tables: dict[str, TableResult] = {table.name: table for table in result.tables}
         self.tables_of: dict[str, list[TableResult]] = _grouped(result.tables, "resource")
         self.changes_of: dict[str, list[SchemaChange]] = _grouped(result.schema_changes, "table")
-        self.discards_of: dict[str, list[DiscardResult]] = _grouped(
-            result.discards or (), "resource"
-        )
+        self.discards_of: dict[str, DiscardResult] = {
+            discards.resource: discards for discards in result.discards
+        }
         self.cursors_of: dict[str, list[CursorResult]] = _grouped(result.cursors, "resource")
         self._nested_in: dict[str, list[TableResult]] = _grouped(result.tables, "parent")
         self.jobs_of: dict[str, list[Any]] = defaultdict(list)
@@ -98,8 +98,8 @@ def materialization_metadata(
     if last_schema_change:
         found["last_schema_change"] = dg.MetadataValue.md(last_schema_change)
     discards = index.discards_of.get(resource)
-    if discards:
-        found["discarded"] = dg.MetadataValue.md(discards_markdown(discards))
+    if discards and discards.rows:
+        found["discarded"] = dict(discards.rows)
     cursors = [_cursor(cursor, index.result) for cursor in index.cursors_of.get(resource, ())]
     if cursors:
         found["cursor"] = cursors[0] if len(cursors) == 1 else cursors
@@ -119,16 +119,6 @@ def schema_changes_markdown(changes: Iterable[SchemaChange]) -> str:
         )
         + " |"
         for change in changes
-    )
-    return "\n".join(lines)
-
-
-def discards_markdown(discards: Iterable[DiscardResult]) -> str:
-    """Return what a contract left out as a Markdown table."""
-    lines = ["| table | column | rows | values |", "|---|---|---|---|"]
-    lines.extend(
-        f"| {_cell(one.table)} | {_cell(one.column)} | {one.rows} | {one.values} |"
-        for one in discards
     )
     return "\n".join(lines)
 

@@ -334,21 +334,19 @@ class Report:
 
     def _discards_of(
         self, key: dg.AssetKey, target: AssetTarget, index: ResultIndex
-    ) -> list[DiscardResult] | None:
-        """Return what a contract left out of the tables of an asset.
-
-        What has no asset of its own, such as a table that may not come into being, is told of by
-        the first asset of its resource.
-        """
-        if index.result.discards is None:
+    ) -> DiscardResult | None:
+        """Return what the contract of an asset's resource discarded of the asset's tables."""
+        discards = index.discards_of.get(target.resource)
+        if discards is None:
             return None
         by_table = self._key_by_table[target.resource]
         first = next(iter(by_table.values()))
-        return [
-            one
-            for one in index.discards_of.get(target.resource, ())
-            if by_table.get(one.table, first) == key
-        ]
+        rows = {
+            table: count
+            for table, count in discards.rows.items()
+            if by_table.get(table, first) == key
+        }
+        return replace(discards, rows=rows)
 
     def _key_state(self, tables: Sequence[TableResult]) -> KeyState:
         """Ask for the keys of root tables; the rows of a nested one are known by dlt's own ids."""

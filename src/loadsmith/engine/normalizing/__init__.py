@@ -1,10 +1,9 @@
 """Turn extracted files into load files: column by column where that is exact, else dlt's way.
 
-The room also decides how many processes share the work, and counts what a schema contract discards.
+The room also decides how many processes share the work.
 """
 
 from loadsmith.engine.normalizing.by_column import arrow_normalizer as arrow_normalizer
-from loadsmith.engine.normalizing.discards import Discards as Discards
 from loadsmith.engine.normalizing.parquet import ROW_GROUP as ROW_GROUP
 from loadsmith.engine.normalizing.workers import (
     wait_for_workers as wait_for_workers,

@@ -17,11 +17,11 @@ PARALLEL_COLUMN_BYTES = 20_000_000
 def normalize_workers(pipeline: Any, *, by_column: bool) -> int:
     """Return how many processes normalize: one, or one for each core where that is worth it.
 
-    A file is normalized by one process, and what a schema contract discards is counted in this one
-    alone. `NORMALIZE__WORKERS` and dlt's `config.toml` win; dlt applies them over this number.
+    One process normalizes a file. `NORMALIZE__WORKERS` and dlt's `config.toml` win; dlt applies
+    them over this number.
     """
     cores = os.cpu_count() or 1
-    if cores == 1 or _may_discard(pipeline):
+    if cores == 1:
         return 1
     worth = bytes_worth_sharing(by_column)
     extracted = Path(pipeline.working_dir, "normalize", "extracted")
@@ -38,16 +38,6 @@ def normalize_workers(pipeline: Any, *, by_column: bool) -> int:
 def bytes_worth_sharing(by_column: bool) -> int:
     """Return how many bytes other processes must take over for a second process to pay off."""
     return PARALLEL_COLUMN_BYTES if by_column else PARALLEL_NORMALIZE_BYTES
-
-
-def _may_discard(pipeline: Any) -> bool:
-    """Tell whether a schema contract leaves out rows or values."""
-    return any(
-        "discard" in str(settings.get("schema_contract"))
-        for name in pipeline.schemas.list_schemas()
-        for schema in (pipeline.schemas[name],)
-        for settings in (schema.settings, *schema.tables.values())
-    )
 
 
 def _most_bytes(sizes: Mapping[str, int], workers: int) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         schema_changes as schema_changes,
         table_results as table_results,
     )
+    from loadsmith.engine.results.discards import discard_results as discard_results
     from loadsmith.engine.results.failures import (
         run_error as run_error,
         run_error_of_all as run_error_of_all,
@@ -40,6 +41,7 @@ __getattr__ = names_on_first_use(
             "schema_changes",
             "table_results",
         ),
+        "discards": ("discard_results",),
         "failures": ("run_error", "run_error_of_all"),
         "fetch": ("KeyCounts", "fetch_key_counts", "fetch_row_counts", "fetch_rows_by_window"),
         "notify": ("notify_schema_changes",),
