@@ -11,7 +11,7 @@ from pydantic import Field
 
 from loadsmith.assets._dagster import op_config_of
 from loadsmith.errors import ConfigError, did_you_mean
-from loadsmith.model import Window
+from loadsmith.model import Window, read_time
 
 TAG_PREFIX = "loadsmith/"
 
@@ -196,6 +196,5 @@ def _window(values: Mapping[str, Any]) -> Window | None:
 
 
 def _time(text: str) -> datetime:
-    # Python 3.10 does not read the Z that Dagster and JavaScript write.
-    time = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    time = read_time(str(text))
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)

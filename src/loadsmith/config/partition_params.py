@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from loadsmith.config.settings import Settings, Text
 from loadsmith.errors import did_you_mean
-from loadsmith.model import PartitionSettings
+from loadsmith.model import PartitionSettings, read_time
 
 PARTITION_KINDS = (
     "hourly",
@@ -193,14 +193,9 @@ _TAKEN_BY: Mapping[str, tuple[str, ...]] = {
 
 def _time_of(text: str, fmt: str | None) -> datetime | None:
     """Return a time without its zone, or None."""
-    # Dagster writes the keys of hourly partitions in a form that is not ISO.
-    for form in (fmt, "%Y-%m-%d-%H:%M"):
-        with suppress(ValueError):
-            if form:
-                return datetime.strptime(text, form).replace(tzinfo=None)
     with suppress(ValueError):
-        iso = text[:-1] + "+00:00" if text.endswith("Z") else text
-        return datetime.fromisoformat(iso).replace(tzinfo=None)
+        # Dagster writes the keys of hourly partitions in a form that is not ISO.
+        return read_time(text, (fmt, "%Y-%m-%d-%H:%M")).replace(tzinfo=None)
     return None
 
 

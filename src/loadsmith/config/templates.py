@@ -16,6 +16,7 @@ import pystache
 from pystache.parser import ParsingError
 
 from loadsmith.errors import ConfigError, ResolveError, did_you_mean
+from loadsmith.model import read_time
 
 DATE_SECTION = "date"
 """The one section: `{{#date}}value|format{{/date}}`."""
@@ -298,21 +299,11 @@ def _format_date(text: str) -> str:
 
 
 def _read_date(text: str) -> datetime:
-    # Python 3.10 does not read the `Z` of UTC.
-    iso = text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text
-    for fmt in (None, *_DATE_FORMATS):
-        found = _try_date(iso, fmt)
-        if found is not None:
-            return found
-    shown = text if len(text) <= 40 else text[:37] + "..."
-    raise ResolveError(
-        f"{shown!r} in the section date is not a date. Give one such as '2024-01-31' or "
-        "'2024-01-31T06:00:00'."
-    )
-
-
-def _try_date(text: str, fmt: str | None) -> datetime | None:
     try:
-        return datetime.strptime(text, fmt) if fmt else datetime.fromisoformat(text)
+        return read_time(text, _DATE_FORMATS)
     except ValueError:
-        return None
+        shown = text if len(text) <= 40 else text[:37] + "..."
+        raise ResolveError(
+            f"{shown!r} in the section date is not a date. Give one such as '2024-01-31' or "
+            "'2024-01-31T06:00:00'."
+        ) from None

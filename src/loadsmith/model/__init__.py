@@ -35,6 +35,7 @@ from loadsmith.model.snapshot import (
     ResourceSnapshot,
     TableSnapshot,
 )
+from loadsmith.model.times import read_time
 
 __all__ = [
     "CHANGE_KINDS",
@@ -67,5 +68,6 @@ __all__ = [
     "TableSnapshot",
     "Wait",
     "Window",
+    "read_time",
     "slice_of",
 ]

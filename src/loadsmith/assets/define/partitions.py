@@ -1,6 +1,6 @@
 """Settings in, PartitionsDefinition out; and the partition keys of a run as one window."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -10,7 +10,7 @@ import dagster as dg
 
 from loadsmith.assets.define.automation import check_cron, check_timezone
 from loadsmith.errors import ConfigError, SelectionError, did_you_mean
-from loadsmith.model import PartitionSettings, Window
+from loadsmith.model import PartitionSettings, Window, read_time
 
 Partitions: TypeAlias = dg.PartitionsDefinition[Any]
 
@@ -217,14 +217,10 @@ def _build_time_windows(kind: str, settings: PartitionSettings, where: str) -> P
 
 
 def _time_of(text: str, fmt: str, timezone: str, where: str) -> datetime:
-    readers: tuple[Callable[[], datetime], ...] = (
-        lambda: datetime.strptime(text, fmt),
-        lambda: datetime.fromisoformat(text.replace("Z", "+00:00")),
-    )
-    for read in readers:
-        try:
-            time = read()
-        except ValueError:
-            continue
-        return time if time.tzinfo else time.replace(tzinfo=ZoneInfo(timezone))
-    raise ConfigError(f"{where}: {text!r} is no time. Write it as {fmt!r} or in ISO form.")
+    try:
+        time = read_time(text, [fmt])
+    except ValueError as error:
+        raise ConfigError(
+            f"{where}: {text!r} is no time. Write it as {fmt!r} or in ISO form."
+        ) from error
+    return time if time.tzinfo else time.replace(tzinfo=ZoneInfo(timezone))

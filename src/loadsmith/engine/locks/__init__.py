@@ -1,4 +1,7 @@
-"""Wait for a file, a database or another run: logged, and ended when the run is cancelled."""
+"""Wait for a file, a database or another run: logged, and ended when the run is cancelled.
+
+What failed for a moment is tried again here, too.
+"""
 
 from loadsmith.engine.locks.files import (
     POLL_SECONDS as POLL_SECONDS,
@@ -9,5 +12,6 @@ from loadsmith.engine.locks.files import (
 )
 from loadsmith.engine.locks.wait import (
     REPORT_SECONDS as REPORT_SECONDS,
+    retry as retry,
     wait_until_free as wait_until_free,
 )

@@ -1,9 +1,12 @@
-"""The loop of every wait: it logs who is in the way, and it ends when the run is cancelled."""
+"""The two loops of the engine: wait until something is free, and try again what failed."""
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from loadsmith.model import Wait
+
+T = TypeVar("T")
 
 #: Seconds between two looks at what others hold.
 LOOK_SECONDS = 0.5
@@ -51,3 +54,28 @@ def wait_until_free(
     if last is not None:
         log(f"got {what} after {seconds:.1f} s; it was held by {last}")
     return Wait(lock=what, seconds=round(seconds, 3), holder=last)
+
+
+def retry(
+    action: Callable[[], T],
+    *,
+    tries: int,
+    pause: float,
+    may_help: Callable[[Exception], bool],
+) -> T:
+    """Do something that may be done twice, until it succeeds.
+
+    Args:
+        action: What is done.
+        tries: How often at most. The error of the last try is raised as it is.
+        pause: Seconds before the second try; each later pause is longer by as much, up to a second.
+        may_help: Tells whether to try again after an error.
+    """
+    for attempt in range(1, tries):
+        try:
+            return action()
+        except Exception as error:
+            if not may_help(error):
+                raise
+        time.sleep(min(pause * attempt, 1.0))
+    return action()

@@ -8,7 +8,6 @@ done again asks nothing.
 """
 
 import contextlib
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
@@ -30,6 +29,7 @@ from loadsmith.engine.dlt_hooks import (
     rewind_package,
     watched_load,
 )
+from loadsmith.engine.locks import retry
 from loadsmith.engine.once.dataset_lock import is_in_flight
 from loadsmith.engine.once.entry import LedgerEntry
 from loadsmith.engine.once.ledger import Ledger, open_ledger
@@ -54,15 +54,14 @@ _SQL = "sql"
 
 def until_answered(action: Callable[[], T], log: Callable[[str], None]) -> T:
     """Do what may be done twice, and again where the connection breaks before the answer."""
-    for attempt in range(1, _TRIES + 1):
-        try:
-            return action()
-        except DatabaseTransientException as error:
-            if attempt == _TRIES:
-                raise
-            log(f"the destination did not answer ({type(error.dbapi_exception).__name__}); again")
-            time.sleep(_PAUSE_SECONDS * attempt)
-    raise AssertionError("unreachable")
+
+    def is_transient(error: Exception) -> bool:
+        if not isinstance(error, DatabaseTransientException):
+            return False
+        log(f"the destination did not answer ({type(error.dbapi_exception).__name__}); again")
+        return True
+
+    return retry(action, tries=_TRIES, pause=_PAUSE_SECONDS, may_help=is_transient)
 
 
 def ask_ledger(workspace: "Workspace", action: Callable[[Ledger], None]) -> None:

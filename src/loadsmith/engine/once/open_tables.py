@@ -6,10 +6,10 @@ run left on another machine has none yet, so they are opened by what is in their
 """
 
 import contextlib
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from loadsmith.engine.locks import retry
 from loadsmith.errors import RunError
 
 #: Values in one predicate of Iceberg, each a commit: 20,000 take a second or two.
@@ -156,18 +156,18 @@ def _commit_beside_others(
     name: str, commit: Callable[[], None], conflicts: tuple[type[Exception], ...]
 ) -> None:
     """Commit to the table as it is; where others committed meanwhile, to what it is then."""
-    for attempt in range(1, _TRIES + 1):
-        try:
-            return commit()
-        except conflicts as error:
-            if attempt == _TRIES:
-                raise RunError(
-                    f"table '{name}': rows of a dead load could not be removed, for other loads"
-                    f" committed to the table {_TRIES} times meanwhile. Run the load again when"
-                    " fewer of them write.",
-                    stage="sync",
-                    load=name,
-                    table=name,
-                ) from error
-            time.sleep(min(0.05 * attempt, 1.0))
-    raise AssertionError("unreachable")
+
+    def is_conflict(error: Exception) -> bool:
+        return isinstance(error, conflicts)
+
+    try:
+        retry(commit, tries=_TRIES, pause=0.05, may_help=is_conflict)
+    except conflicts as error:
+        raise RunError(
+            f"table '{name}': rows of a dead load could not be removed, for other loads"
+            f" committed to the table {_TRIES} times meanwhile. Run the load again when"
+            " fewer of them write.",
+            stage="sync",
+            load=name,
+            table=name,
+        ) from error

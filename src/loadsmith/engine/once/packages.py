@@ -1,6 +1,5 @@
 """dlt's packages of a run: normalized, written down, loaded, and struck out once Dagster knows."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from loadsmith.engine.dlt_hooks import (
     package_rows,
     package_tables,
 )
+from loadsmith.engine.locks import retry
 from loadsmith.engine.memory import release_memory
 from loadsmith.engine.normalizing import arrow_normalizer, normalize_workers, workers_of_run
 from loadsmith.engine.once.answers import ask_ledger, load_each_once, write_down
@@ -230,15 +230,14 @@ def package_entry(
 
 def load_beside_others(pipeline: Any, log: Callable[[str], None]) -> Any:
     """Load; where another load changes the same tables at the same moment, try again."""
-    for attempt in range(_SCHEMA_RACES):
-        try:
-            return pipeline.load()
-        except PipelineStepFailed as error:
-            if attempt == _SCHEMA_RACES - 1 or not is_schema_race(error):
-                raise
-            log("another load changed the schema at the same time; trying again")
-            time.sleep(0.2 * (attempt + 1))
-    raise AssertionError("unreachable")
+
+    def is_race(error: Exception) -> bool:
+        if not isinstance(error, PipelineStepFailed) or not is_schema_race(error):
+            return False
+        log("another load changed the schema at the same time; trying again")
+        return True
+
+    return retry(pipeline.load, tries=_SCHEMA_RACES, pause=0.2, may_help=is_race)
 
 
 def undo_now(

@@ -3,12 +3,13 @@
 import os
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from loadsmith.engine.locks import retry
 
 #: Times that a pipeline is made when others make the same one at the same moment.
 _TRIES = 12
@@ -132,17 +133,17 @@ def make_pipeline(recipe: Callable[[], Any]) -> Any:
     dlt empties the folder of a pipeline that has no state yet, and stumbles over another thread or
     process that does the same at that moment.
     """
-    for attempt in range(_TRIES):
-        try:
-            with _MAKING:
-                return recipe()
-        except (OSError, AttributeError) as error:
-            # Where dlt stumbles early, it stumbles once more while it puts its state back.
-            is_of_folder = isinstance(error, OSError) or isinstance(error.__context__, OSError)
-            if attempt == _TRIES - 1 or not is_of_folder:
-                raise
-            time.sleep(0.05 * (attempt + 1))
-    raise AssertionError("unreachable")
+
+    def make() -> Any:
+        with _MAKING:
+            return recipe()
+
+    def is_of_folder(error: Exception) -> bool:
+        # If dlt fails early, it fails with AttributeError while it puts its state back.
+        cause = error.__context__ if isinstance(error, AttributeError) else error
+        return isinstance(cause, OSError)
+
+    return retry(make, tries=_TRIES, pause=0.05, may_help=is_of_folder)
 
 
 def _names(pipeline: Any) -> dict[str, str | None]:
