@@ -15,6 +15,7 @@ from dagster.components.resolved.errors import ResolutionException
 from loadsmith.assets.define import with_seen_tables
 from loadsmith.component.definitions import ComponentLoad
 from loadsmith.engine.destinations import check_destination, destination_problems
+from loadsmith.engine.schema_files import changes_between, types_of
 from loadsmith.engine.snapshots import (
     inspect_load,
     inspect_source,
@@ -263,19 +264,32 @@ def read_state(path: Path | None) -> dict[str, LoadSnapshot]:
 
 def describe_changes(before: LoadSnapshot | None, after: LoadSnapshot) -> Iterator[str]:
     """Yield in a line each what the source has that it had not, and the other way round."""
-    new, old = _tables(after), _tables(before)
+    new, old = _types(after), _types(before)
     if before is None:
         yield f"{len(new)} table(s): {', '.join(new)}"
         return
-    for name in sorted({*old, *new}):
-        if name not in old:
-            yield f"new table {name!r}"
-        elif name not in new:
-            yield f"table {name!r} is gone"
+    changes = changes_between(old, new)
+    for change in sorted(changes, key=lambda change: (change.table, change.column or "")):
+        place = f"{change.table}.{change.column}"
+        if change.kind == "new table":
+            yield f"new table {change.table!r}"
+        elif change.kind == "dropped table":
+            yield f"table {change.table!r} is gone"
+        elif change.kind == "dropped column":
+            yield f"column {place} is gone"
+        elif change.kind == "changed type":
+            yield f"{place} is {change.after}, was {change.before}"
         else:
-            yield from _column_changes(name, old[name], new[name])
-    if new == old:
+            yield f"new column {place} ({change.after})"
+    if _tables(before) == _tables(after):
         yield f"no change, {len(new)} table(s)"
+
+
+def _types(snapshot: LoadSnapshot | None) -> dict[str, dict[str, str | None]]:
+    return {
+        name: types_of([table]).get(name, {}) if table else {}
+        for name, table in _tables(snapshot).items()
+    }
 
 
 _VERSION = 1
@@ -308,20 +322,6 @@ def _tables(snapshot: LoadSnapshot | None) -> dict[str, TableSnapshot | None]:
         else:
             found[resource.table_name or resource.name] = None
     return found
-
-
-def _column_changes(
-    name: str, before: TableSnapshot | None, after: TableSnapshot | None
-) -> Iterator[str]:
-    old = {column.name: column for column in before.columns} if before else {}
-    new = {column.name: column for column in after.columns} if after else {}
-    for column in sorted({*old, *new}):
-        if column not in old:
-            yield f"new column {name}.{column} ({new[column].data_type})"
-        elif column not in new:
-            yield f"column {name}.{column} is gone"
-        elif old[column].data_type != new[column].data_type:
-            yield f"{name}.{column} is {new[column].data_type}, was {old[column].data_type}"
 
 
 def _stored(value: Mapping[str, Any]) -> LoadSnapshot:

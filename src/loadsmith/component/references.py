@@ -82,7 +82,7 @@ def _absolute(path: str, package: str, kind: str) -> str:
 
 def _import(module_name: str, *, path: str, package: str, kind: str) -> ModuleType:
     try:
-        with naming_schema_beside():
+        with naming_schema_beside(module_name):
             return import_module(module_name)
     except ModuleNotFoundError as error:
         # A module that exists and imports something that does not is another mistake.

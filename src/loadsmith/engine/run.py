@@ -36,7 +36,7 @@ from loadsmith.engine.results import (
     schema_changes,
     table_results,
 )
-from loadsmith.engine.schema_files import declared_tables
+from loadsmith.engine.schema_files import Types, declared_tables
 from loadsmith.engine.secrets import (
     Redactor,
     missing_secret,
@@ -324,7 +324,7 @@ class _Run:
     def _result(
         self,
         source: Any,
-        before: Mapping[str, Mapping[str, str]],
+        before: Types,
         cursors: Mapping[str, Mapping[str, Any]],
     ) -> LoadResult:
         schema_name = source.schema.name

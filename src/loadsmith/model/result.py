@@ -28,7 +28,14 @@ class Wait:
 
 
 #: Differences that a run can make to the destination's schema.
-CHANGE_KINDS = ("new table", "new column", "changed type", "new variant", "dropped table")
+CHANGE_KINDS = (
+    "new table",
+    "new column",
+    "changed type",
+    "new variant",
+    "dropped column",
+    "dropped table",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,14 @@ class ColumnSnapshot:
     scale: int | None = None
     description: str | None = None
 
+    @property
+    def type_text(self) -> str | None:
+        """The type with its precision and scale, as in `decimal(38,9)`."""
+        if self.data_type is None or self.precision is None:
+            return self.data_type
+        scale = "" if self.scale is None else f",{self.scale}"
+        return f"{self.data_type}({self.precision}{scale})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TableSnapshot:

@@ -76,7 +76,7 @@ def table_schema(columns: Iterable[ColumnSnapshot]) -> dg.TableSchema:
         columns=[
             dg.TableColumn(
                 name=column.name,
-                type=_type_of(column),
+                type=column.type_text or "unknown",
                 description=column.description or _DLT_COLUMNS.get(column.name),
                 constraints=dg.TableColumnConstraints(
                     nullable=column.nullable,
@@ -93,15 +93,4 @@ def table_schema(columns: Iterable[ColumnSnapshot]) -> dg.TableSchema:
             )
             for column in columns
         ]
-    )
-
-
-def _type_of(column: ColumnSnapshot) -> str:
-    kind = column.data_type or "unknown"
-    if column.precision is None:
-        return kind
-    return (
-        f"{kind}({column.precision})"
-        if column.scale is None
-        else f"{kind}({column.precision},{column.scale})"
     )

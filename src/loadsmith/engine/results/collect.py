@@ -4,7 +4,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loadsmith.engine.destinations import table_locations
-from loadsmith.engine.schema_files import column_snapshots, column_types, tables_by_resource
+from loadsmith.engine.schema_files import (
+    Types,
+    column_change,
+    column_snapshots,
+    column_types,
+    tables_by_resource,
+)
 from loadsmith.model import (
     CursorResult,
     SchemaChange,
@@ -75,8 +81,10 @@ def table_results(
     return tuple(results)
 
 
-def schema_changes(load_info: Any, before: Mapping[str, Mapping[str, str]]) -> list[SchemaChange]:
-    """Return what the packages changed in the destination.
+def schema_changes(load_info: Any, before: Types) -> list[SchemaChange]:
+    """Return what the packages of a load changed in the destination.
+
+    Each column of a new table is a change of its own.
 
     Args:
         load_info: dlt's load info.
@@ -87,32 +95,18 @@ def schema_changes(load_info: Any, before: Mapping[str, Mapping[str, str]]) -> l
         for name, table in package.schema_update.items():
             if name.startswith("_dlt_"):
                 continue
-            known = before.get(name)
-            if known is None:
+            if name not in before:
                 changes.append(SchemaChange(table=name, kind="new table"))
-            changes.extend(
-                _column_change(name, column, known) for column in table["columns"].values()
-            )
+            columns = {column.name: column.type_text for column in column_snapshots(table)}
+            changes += [
+                column_change(name, column, before.get(name, {}), columns) for column in columns
+            ]
     return list(dict.fromkeys(changes))
 
 
-def _column_change(
-    table: str, column: Mapping[str, Any], known: Mapping[str, str] | None
-) -> SchemaChange:
-    name, after = column["name"], column.get("data_type")
-    if column.get("variant") and known is not None:
-        base = name.split("__v_")[0]
-        return SchemaChange(
-            table=table, kind="new variant", column=name, before=known.get(base), after=after
-        )
-    before = (known or {}).get(name)
-    kind = "changed type" if before not in (None, after) else "new column"
-    return SchemaChange(table=table, kind=kind, column=name, before=before, after=after)
-
-
-def known_types(pipeline: Any) -> dict[str, dict[str, str]]:
+def known_types(pipeline: Any) -> Types:
     """Return the types of the columns of all tables that the pipeline knows."""
-    types: dict[str, dict[str, str]] = {}
+    types: dict[str, dict[str, str | None]] = {}
     for name in pipeline.schemas.list_schemas():
         types.update(column_types(pipeline.schemas[name]))
     return types

@@ -2,7 +2,6 @@
 
 from loadsmith.engine.schema_files.file import (
     SchemaFile as SchemaFile,
-    column_snapshot as column_snapshot,
     declared_tables as declared_tables,
     read_schema_file as read_schema_file,
     tables_of_schema as tables_of_schema,
@@ -14,8 +13,13 @@ from loadsmith.engine.schema_files.imported import (
     naming_schema_beside as naming_schema_beside,
 )
 from loadsmith.engine.schema_files.tables import (
+    Types as Types,
+    changes_between as changes_between,
+    column_change as column_change,
+    column_snapshot as column_snapshot,
     column_snapshots as column_snapshots,
     column_types as column_types,
     tables_by_resource as tables_by_resource,
+    types_of as types_of,
 )
 from loadsmith.engine.schema_files.text import parse_schema as parse_schema

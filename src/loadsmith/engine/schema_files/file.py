@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,9 +9,15 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loadsmith.engine.schema_files.tables import (
+    changes_between,
+    column_snapshot,
+    text_of,
+    types_of,
+)
 from loadsmith.engine.schema_files.text import parse_schema, place_in
 from loadsmith.errors import LoadsmithError, ResolveError, SchemaFileNotFound
-from loadsmith.model import ColumnSnapshot, SchemaChange, TableSnapshot
+from loadsmith.model import SchemaChange, TableSnapshot
 
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
@@ -132,7 +137,8 @@ def update_schema_file(schema: "Schema", path: str, *, prune: bool = False) -> l
         old = parse_schema(Path(path).read_text("utf-8"), path)
     new: dict[str, Any] = json.loads(json.dumps(schema.to_dict(remove_defaults=True), default=str))
     merged = new if prune or not old else _merged(old, new)
-    changes = list(_changes(old, merged))
+    before = tables_of_schema(old) if old else ()
+    changes = changes_between(types_of(before), types_of(tables_of_schema(merged)))
     if changes or not old:
         merged_schema = Schema.from_dict(merged)
         pretty = (
@@ -177,7 +183,7 @@ def _read_cached(path: str, _mtime_ns: int, _size: int, shown: str) -> SchemaFil
     return SchemaFile(
         schema_name=stored["name"],
         tables=tables_of_schema(stored, shown=shown, text=text),
-        version_hash=_text(stored.get("version_hash")),
+        version_hash=text_of(stored.get("version_hash")),
     )
 
 
@@ -210,7 +216,7 @@ def _in_order(tables: Mapping[str, Mapping[str, Any]], where: _Where) -> Iterato
             )
     seen = 0
     for root in roots:
-        resource = _text(tables[root].get("resource")) or root
+        resource = text_of(tables[root].get("resource")) or root
         stack = [root]
         while stack:
             name = stack.pop()
@@ -227,7 +233,7 @@ def _table(name: str, resource: str, table: Mapping[str, Any], where: _Where) ->
     return TableSnapshot(
         name=name,
         resource=resource,
-        parent=_text(table.get("parent")),
+        parent=text_of(table.get("parent")),
         columns=tuple(
             column_snapshot(
                 str(column),
@@ -237,32 +243,9 @@ def _table(name: str, resource: str, table: Mapping[str, Any], where: _Where) ->
             )
             for column, hints in columns.items()
         ),
-        description=_text(table.get("description")),
-        write_disposition=_text(table.get("write_disposition")),
+        description=text_of(table.get("description")),
+        write_disposition=text_of(table.get("write_disposition")),
     )
-
-
-def column_snapshot(name: str, hints: Mapping[str, Any]) -> ColumnSnapshot:
-    """Return a column of a dlt schema as plain data."""
-    return ColumnSnapshot(
-        name=name,
-        data_type=_text(hints.get("data_type")),
-        nullable=hints.get("nullable", True) is not False,
-        primary_key=bool(hints.get("primary_key")),
-        merge_key=bool(hints.get("merge_key")),
-        unique=bool(hints.get("unique")),
-        precision=_number(hints.get("precision")),
-        scale=_number(hints.get("scale")),
-        description=_text(hints.get("description")),
-    )
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -276,54 +259,6 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
                 columns[column] = hints
         tables[name] = {**table, "columns": columns}
     return {**old, **new, "tables": tables}
-
-
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[SchemaChange]:
-    before, after = (_types(value) for value in (old, new))
-    for table, columns in after.items():
-        if table not in before:
-            yield SchemaChange(table=table, kind="new table")
-            continue
-        for column, kind in columns.items():
-            if column not in before[table]:
-                yield SchemaChange(table=table, kind=_new_kind(column), column=column, after=kind)
-            elif before[table][column] != kind:
-                yield SchemaChange(
-                    table=table,
-                    kind="changed type",
-                    column=column,
-                    before=before[table][column],
-                    after=kind,
-                )
-        for column in before[table].keys() - columns.keys():
-            yield SchemaChange(
-                table=table, kind="dropped column", column=column, before=before[table][column]
-            )
-    for table in before.keys() - after.keys():
-        yield SchemaChange(table=table, kind="dropped table")
-
-
-def _new_kind(column: str) -> str:
-    # dlt's name for a column that takes the values that do not fit into `x`: `x__v_text`.
-    return "new variant" if re.search(r"__v_[a-z]+$", column) else "new column"
-
-
-def _types(stored: Mapping[str, Any]) -> dict[str, dict[str, str | None]]:
-    if not stored:
-        return {}
-    return {
-        table.name: {
-            column.name: _type_text(column) for column in table.columns if column.data_type
-        }
-        for table in tables_of_schema(stored)
-    }
-
-
-def _type_text(column: ColumnSnapshot) -> str | None:
-    if column.data_type is None or column.precision is None:
-        return column.data_type
-    scale = f", {column.scale}" if column.scale is not None else ""
-    return f"{column.data_type}({column.precision}{scale})"
 
 
 def declared_tables(path: str | None) -> frozenset[str] | None:

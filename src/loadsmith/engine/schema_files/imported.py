@@ -7,8 +7,8 @@ edited, and the one beside a source. A mistake in them would be told in words th
 import contextlib
 import copy
 import re
-import traceback
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,6 @@ _REMEDY_BESIDE = (
     "dlt reads the file, for it has the name of the source beside it. Correct it, or write it again"
     " with `loadsmith schema`."
 )
-
-#: Where dlt reads the schema file beside a source.
-_READER_OF_DLT = "schema_storage.py"
 
 #: Characters that are shown of what dlt says.
 _LONGEST = 300
@@ -85,38 +82,45 @@ class ImportSchemas:
 
 
 @contextlib.contextmanager
-def naming_schema_beside() -> Iterator[None]:
-    """Tell what is wrong with the schema file that dlt reads beside a `@dlt.source`, by its name.
+def naming_schema_beside(module: str | None, search_path: str | None = None) -> Iterator[None]:
+    """If the block fails because of the schema file beside a `@dlt.source`, name file and line.
+
+    dlt reads such a file when the source is called, and its errors do not name it. So when the
+    block fails, the schema files beside the module are read again, if the module names them.
+
+    Args:
+        module: Dotted name of the module; its last part may be the name of a function.
+        search_path: Folder that the module is in, or None for Python's own path.
 
     Raises:
-        ResolveError: What failed in the block is that dlt could not read one.
+        ResolveError: The block failed, and a schema file beside the module is wrong.
     """
     try:
         yield
     except LoadsmithError:
         raise
     except Exception as error:
-        # What is no matter of a schema file goes on as it is.
-        told = _told_of_schema_beside(error)
-        if told is not None:
-            raise told from error
+        for path in _schemas_beside(module or "", [search_path] if search_path else sys.path):
+            try:
+                ImportSchemas(str(path.parent), remedy=_REMEDY_BESIDE).read(
+                    path.name, path.name.partition(".schema.")[0]
+                )
+            except ResolveError as mistake:
+                raise mistake from error
         raise
 
 
-def _told_of_schema_beside(error: BaseException | None) -> ResolveError | None:
-    while error is not None:
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            code, given = frame.f_code, frame.f_locals
-            if code.co_name == "load_schema_file" and code.co_filename.endswith(_READER_OF_DLT):
-                try:
-                    schemas = ImportSchemas(given["path"], remedy=_REMEDY_BESIDE)
-                    schemas.read(given["file"], given["name"])
-                except ResolveError as told:
-                    return told
-                except (KeyError, OSError):
-                    return None
-        error = error.__cause__ or error.__context__
-    return None
+def _schemas_beside(module: str, folders: Iterable[str]) -> Iterator[Path]:
+    parts = module.split(".")
+    for folder in folders:
+        for length in range(len(parts), 0, -1):
+            base = Path(folder, *parts[:length])
+            for file in (base.with_suffix(".py"), base / "__init__.py"):
+                if file.is_file():
+                    words = set(re.findall(r"\w+", file.read_text("utf-8", errors="replace")))
+                    for path in sorted(file.parent.glob("*.schema.*")):
+                        if path.suffix in (".yaml", ".json") and path.name.split(".")[0] in words:
+                            yield path
 
 
 def _refuse_wrong(stored: dict[str, Any], name: str, text: str, shown: str, remedy: str) -> None:

@@ -24,7 +24,6 @@ from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 OWN_SOURCES = ("filesystem", "rest_api", "sql_database")
 
 
-@naming_schema_beside()
 def make_source(source: SourceReference | Callable[[], Any] | Any) -> DltSource:
     """Make the live dlt source that a definition means; needs its secrets in the environment.
 
@@ -35,15 +34,17 @@ def make_source(source: SourceReference | Callable[[], Any] | Any) -> DltSource:
         ResolveError: There is no such module or function, the module has none or several
             sources, an argument is unknown, or what the function returned is no source.
     """
-    if isinstance(source, SourceReference):
-        factory, name = find_source(source)
-        _check_arguments(factory, source)
-        params = with_defaults(source)
+    if not isinstance(source, SourceReference):
+        with naming_schema_beside(getattr(source, "__module__", None)):
+            return _as_source(source, None, None)
+    factory, name = find_source(source)
+    _check_arguments(factory, source)
+    params = with_defaults(source)
+    with naming_schema_beside(source.module, source.search_path):
         made = _as_source(_call(factory, source, params), name, source.module)
         if (exact := exact_instead(source, params, made)) is not None:
             made = _as_source(_call(factory, source, exact), name, source.module)
-        return made
-    return _as_source(source, None, None)
+    return made
 
 
 def select_resources(
@@ -95,7 +96,6 @@ def select_resources(
     return part, selected
 
 
-@naming_schema_beside()
 def find_source(reference: SourceReference) -> tuple[Any, str]:
     """Return the function that a reference means, and its name; the module is imported.
 
@@ -167,7 +167,7 @@ def _import_longest(
     for length in range(len(parts), max(len(parts) - 2, 0), -1):
         name = ".".join(parts[:length])
         try:
-            with _secrets_named(reference):
+            with _secrets_named(reference), naming_schema_beside(name, search_path):
                 module = import_module(name, search_path)
         except ModuleNotFoundError as exc:
             if exc.name and (name == exc.name or name.startswith(f"{exc.name}.")):
