@@ -3,8 +3,9 @@
 The public names load on first use, so that `import loadsmith` costs next to nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from loadsmith.lazy import names_on_first_use
 
 __version__ = "0.1.0"
 
@@ -24,25 +25,6 @@ if TYPE_CHECKING:
         resource_kind,
         task_type,
     )
-
-_HOME = {
-    "ConfigurableDltResource": "loadsmith.factory",
-    "DagsterDltFactory": "loadsmith.factory",
-    "DagsterDltResource": "loadsmith.assets.run.runner",
-    "DagsterDltTranslator": "loadsmith.assets.define.translator",
-    "DltLoadCollectionComponent": "loadsmith.component.component",
-    "DltLoadSpecModel": "loadsmith.component.load_spec",
-    "DltPipeline": "loadsmith.assets.run.pipeline_resource",
-    "DltResourceTranslatorData": "loadsmith.assets.define.translator",
-    "Task": "loadsmith.project",
-    "TaskContext": "loadsmith.project",
-    "TaskResult": "loadsmith.project",
-    "build_definitions": "loadsmith.project",
-    "build_dlt_asset_specs": "loadsmith.assets.decorator",
-    "dlt_assets": "loadsmith.assets.decorator",
-    "resource_kind": "loadsmith.project",
-    "task_type": "loadsmith.project",
-}
 
 __all__ = [
     "ConfigurableDltResource",
@@ -64,13 +46,7 @@ __all__ = [
     "task_type",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'loadsmith' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = names_on_first_use(__name__)
 
 
 def __dir__() -> list[str]:

@@ -1,22 +1,40 @@
 """Import a package's public names when they are first used, so that looking stays cheap."""
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 
-def names_on_first_use(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Return the `__getattr__` of a package that exports names of its modules.
+def names_on_first_use(package: str) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a package whose imports stand below `if TYPE_CHECKING:`.
+
+    The package's own source is read for them, so that each name is listed once.
 
     Args:
         package: Full name of the package.
-        modules: The names that each module of the package exports, by the module's name.
     """
-    homes = {name: module for module, names in modules.items() for name in names}
+
+    @cache
+    def modules() -> dict[str, str]:
+        # Imported here, because `import loadsmith` alone needs neither.
+        import ast
+        import inspect
+
+        tree = ast.parse(inspect.getsource(sys.modules[package]))
+        return {
+            alias.name: node.module
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module
+            for alias in node.names
+        }
 
     def load_name(name: str) -> Any:
-        if name not in homes:
+        # Python looks for names such as `__path__` here, too.
+        module = None if name.startswith("__") else modules().get(name)
+        if module is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f"{package}.{homes[name]}"), name)
+        return getattr(import_module(module), name)
 
     return load_name

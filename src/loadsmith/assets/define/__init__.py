@@ -10,9 +10,9 @@ from loadsmith.assets.define.automation import (
 )
 from loadsmith.assets.define.check_specs import (
     build_check_specs as build_check_specs,
-    build_freshness as build_freshness,
     settings_of as settings_of,
 )
+from loadsmith.assets.define.freshness import build_freshness as build_freshness
 from loadsmith.assets.define.from_live import (
     DltPipelineLike as DltPipelineLike,
     DltSourceLike as DltSourceLike,

@@ -5,8 +5,6 @@ from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets._dagster import build_freshness_checks, build_freshness_sensor
-from loadsmith.assets.define.automation import check_seconds
 from loadsmith.assets.define.spec_metadata import RESOURCE_KEY
 from loadsmith.errors import ConfigError, did_you_mean
 from loadsmith.model import CHANGE_KINDS, LoadDefinition
@@ -80,32 +78,6 @@ def _change_kinds(value: Any, where: str) -> tuple[str, ...]:
                 f"{did_you_mean(kind, CHANGE_KINDS)}"
             )
     return tuple(kinds)
-
-
-def build_freshness(
-    definition: LoadDefinition, specs: Iterable[dg.AssetSpec]
-) -> tuple[list[dg.AssetChecksDefinition], list[dg.SensorDefinition]]:
-    """Build the freshness checks of a load, and the sensor that evaluates them when they are due.
-
-    Raises:
-        ConfigError: A number of seconds is none.
-    """
-    by_seconds: dict[float, list[dg.AssetKey]] = {}
-    for spec in specs:
-        resource = str(spec.metadata.get(RESOURCE_KEY, ""))
-        seconds = definition.attributes_of(resource).freshness_lower_bound_delta_seconds
-        if seconds is None:
-            continue
-        where = f"resource '{resource}', freshness_lower_bound_delta_seconds"
-        by_seconds.setdefault(check_seconds(seconds, where=where), []).append(spec.key)
-    checks = [
-        check
-        for seconds, keys in by_seconds.items()
-        for check in build_freshness_checks(keys, seconds)
-    ]
-    if not checks:
-        return [], []
-    return checks, [build_freshness_sensor(checks, f"{definition.name}_freshness")]
 
 
 def _checks_of(definition: LoadDefinition, resource: str) -> list[str]:

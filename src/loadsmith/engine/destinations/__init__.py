@@ -31,23 +31,4 @@ if TYPE_CHECKING:
     )
     from loadsmith.engine.destinations.params import destination_problems as destination_problems
 
-__getattr__ = names_on_first_use(
-    __name__,
-    {
-        "duckdb": ("default_limit", "limit_of_user", "make_room"),
-        "file_format": ("configured_file_format", "prefer_fastest_file_format"),
-        "params": ("destination_problems",),
-        "make": (
-            "DestinationTraits",
-            "check_destination",
-            "destination_dataset",
-            "exact",
-            "make_destination",
-            "name_problem",
-            "own_credentials",
-            "refuse_ambiguous_dataset",
-            "table_locations",
-            "traits",
-        ),
-    },
-)
+__getattr__ = names_on_first_use(__name__)

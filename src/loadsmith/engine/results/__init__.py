@@ -30,21 +30,4 @@ if TYPE_CHECKING:
     from loadsmith.engine.results.notify import notify_schema_changes as notify_schema_changes
     from loadsmith.engine.results.progress import LogProgress as LogProgress
 
-__getattr__ = names_on_first_use(
-    __name__,
-    {
-        "collect": (
-            "cursor_results",
-            "cursors_in",
-            "job_records",
-            "known_types",
-            "schema_changes",
-            "table_results",
-        ),
-        "discards": ("discard_results",),
-        "failures": ("run_error", "run_error_of_all"),
-        "fetch": ("KeyCounts", "fetch_key_counts", "fetch_row_counts", "fetch_rows_by_window"),
-        "notify": ("notify_schema_changes",),
-        "progress": ("LogProgress",),
-    },
-)
+__getattr__ = names_on_first_use(__name__)

@@ -19,18 +19,4 @@ if TYPE_CHECKING:
     from loadsmith.engine.snapshots.seen import with_seen as with_seen
     from loadsmith.engine.snapshots.seen_by_run import write_seen as write_seen
 
-__getattr__ = names_on_first_use(
-    __name__,
-    {
-        "inspect": (
-            "inspect_load",
-            "inspect_source",
-            "read_snapshot",
-            "root_tables_of",
-            "sent_by_run",
-            "write_snapshot",
-        ),
-        "seen": ("with_seen",),
-        "seen_by_run": ("write_seen",),
-    },
-)
+__getattr__ = names_on_first_use(__name__)

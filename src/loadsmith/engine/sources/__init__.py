@@ -32,20 +32,4 @@ if TYPE_CHECKING:
         incremental_of as incremental_of,
     )
 
-__getattr__ = names_on_first_use(
-    __name__,
-    {
-        "empty": ("watched_for_rows",),
-        "find": ("make_source", "select_resources", "source_problems"),
-        "recipes": (
-            "Live",
-            "live_resources",
-            "look_at_pipeline",
-            "make_pipeline",
-            "pipeline_names",
-            "recipe_of",
-        ),
-        "sql": ("configured_for_sql", "is_sql_database", "with_defaults"),
-        "windows": ("bound_to_window", "incremental_of"),
-    },
-)
+__getattr__ = names_on_first_use(__name__)
