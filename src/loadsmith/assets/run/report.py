@@ -1,7 +1,7 @@
 """A LoadResult in, Dagster's events out: what was selected, what came along, what nobody knew."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -10,8 +10,6 @@ import dagster as dg
 from loadsmith.assets.define import (
     AssetTarget,
     RunPartitions,
-    nested_key,
-    root_table_key,
     settings_of,
 )
 from loadsmith.assets.run.checks import (
@@ -27,10 +25,10 @@ from loadsmith.assets.run.metadata import (
     materialization_metadata,
     read_last_schema_change,
 )
+from loadsmith.assets.run.tables import AssetTables
 from loadsmith.engine.results import fetch_key_counts, fetch_row_counts, fetch_rows_by_window
 from loadsmith.errors import ContractBreach
 from loadsmith.model import (
-    DiscardResult,
     LoadDefinition,
     LoadResult,
     TableResult,
@@ -58,21 +56,18 @@ class Report:
     selected: Sequence[dg.AssetKey]
     partitions: RunPartitions
     fetches_row_counts: bool = False
-    _key_by_table: dict[str, dict[str | None, dg.AssetKey]] = field(default_factory=dict)
-    _totals: dict[str, int] = field(default_factory=dict)
     _partition_rows: dict[str, list[int]] = field(default_factory=dict)
     _last_changes: dict[dg.AssetKey, str] = field(default_factory=dict)
 
     def events(self, result: LoadResult) -> Iterator[LoadEvent]:
         """Yield the events of the selected assets, and log those of the others."""
         index = ResultIndex(result)
-        for key, target in self.targets.items():
-            self._key_by_table.setdefault(target.resource, {})[target.table] = key
-        self._fetch_totals(index)
+        tables = AssetTables(index, self.targets, nested_are_assets=self.definition.nested_tables)
+        tables.totals = self._fetch_totals(tables)
         self._fetch_last_changes(index)
-        self._fetch_partition_rows(index)
+        self._fetch_partition_rows(index, tables)
         failed = {failure.resource for failure in result.failures}
-        self._log_others(index, failed)
+        self._log_others(index, tables, failed)
         for failure in result.failures:
             if failure.breach is not None:
                 resources = (failure.resource,)
@@ -81,16 +76,15 @@ class Report:
             target = self.targets[key]
             if target.resource in failed:
                 continue
-            tables, nested = self._tables_of(index, target)
-            metadata = self._metadata(key, index, target, tables, nested)
+            metadata = self._metadata(key, index, target, tables)
             if not self.context.has_assets_def:
                 yield self._materialization(key, metadata)
                 continue
-            self._tell_partitions(key, tables)
+            self._add_partition_rows(key, tables.of(target))
             yield dg.MaterializeResult(
                 asset_key=key,
                 metadata=metadata,
-                check_results=list(self._check_results(key, target, index, tables, nested)),
+                check_results=list(self._check_results(key, target, index, tables)),
             )
 
     def broken_contract(
@@ -125,44 +119,20 @@ class Report:
                 return found
         return asked
 
-    def _tables_of(
-        self, index: ResultIndex, target: AssetTarget
-    ) -> tuple[list[TableResult], list[TableResult]]:
-        """Return the tables that an asset stands for, and those that it shows as nested in them."""
-        of_resource = index.tables_of.get(target.resource, [])
-        if target.table is None:
-            tables = [table for table in of_resource if table.parent is None]
-        else:
-            found = index.tables.get(target.table)
-            # A table that the destination never got any column of holds no row either.
-            tables = [found or TableResult(name=target.table, resource=target.resource)]
-        if self._totals:
-            tables = [replace(table, rows_total=self._totals.get(table.name)) for table in tables]
-        if self.definition.nested_tables:
-            return tables, []
-        nested = {
-            table.name: table
-            for root in tables
-            if root.name in index.tables
-            for table in index.family_of(root)[1:]
-            if table.name not in self._key_by_table[target.resource]
-        }
-        return tables, list(nested.values())
-
-    def _log_others(self, index: ResultIndex, failed: set[str]) -> None:
+    def _log_others(self, index: ResultIndex, tables: AssetTables, failed: set[str]) -> None:
         """Log a materialization of each table that came along, known as an asset or not."""
         reported: set[str] = set()
         selected = set(self.selected)
         for key, target in self.targets.items():
             if target.resource in failed or target.resource not in index.tables_of:
                 continue
-            tables, nested = self._tables_of(index, target)
-            reported.update(table.name for table in (*tables, *nested))
+            shown = (*tables.of(target), *tables.shown_in(target))
+            reported.update(table.name for table in shown)
             if key not in selected:
-                metadata = self._metadata(key, index, target, tables, nested)
+                metadata = self._metadata(key, index, target, tables)
                 self._log(key, {**metadata, "loadsmith/came_along": True})
         undeclared = {
-            table.name: self._key_of(index, table)
+            table.name: tables.key_for(table)
             for table in index.tables.values()
             if table.name not in reported and table.resource not in failed
         }
@@ -178,26 +148,10 @@ class Report:
         )
         for name, key in undeclared.items():
             table = index.tables[name]
-            target = AssetTarget(table.resource, name)
-            metadata = self._metadata(key, index, target, [table], [])
+            metadata = materialization_metadata(
+                index, table.resource, [table], **self._shared_metadata(key)
+            )
             self._log(key, {**metadata, "loadsmith/undeclared": True})
-
-    def _key_of(self, index: ResultIndex, table: TableResult) -> dg.AssetKey:
-        """Return the key that a table would have if it were known, from its nearest known one."""
-        root, seen = table, {table.name}
-        while root.parent in index.tables and root.parent not in seen:
-            root = index.tables[root.parent]
-            seen.add(root.name)
-        of_resource = self._key_by_table.get(table.resource, {})
-        if root.name in of_resource:
-            return nested_key(of_resource[root.name], root.name, table.name)
-        if not of_resource:
-            *prefix, _ = next(iter(self.targets)).path
-            return dg.AssetKey([*prefix, table.name])
-        resource_key = of_resource.get(None) or next(iter(of_resource.values()))
-        if None in of_resource and root is not table:
-            return nested_key(resource_key, root.name, table.name)
-        return root_table_key(resource_key, table.resource, table.name)
 
     def _log(self, key: dg.AssetKey, metadata: Mapping[str, Any]) -> None:
         for partition in self.partitions.keys or (None,):
@@ -215,29 +169,35 @@ class Report:
         key: dg.AssetKey,
         index: ResultIndex,
         target: AssetTarget,
-        tables: Sequence[TableResult],
-        nested: Sequence[TableResult],
+        tables: AssetTables,
     ) -> dict[str, Any]:
         return materialization_metadata(
             index,
             target.resource,
-            tables,
-            nested=nested,
-            partitions=self.partitions.label or None,
-            partition_count=len(self.partitions.keys),
-            last_schema_change=self._last_changes.get(key),
+            tables.of(target),
+            nested=tables.shown_in(target),
+            **self._shared_metadata(key),
         )
 
-    def _fetch_totals(self, index: ResultIndex) -> None:
-        """Ask the destination for the rows of the tables, where somebody wants them."""
-        names: dict[str, None] = {}
-        for key in self.selected:
-            if self.fetches_row_counts or (key, "row_count") in self._selected_checks:
-                tables, _ = self._tables_of(index, self.targets[key])
-                names.update(dict.fromkeys(table.name for table in tables if table.columns))
-        self._totals = fetch_row_counts(names, self.context.log.warning)
+    def _shared_metadata(self, key: dg.AssetKey) -> dict[str, Any]:
+        return {
+            "partitions": self.partitions.label or None,
+            "partition_count": len(self.partitions.keys),
+            "last_schema_change": self._last_changes.get(key),
+        }
 
-    def _fetch_partition_rows(self, index: ResultIndex) -> None:
+    def _fetch_totals(self, tables: AssetTables) -> dict[str, int]:
+        """Count the rows of the tables in the destination that a user or a check asks for."""
+        names = [
+            table.name
+            for key in self.selected
+            if self.fetches_row_counts or (key, "row_count") in self._selected_checks
+            for table in tables.of(self.targets[key])
+            if table.columns
+        ]
+        return fetch_row_counts(names, self.context.log.warning)
+
+    def _fetch_partition_rows(self, index: ResultIndex, tables: AssetTables) -> None:
         """Ask the destination how many rows each partition got, where a run had several."""
         partitions = self.partitions
         if not partitions.windows or len(partitions.windows) != len(partitions.keys):
@@ -245,18 +205,18 @@ class Report:
         if not isinstance(self.context, dg.AssetExecutionContext):
             # Dagster lets nobody else say something of one partition.
             return
-        tables = {
+        counted = {
             table.name: (table, cursors[0].cursor_path)
             for key in self.selected
             if (cursors := index.cursors_of.get(self.targets[key].resource))
-            for table in self._tables_of(index, self.targets[key])[0]
+            for table in tables.of(self.targets[key])
             if table.parent is None and table.rows_loaded != 0
         }
         self._partition_rows = fetch_rows_by_window(
-            tables, index.result.load_ids, partitions.windows, self.context.log.warning
+            counted, index.result.load_ids, partitions.windows, self.context.log.warning
         )
 
-    def _tell_partitions(self, key: dg.AssetKey, tables: Sequence[TableResult]) -> None:
+    def _add_partition_rows(self, key: dg.AssetKey, tables: Sequence[TableResult]) -> None:
         """Let Dagster add its own rows to each of the events that it makes of one for several."""
         found = [self._partition_rows.get(table.name) for table in tables]
         if not found or any(rows is None for rows in found):
@@ -303,27 +263,19 @@ class Report:
         key: dg.AssetKey,
         target: AssetTarget,
         index: ResultIndex,
-        own: Sequence[TableResult],
-        nested: Sequence[TableResult],
+        tables: AssetTables,
     ) -> Iterator[dg.AssetCheckResult]:
-        asked = self._selected_checks
-        # A nested table that nobody knew of has no asset, so the one that it is in tells of it.
-        unknown = [
-            member
-            for table in own
-            if table.name in index.tables
-            for member in index.family_of(table)[1:]
-            if member.name not in self._key_by_table[target.resource]
-        ]
-        tables = [*own, *nested, *(table for table in unknown if table not in nested)]
+        own = tables.of(target)
         for name in ("schema_change", "schema_contract", "row_count", "primary_key"):
-            if (key, name) not in asked:
+            if (key, name) not in self._selected_checks:
                 continue
             settings = settings_of(self.definition, target.resource, name)
             if name == "schema_change":
-                yield schema_change_result(key, index, tables, settings)
+                # A nested table without an asset is checked with the asset that it is nested in.
+                family = [*own, *tables.nested_in(target)]
+                yield schema_change_result(key, index, family, settings)
             elif name == "schema_contract":
-                yield contract_kept_result(key, self._discards_of(key, target, index), settings)
+                yield contract_kept_result(key, tables.discards_of(key, target), settings)
             elif name == "row_count":
                 totals = [table.rows_total if table.columns else 0 for table in own]
                 known = [total for total in totals if total is not None]
@@ -331,22 +283,6 @@ class Report:
                 yield row_count_result(key, rows, settings)
             else:
                 yield primary_key_result(key, self._key_state(own), settings)
-
-    def _discards_of(
-        self, key: dg.AssetKey, target: AssetTarget, index: ResultIndex
-    ) -> DiscardResult | None:
-        """Return what the contract of an asset's resource discarded of the asset's tables."""
-        discards = index.discards_of.get(target.resource)
-        if discards is None:
-            return None
-        by_table = self._key_by_table[target.resource]
-        first = next(iter(by_table.values()))
-        rows = {
-            table: count
-            for table, count in discards.rows.items()
-            if by_table.get(table, first) == key
-        }
-        return replace(discards, rows=rows)
 
     def _key_state(self, tables: Sequence[TableResult]) -> KeyState:
         """Ask for the keys of root tables; the rows of a nested one are known by dlt's own ids."""
