@@ -13,18 +13,16 @@ if TYPE_CHECKING:
         limit_of_user as limit_of_user,
         make_room as make_room,
     )
-    from loadsmith.engine.destinations.file_format import (
-        configured_file_format as configured_file_format,
-        prefer_fastest_file_format as prefer_fastest_file_format,
-    )
     from loadsmith.engine.destinations.make import (
         DestinationTraits as DestinationTraits,
         check_destination as check_destination,
+        configured_file_format as configured_file_format,
         destination_dataset as destination_dataset,
         exact as exact,
         make_destination as make_destination,
         name_problem as name_problem,
         own_credentials as own_credentials,
+        prefer_fastest_file_format as prefer_fastest_file_format,
         refuse_ambiguous_dataset as refuse_ambiguous_dataset,
         table_locations as table_locations,
         traits as traits,

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         sent_by_run as sent_by_run,
         write_snapshot as write_snapshot,
     )
-    from loadsmith.engine.snapshots.seen import with_seen as with_seen
-    from loadsmith.engine.snapshots.seen_by_run import write_seen as write_seen
+    from loadsmith.engine.snapshots.seen import with_seen as with_seen, write_seen as write_seen
 
 __getattr__ = names_on_first_use(__name__)

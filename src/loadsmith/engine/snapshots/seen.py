@@ -1,9 +1,9 @@
-"""What runs have seen of a load, read when it is defined again; `seen_by_run` writes it.
+"""Keep what a run saw of a load, and read it when the load is defined again.
 
-A source that nobody may import, or whose nested tables nobody can know, has told a run all that:
-docstrings, what feeds what, columns and keys. It is kept beside the working directories of the
-load, so that it is there where runs and definitions share a disk, and only fills up what
-definitions show. Which assets there are in files, and which op loads them, never depends on it.
+Definitions may not import every source, and nobody knows nested tables before a run. A run sees
+docstrings, columns, keys, nested tables, and which resource feeds which. They are kept beside the
+working directories of the load, so definitions see them if they share a disk with the runs. They
+add details only: which assets a load has, and which op loads them, never depends on them.
 """
 
 import json
@@ -11,27 +11,172 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from loadsmith.model import LoadSnapshot, ResourceSnapshot, SourceReference
+from loadsmith.engine.schema_files import write_whole
+from loadsmith.engine.snapshots.resource import inspect_resource
+from loadsmith.model import (
+    LoadDefinition,
+    LoadResult,
+    LoadSnapshot,
+    ResourceSnapshot,
+    SourceReference,
+    TableSnapshot,
+)
+
+if TYPE_CHECKING:
+    from dlt.extract import DltSource
 
 _LOG = logging.getLogger("loadsmith")
 
-OWN_FOLDER = ".loadsmith"
+_OWN_FOLDER = ".loadsmith"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What one load has left: what its source is told by, and its snapshot."""
+    """What runs saw of one load.
+
+    Attributes:
+        known_by: Identifies the source; see `_known_by`.
+        snapshot: The resources that runs saw.
+    """
 
     known_by: str
     snapshot: LoadSnapshot
 
 
+def with_seen(
+    snapshot: LoadSnapshot, source: Any, *, pipeline_name: str | None, pipelines_dir: str | None
+) -> LoadSnapshot:
+    """Return a snapshot with what earlier runs saw of its resources, as `ResourceSnapshot.seen`.
+
+    Args:
+        snapshot: What is known without earlier runs.
+        source: The source of the definition.
+        pipeline_name: Name of the pipeline.
+        pipelines_dir: Folder of its working directory; dlt's default folder if None.
+    """
+    if pipeline_name is None:
+        return snapshot
+    folder = _seen_folder(pipelines_dir or default_pipelines_dir(), pipeline_name)
+    resources: dict[str, ResourceSnapshot] = {}
+    for seen in _read_all(folder):
+        if seen.known_by == _known_by(source, snapshot.source_name):
+            resources.update({resource.name: resource for resource in seen.snapshot.resources})
+    if not resources:
+        return snapshot
+    return replace(
+        snapshot,
+        resources=tuple(
+            replace(resource, seen=resources.get(resource.name)) for resource in snapshot.resources
+        ),
+    )
+
+
+def write_seen(
+    definition: LoadDefinition,
+    result: LoadResult,
+    source: "DltSource",
+    *,
+    redact: Callable[[Any], Any],
+    warn: Callable[[str], object],
+) -> None:
+    """Keep what a run saw of its resources, beside what earlier runs saw of others.
+
+    A failure is a warning, because the load is done.
+
+    Args:
+        definition: The load.
+        result: What the run did.
+        source: The source of the run.
+        redact: Takes secrets out of plain data.
+        warn: Takes a warning.
+    """
+    try:
+        _write(definition, result, source, redact)
+    except Exception as error:  # noqa: BLE001 - what comes after a load never fails it
+        warn(
+            f"load '{definition.name}': what the run has seen could not be kept for definitions"
+            f" ({type(error).__name__})"
+        )
+
+
+def _write(
+    definition: LoadDefinition,
+    result: LoadResult,
+    source: "DltSource",
+    redact: Callable[[Any], Any],
+) -> None:
+    if result.working_dir is None:
+        return
+    tables: dict[str, list[TableSnapshot]] = {}
+    for table in result.tables:
+        of_resource = tables.setdefault(table.resource, [])
+        if table.columns:
+            of_resource.append(
+                TableSnapshot(
+                    name=table.name,
+                    resource=table.resource,
+                    parent=table.parent,
+                    columns=table.columns,
+                    description=table.description,
+                )
+            )
+    failed = {failure.resource for failure in result.failures}
+    resources = {
+        name: replace(inspect_resource(source.resources[name], source), tables=tuple(of_resource))
+        for name, of_resource in tables.items()
+        if name in source.resources and name not in failed
+    }
+    if not resources:
+        return
+    folder = _seen_folder(_pipelines_dir_of(result.working_dir), result.pipeline_name)
+    path = folder / f"{definition.name}.json"
+    known_by = _known_by(definition.source, source.name)
+    before = _read(path)
+    if before is not None and before.known_by == known_by:
+        for other in before.snapshot.resources:
+            resources.setdefault(other.name, other)
+    snapshot = LoadSnapshot(
+        source_name=source.name,
+        resources=tuple(resources[name] for name in sorted(resources)),
+        origin="stored",
+        pipeline_name=result.pipeline_name,
+        dataset_name=result.dataset_name,
+        destination_name=result.destination_name,
+    )
+    plain = redact(snapshot.to_dict())
+    if Seen(known_by=known_by, snapshot=LoadSnapshot.from_dict(plain)) != before:
+        stored = {"known_by": known_by, "snapshot": plain}
+        write_whole(str(path), json.dumps(stored, ensure_ascii=False))
+
+
+def _known_by(source: Any, source_name: str) -> str:
+    """Return what identifies a source both in a definition and in a run.
+
+    That is the module of a reference, and the name of the dlt source for anything else.
+    """
+    return source.module if isinstance(source, SourceReference) else source_name
+
+
+def _seen_folder(pipelines_dir: str, pipeline_name: str) -> Path:
+    """Return the folder with a file for each load of a pipeline."""
+    return Path(pipelines_dir) / _OWN_FOLDER / ".seen" / pipeline_name
+
+
+def _pipelines_dir_of(working_dir: str) -> str:
+    """Return the folder of working directories; that of a partition or a part is deeper."""
+    parts = Path(working_dir).parts
+    if _OWN_FOLDER in parts:
+        return str(Path(*parts[: len(parts) - 1 - parts[::-1].index(_OWN_FOLDER)]))
+    return str(Path(working_dir).parent)
+
+
 def default_pipelines_dir() -> str:
-    """Return dlt's folder of working directories, without importing dlt for it."""
+    """Return dlt's folder of working directories, without an import of dlt."""
     if "dlt" in sys.modules:
         from dlt.common.pipeline import get_dlt_pipelines_dir
 
@@ -50,56 +195,17 @@ def default_pipelines_dir() -> str:
     return str(Path(data_dir) / "pipelines")
 
 
-def with_seen(
-    snapshot: LoadSnapshot, source: Any, *, pipeline_name: str | None, pipelines_dir: str | None
-) -> LoadSnapshot:
-    """Return a snapshot with what earlier runs have seen of its resources, where they did.
-
-    Args:
-        snapshot: What is known without it.
-        source: The source of the definition: a reference is told from others by its module, all
-            else by the name of the dlt source.
-        pipeline_name: Name of the pipeline.
-        pipelines_dir: Folder of its working directory; dlt's own where None.
-    """
-    if pipeline_name is None:
-        return snapshot
-    folder = seen_folder(pipelines_dir or default_pipelines_dir(), pipeline_name)
-    seen: dict[str, ResourceSnapshot] = {}
-    for found in _read_all(folder):
-        if found.known_by == known_by(source, snapshot.source_name):
-            seen.update({resource.name: resource for resource in found.snapshot.resources})
-    if not seen:
-        return snapshot
-    return replace(
-        snapshot,
-        resources=tuple(
-            replace(resource, seen=seen.get(resource.name)) for resource in snapshot.resources
-        ),
-    )
-
-
-def known_by(source: Any, source_name: str) -> str:
-    """Return what a source is told by, when it is run as when it is defined."""
-    return source.module if isinstance(source, SourceReference) else source_name
-
-
-def seen_folder(pipelines_dir: str, pipeline_name: str) -> Path:
-    """Return the folder of what runs by a pipeline have seen: a file for each load."""
-    return Path(pipelines_dir) / OWN_FOLDER / ".seen" / pipeline_name
-
-
 def _read_all(folder: Path) -> list[Seen]:
     try:
         paths = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     except OSError:
-        # A folder that is going away while it is looked at has nothing to tell.
+        # Another process may delete the folder at this moment.
         return []
-    return [found for path in paths if (found := read_seen(path)) is not None]
+    return [seen for path in paths if (seen := _read(path)) is not None]
 
 
-def read_seen(path: Path) -> Seen | None:
-    """Return what a file holds, or None where it is not there or damaged: the next run heals it."""
+def _read(path: Path) -> Seen | None:
+    """Return what a file holds; None if it is absent or damaged, until the next run writes it."""
     try:
         stored = json.loads(path.read_text("utf-8"))
         return Seen(
