@@ -1,6 +1,6 @@
 """Turn what dlt reports about a run into a `LoadResult`, and its errors into a `RunError`.
 
-What dlt does not report is asked of the destination.
+What dlt does not report is read from the destination.
 """
 
 from typing import TYPE_CHECKING

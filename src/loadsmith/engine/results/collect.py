@@ -1,4 +1,4 @@
-"""dlt's packages, trace and schema in, a LoadResult out. It reads and never writes."""
+"""Describe what a run loaded, from what dlt reports; nothing is changed."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -28,16 +28,16 @@ def table_results(
     *,
     promised: Mapping[str, str] | None = None,
 ) -> tuple[TableResult, ...]:
-    """Describe every table of `resources`, the ones without rows too.
+    """Describe every table of `resources`, including those without rows.
 
     Args:
         pipeline: The pipeline that loaded.
-        schema: dlt's schema after the run, or None where nothing ever came.
+        schema: dlt's schema after the run, or None if nothing was ever loaded.
         resources: Names of the resources that the run was about.
-        rows: Rows by table; a table that is not in it got none.
-        declared: Tables that were known before, or None where nothing was.
-        client: The client of the destination for `schema`, where the caller has one.
-        promised: The root table that each resource loads into once there is a row, by resource.
+        rows: Rows by table; 0 for a table that is missing.
+        declared: Tables that were known before the run, or None if that is not known.
+        client: The client of the destination for `schema`, if the caller has it.
+        promised: The root table that each resource will load into, by resource.
     """
     owned = tables_by_resource(schema) if schema is not None else {}
     names = [(resource, table) for resource in resources for table in owned.get(resource, ())]
@@ -63,10 +63,10 @@ def table_results(
                 qualified_name=location.qualified_name,
             )
         )
-    there = {table.resource for table in results}
-    missing = {name: table for name, table in (promised or {}).items() if name not in there}
+    loaded = {table.resource for table in results}
+    missing = {name: table for name, table in (promised or {}).items() if name not in loaded}
     locations = table_locations(pipeline, schema, missing.values(), client)
-    # A table without any row is not there yet, and has the name that it will have.
+    # dlt creates a table with its first row. Until then it is reported under its future name.
     results.extend(
         TableResult(
             name=name,
@@ -118,7 +118,7 @@ def cursor_results(
     resources: Iterable[str],
     before: Mapping[str, Mapping[str, Any]],
 ) -> tuple[CursorResult, ...]:
-    """Say where the cursors of `resources` are, values as text.
+    """Return the cursors of `resources`, with their values as text.
 
     Args:
         state: dlt's pipeline state after the run.
@@ -127,11 +127,11 @@ def cursor_results(
         before: The cursors before the run, by resource and path.
     """
     stored = state.get("sources", {}).get(source_name, {}).get("resources", {})
-    found = []
+    results = []
     for resource in resources:
         for path, cursor in stored.get(resource, {}).get("incremental", {}).items():
             start = before.get(resource, {}).get(path)
-            found.append(
+            results.append(
                 CursorResult(
                     resource=resource,
                     cursor_path=path,
@@ -140,7 +140,7 @@ def cursor_results(
                     last_value=_text(cursor.get("last_value")),
                 )
             )
-    return tuple(found)
+    return tuple(results)
 
 
 def cursors_in(state: Mapping[str, Any], source_name: str) -> dict[str, dict[str, Any]]:
@@ -148,9 +148,10 @@ def cursors_in(state: Mapping[str, Any], source_name: str) -> dict[str, dict[str
     stored = state.get("sources", {}).get(source_name, {}).get("resources", {})
     return {
         resource: {
-            path: cursor.get("last_value") for path, cursor in own.get("incremental", {}).items()
+            path: cursor.get("last_value")
+            for path, cursor in of_resource.get("incremental", {}).items()
         }
-        for resource, own in stored.items()
+        for resource, of_resource in stored.items()
     }
 
 

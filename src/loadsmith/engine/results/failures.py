@@ -1,4 +1,4 @@
-"""What dlt raises in, an error of ours that says where and what to do out."""
+"""Turn an error of dlt into one that says where it happened and what to do."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ _ADVICE = {
     ),
 }
 
-#: Characters of a value that broke a contract that are shown.
+#: Characters that are shown of a value that broke a contract.
 _VALUE_LENGTH = 200
 
 
@@ -52,11 +52,11 @@ def run_error(
     Args:
         error: What dlt raised.
         load: Name of the load.
-        working_dir: Shown, for what was extracted is kept there.
+        working_dir: Shown, because it keeps what was extracted.
         selected: The resources of the load.
-        redactor: Takes the secrets out.
-        stage: Where it happened, if that is known.
-        pages: Pages and rows by table that were extracted before.
+        redactor: Removes the secrets.
+        stage: The stage that failed, if that is known.
+        pages: Pages and rows by table that were extracted before the error.
         imported_from: Folder of the schemas that dlt imports, if it does.
     """
     chain = list(causes_of(error))
@@ -84,8 +84,8 @@ def run_error(
             violation, place, step, load, resources, redactor, _root_table(chain)
         )
     root = chain[-1]
-    told = _told(root)
-    message = f"{place}: {told} {_ADVICE.get(step, '')}".rstrip()
+    summary = _summary(root)
+    message = f"{place}: {summary} {_ADVICE.get(step, '')}".rstrip()
     if imported_from and step != "sync":
         message += f" Its schema is imported from {imported_from}: if it was edited, look there."
     if working_dir:
@@ -96,14 +96,17 @@ def run_error(
 
 
 def _progress(resource: str, pages: Mapping[str, tuple[int, int]]) -> str:
-    """Say how far a resource came: its own table counts, or the only one that got rows."""
+    """Say how many pages of a resource were extracted.
+
+    They are counted for the table of that name, or for the only table that got rows.
+    """
     count, rows = pages.get(resource) or (next(iter(pages.values())) if len(pages) == 1 else (0, 0))
     if not count:
         return "before its first page was written"
     return f"after {count} page{'s' if count > 1 else ''} ({rows:,} rows)"
 
 
-def _told(root: BaseException) -> str:
+def _summary(root: BaseException) -> str:
     text = str(root).strip() or "no message"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     short = " ".join(lines[:6])
@@ -129,10 +132,10 @@ def _resources(chain: Sequence[BaseException], selected: Sequence[str]) -> Itera
 
 
 def _root_table(chain: Sequence[BaseException]) -> str | None:
-    """Return the table of the file that was normalized; the tables in it are nested in that one."""
+    """Return the root table of the file that could not be normalized."""
     for cause in chain:
         if isinstance(cause, NormalizeJobFailed) and cause.job_id:
-            # The id is the name of a file without its count of retries.
+            # The id of a job is its file name without the number of retries.
             return str(cause.job_id).partition(".")[0]
     return None
 
@@ -146,13 +149,13 @@ def _contract_violation(
     redactor: Redactor,
     root_table: str | None,
 ) -> ContractViolation:
-    # A value of another type would go to a column beside it, of which nobody has heard yet.
-    beside, column = violation.column_name, (violation.column_name or "").split("__v_")[0] or None
+    # dlt names the variant column that it would have added. Users know the column beside it.
+    variant, column = violation.column_name, (violation.column_name or "").split("__v_")[0] or None
     value = None
     item = violation.data_item
     if column and hasattr(item, "get"):
-        found = item.get(beside, item.get(column))
-        value = redactor.redact(repr(found)[:_VALUE_LENGTH])
+        broken = item.get(variant, item.get(column))
+        value = redactor.redact(repr(broken)[:_VALUE_LENGTH])
     what = f"column '{column}'" if column else f"table '{violation.table_name}'"
     shown = f", with the value {value}" if value is not None else ""
     message = (

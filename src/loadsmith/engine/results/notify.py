@@ -1,10 +1,10 @@
-"""Tell a chat channel what a load changed in the schema, by dlt's own helper."""
+"""Send schema changes to a Slack channel, with dlt's helper."""
 
 from collections.abc import Callable, Sequence
 
 from loadsmith.model import SchemaChange
 
-# A first load of a large source changes everything; nobody reads on in a chat.
+# The first load of a large source changes everything, and nobody reads long chat messages.
 _MOST_LINES = 30
 
 

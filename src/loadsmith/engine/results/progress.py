@@ -1,4 +1,4 @@
-"""dlt's counters in, a line of log now and then out."""
+"""Log the progress of a step, from dlt's counters."""
 
 import time
 from collections.abc import Callable
@@ -6,19 +6,19 @@ from typing import Any
 
 from dlt.common.runtime.collector_base import Collector
 
-#: Seconds between two lines about one step. A load that is shorter says nothing in between.
+#: Seconds between two lines about a step. A shorter step logs none.
 REPORT_SECONDS = 10.0
 
 
 class LogProgress(Collector):
-    """Tells how far a step is, at most every ten seconds, and lets a cancelled run stop."""
+    """Logs the progress of a step, at most every ten seconds, and stops a cancelled run."""
 
     def __init__(self, log: Callable[[str], None], cancelled: Callable[[], bool]) -> None:
         self._log = log
         self._cancelled = cancelled
         self._counts: dict[str, int] = {}
         self._totals: dict[str, int] = {}
-        # Pages and rows by table of the last extract; they outlive it, for the error.
+        # Pages and rows by table of the last extract. An error message shows them afterwards.
         self.pages: dict[str, tuple[int, int]] = {}
         self._reported = time.monotonic()
         self.step = ""
@@ -32,7 +32,7 @@ class LogProgress(Collector):
         message: str | None = None,
         label: str | None = None,
     ) -> None:
-        """Count, and report when it is time."""
+        """Count, and log a line if the last one is old enough."""
         if self._cancelled():
             raise InterruptedError("the run was cancelled")
         key = f"{name} {label}" if label else name
@@ -66,7 +66,7 @@ class LogProgress(Collector):
         self._counts, self._totals = {}, {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # Normalize hands the collector to its worker processes, which cannot report to Dagster.
+        # dlt pickles the collector for its normalize workers, which cannot log to Dagster.
         return {"step": self.step}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

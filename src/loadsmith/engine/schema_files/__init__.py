@@ -1,4 +1,4 @@
-"""Read dlt's schema files with the place of each mistake, write them, and compare them."""
+"""Read, write and compare dlt's schema files; errors name line and column."""
 
 from loadsmith.engine.schema_files.file import (
     SchemaFile as SchemaFile,

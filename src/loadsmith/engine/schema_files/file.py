@@ -1,4 +1,4 @@
-"""dlt's exported schema file in, tables and columns out; dlt is only needed to write one."""
+"""Read and update the schema files that dlt exports; only updating needs dlt."""
 
 import json
 import os
@@ -27,16 +27,16 @@ _AGAIN = "Write it again with `loadsmith schema`."
 #: Characters of a name that a message shows.
 _SHOWN = 200
 
-#: Says where the key at the end of a path is: file, line and column.
+#: Returns the place of the key at the end of a path: file, line and column.
 _Where = Callable[..., str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SchemaFile:
-    """What a schema file says: its data tables, without those that dlt keeps for itself.
+    """The data tables of a schema file, without dlt's internal tables.
 
     Attributes:
-        tables: Root tables before their nested tables, otherwise in the order of the file.
+        tables: In the order of the file, but each root table before its nested tables.
     """
 
     schema_name: str
@@ -44,7 +44,7 @@ class SchemaFile:
     version_hash: str | None = None
 
     def tables_of(self, resource: str) -> tuple[TableSnapshot, ...]:
-        """Return the tables of a resource, its root tables and all below them."""
+        """Return the tables of a resource, including nested ones."""
         return tuple(self._by_resource.get(resource, ()))
 
     @property
@@ -54,10 +54,10 @@ class SchemaFile:
 
     @cached_property
     def _by_resource(self) -> dict[str, list[TableSnapshot]]:
-        found: dict[str, list[TableSnapshot]] = {}
+        tables: dict[str, list[TableSnapshot]] = {}
         for table in self.tables:
-            found.setdefault(table.resource, []).append(table)
-        return found
+            tables.setdefault(table.resource, []).append(table)
+        return tables
 
 
 def read_schema_file(path: str, *, written_as: str | None = None, remedy: str = "") -> SchemaFile:
@@ -66,11 +66,11 @@ def read_schema_file(path: str, *, written_as: str | None = None, remedy: str = 
     Args:
         path: Absolute path.
         written_as: The path as the user wrote it, for messages.
-        remedy: What to do when the file is not there.
+        remedy: What to do if the file does not exist.
 
     Raises:
-        SchemaFileNotFound: The file is not there.
-        ResolveError: The file is not a schema that dlt exported; line and column are named.
+        SchemaFileNotFound: The file does not exist.
+        ResolveError: The file is no schema that dlt exported. Line and column are named.
     """
     shown = written_as or path
     try:
@@ -93,15 +93,15 @@ def read_schema_file(path: str, *, written_as: str | None = None, remedy: str = 
 def tables_of_schema(
     stored: Mapping[str, Any], *, shown: str = "schema", text: str | None = None
 ) -> tuple[TableSnapshot, ...]:
-    """Return the data tables of a schema in dlt's stored form, which is left as it is.
+    """Return the data tables of a schema in the form that dlt stores.
 
     Args:
-        stored: The schema.
-        shown: What it is called in messages.
-        text: The text that it was read from, where there is one, for line and column.
+        stored: The schema; it is not changed.
+        shown: Its name in messages.
+        text: The text that it was read from, if messages shall name line and column.
 
     Raises:
-        ResolveError: It has another shape.
+        ResolveError: The schema has another form.
     """
 
     def where(*path: str) -> str:
@@ -122,12 +122,16 @@ def tables_of_schema(
 def update_schema_file(schema: "Schema", path: str, *, prune: bool = False) -> list[SchemaChange]:
     """Bring a schema file up to date with a schema that dlt inferred; return what changed.
 
-    The file is written as dlt exports it, whole or not at all, and only when something changed.
-    A run that was limited to a few rows does not see all tables, so those that only the file
-    has are kept, unless `prune` says that they are to go.
+    The file is written as dlt exports it, and only if something changed. Tables that only the file
+    has are kept, because a run with few rows does not see all tables.
+
+    Args:
+        schema: The schema.
+        path: The file; it is created if it does not exist.
+        prune: Whether tables and columns that only the file has are removed.
 
     Raises:
-        ResolveError: There is a file of that name that is no schema.
+        ResolveError: The file exists and is no schema.
     """
     from dlt.common.schema import Schema
 
@@ -151,14 +155,14 @@ def update_schema_file(schema: "Schema", path: str, *, prune: bool = False) -> l
 
 
 def write_whole(path: str, text: str) -> None:
-    """Write a file so that a reader sees the old text or the new one, never half of it."""
+    """Write a file so that a reader sees either the old text or the new text, never a part."""
     folder = Path(path).parent
     folder.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{Path(path).name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        # A temporary file is readable by its owner only; this one is to be committed.
+        # Only the owner can read a temporary file. This file is made to be committed.
         mask = os.umask(0)
         os.umask(mask)
         Path(temporary).chmod(0o666 & ~mask)
@@ -254,7 +258,7 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         before = tables.get(name)
         columns = dict(before.get("columns") or {}) if before else {}
         for column, hints in (table.get("columns") or {}).items():
-            # Of a column that is declared and never came, a key say, dlt does not know the type.
+            # dlt does not know the type of a declared column, such as a key, that has had no value.
             if column not in columns or "data_type" in hints:
                 columns[column] = hints
         tables[name] = {**table, "columns": columns}
@@ -262,7 +266,7 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def declared_tables(path: str | None) -> frozenset[str] | None:
-    """Return the tables that a schema file names, or None where there is none to ask."""
+    """Return the names of the tables in a schema file; None if there is no readable file."""
     if path is None:
         return None
     try:

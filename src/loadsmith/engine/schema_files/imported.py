@@ -1,7 +1,7 @@
-"""A schema file that dlt takes for its own in, what it says out; what is wrong with its line.
+"""Read the schema files that dlt imports, and name file and line of a mistake.
 
-dlt reads such files in the midst of a run: those of `import_schema_path`, which are there to be
-edited, and the one beside a source. A mistake in them would be told in words that name no file.
+dlt reads them during a run: the files of `import_schema_path`, which users edit, and the file
+beside a source. Its errors name no file.
 """
 
 import contextlib
@@ -22,23 +22,23 @@ _REMEDY_BESIDE = (
     " with `loadsmith schema`."
 )
 
-#: Characters that are shown of what dlt says.
+#: Characters that are shown of a message of dlt.
 _LONGEST = 300
 
 
-#: Where dlt keeps what it has seen of a table or column.
+#: The key of what dlt has seen of a table or column.
 _SEEN = "x-normalizer"
 
-#: Such as `./tables[orders]/columns[id]`.
+#: Steps of a path in a message of dlt, such as `./tables[orders]/columns[id]`.
 _STEPS = re.compile(r"/([^/\[\]]+)|\[([^\]]*)\]")
 
 
 class ImportSchemas:
-    """Reads the schema files of one `import_schema_path`, each as often as dlt asks for it.
+    """Reads the schema files of a folder, each as often as dlt asks for it.
 
     Args:
-        folder: The folder.
-        remedy: What to do about a file that is not right.
+        folder: The folder, such as the `import_schema_path` of a pipeline.
+        remedy: What the user can do about a wrong file.
     """
 
     def __init__(self, folder: str, *, remedy: str = _REMEDY) -> None:
@@ -47,15 +47,15 @@ class ImportSchemas:
         self._right: dict[str, str] = {}
 
     def read(self, file: str, name: str) -> dict[str, Any]:
-        """Return what a file of the folder says.
+        """Return the content of a file of the folder.
 
         Args:
-            file: Its name; JSON if it ends so.
+            file: Name of the file; `.json` at its end means JSON.
             name: Name of the schema.
 
         Raises:
-            FileNotFoundError: It is not there.
-            ResolveError: It is no schema that dlt takes; file, line and column are named.
+            FileNotFoundError: The file does not exist.
+            ResolveError: dlt would not take the schema. File, line and column are named.
         """
         path = self._folder / file
         shown = str(path)
@@ -124,10 +124,10 @@ def _schemas_beside(module: str, folders: Iterable[str]) -> Iterator[Path]:
 
 
 def _refuse_wrong(stored: dict[str, Any], name: str, text: str, shown: str, remedy: str) -> None:
-    """Refuse a schema that dlt would not take.
+    """Raise an error if dlt would not take a schema.
 
     Raises:
-        ResolveError: It is one.
+        ResolveError: dlt would not.
     """
 
     def fail(message: str, path: list[str], error: Exception | None = None) -> None:
@@ -152,14 +152,14 @@ def _refuse_wrong(stored: dict[str, Any], name: str, text: str, shown: str, reme
         _try_in_dlt(stored)
     except Exception as error:  # noqa: BLE001 - dlt has no base for what it says of a schema
         path = list(_path_of(error, stored))
-        said = re.sub(r"^Path `[^`]*`: ", "", str(error)).strip().rstrip(".")
-        fail(f"dlt does not take this: {type(error).__name__}: {_short(said)}", path, error)
+        reason = re.sub(r"^Path `[^`]*`: ", "", str(error)).strip().rstrip(".")
+        fail(f"dlt does not take this: {type(error).__name__}: {_short(reason)}", path, error)
     for path, what in _overlooked(stored):
         fail(what, path)
 
 
 def _overlooked(stored: dict[str, Any]) -> Iterator[tuple[list[str], str]]:
-    """Yield what dlt takes and stumbles on later: where it is, and what is wrong."""
+    """Yield what dlt accepts and fails on later: the place, and what is wrong."""
     for path in _changed_by_hand(stored):
         yield path, f"`{path[1]}` is a table of dlt's own, which is not as dlt makes it"
     for name, table in stored["tables"].items():
@@ -171,7 +171,7 @@ def _overlooked(stored: dict[str, Any]) -> Iterator[tuple[list[str], str]]:
             if not isinstance(hints.get(_SEEN, {}), dict):
                 yield [*path, _SEEN], f"`{_SEEN}` is no mapping"
             if hints.get("parent_key") and not table.get("parent"):
-                # Nobody would fill it.
+                # Nothing would fill the column.
                 yield path, f"table {_short(repr(name))} has a key of a parent, and no `parent`"
 
 
@@ -182,24 +182,24 @@ def _try_in_dlt(stored: dict[str, Any]) -> None:
 
 
 def _changed_by_hand(stored: dict[str, Any]) -> Iterator[list[str]]:
-    """Yield where the tables that dlt keeps for itself have columns that it cannot fill."""
+    """Yield the places where dlt's internal tables have columns that it cannot fill."""
     from dlt.common.schema.utils import loads_table, version_table
 
-    for own in (version_table(), loads_table()):
-        name = str(own["name"])
+    for internal in (version_table(), loads_table()):
+        name = str(internal["name"])
         columns = stored["tables"].get(name, {}).get("columns", {})
-        if not columns.keys() & own["columns"].keys():
-            # Another naming convention has other names for them.
+        if not columns.keys() & internal["columns"].keys():
+            # Another naming convention gives the columns other names.
             continue
-        for column in sorted(columns.keys() ^ own["columns"].keys()):
+        for column in sorted(columns.keys() ^ internal["columns"].keys()):
             yield ["tables", name, "columns", column]
-        for column, hints in own["columns"].items():
+        for column, hints in internal["columns"].items():
             if any(columns[column].get(key) != hints.get(key) for key in ("data_type", "nullable")):
                 yield ["tables", name, "columns", column]
 
 
 def _path_of(error: Exception, stored: dict[str, Any]) -> Iterator[str]:
-    """Yield the keys that lead to what an error of dlt's is about, as far as it says so."""
+    """Yield the keys on the way to the place that an error of dlt names."""
     path = getattr(error, "path", None)
     if isinstance(path, str):
         yield from (name or key for name, key in _STEPS.findall(path))
@@ -213,7 +213,7 @@ def _path_of(error: Exception, stored: dict[str, Any]) -> Iterator[str]:
         if hasattr(error, "parent_table_name"):
             yield "parent"
         return
-    # What is left over is about how names are normalized, or about expressions.
+    # Other errors are about the normalizer of names, or about expressions.
     for section in ("normalizers", "settings"):
         if section in stored and section[:-1] in f"{type(error).__name__} {error}".lower():
             yield section

@@ -1,4 +1,4 @@
-"""The text of a schema file in, what it says as plain data out, and where in it something is."""
+"""Read the text of a schema file as plain data, and find the place of a key in it."""
 
 import json
 import re
@@ -12,28 +12,28 @@ from loadsmith.errors import ResolveError
 # libyaml reads some ten times faster; a Python without it still works.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-#: Levels of a file. libyaml ends the process where a file has some thousands.
+#: Most levels of nesting. libyaml crashes the process on files with some thousands.
 MAX_DEPTH = 60
 
-#: Values of a file, those repeated by aliases counted each time.
+#: Most values; a value that aliases repeat counts each time.
 MAX_VALUES = 2_000_000
 
 _AGAIN = "Write it again with `loadsmith schema`."
 
-#: What a file that dlt has written has none of, or few: ways to nest deeply and to repeat.
+#: Constructs that dlt never or seldom writes: deep nesting and aliases.
 _SUSPECT = re.compile(r"\*|[\[{]\s*[\[{]|- - |\? |^ {120}|\{ *\S+ *: *[\[{]", re.MULTILINE)
 
 
 def parse_schema(text: str, shown: str, *, remedy: str = _AGAIN) -> dict[str, Any]:
-    """Return what the text of a schema file says, YAML or JSON.
+    """Return the content of a schema file, YAML or JSON.
 
     Args:
         text: The text.
-        shown: The file in messages; JSON if it ends so.
-        remedy: What to do about a file that is not right.
+        shown: The file name in messages; `.json` at its end means JSON.
+        remedy: What the user can do about a wrong file.
 
     Raises:
-        ResolveError: It is not a mapping, or too deep, or no YAML; line and column are named.
+        ResolveError: The text is no YAML, no mapping or too deep. Line and column are named.
     """
     is_json = shown.endswith(".json")
     value = _parse_json(text, shown, remedy) if is_json else _parse_yaml(text, shown, remedy)
@@ -45,32 +45,32 @@ def parse_schema(text: str, shown: str, *, remedy: str = _AGAIN) -> dict[str, An
 
 
 def place_in(text: str, path: Sequence[str]) -> tuple[int, int]:
-    """Return line and column, from 1, of the key at the end of a path; of the nearest one above.
+    """Return line and column, from 1, of the key at the end of a path, or of its nearest parent.
 
     Args:
         text: A text that `parse_schema` reads.
-        path: Names of keys, the outermost first.
+        path: Names of keys, outermost first.
     """
-    found = (1, 1)
+    place = (1, 1)
     try:
         events = _events(text)
         root = next(event for event in events if isinstance(event, yaml.NodeEvent))
         for keys, mark in _keys(events, root, []):
             if keys == list(path[: len(keys)]):
-                found = (mark.line + 1, mark.column + 1)
+                place = (mark.line + 1, mark.column + 1)
                 if len(keys) == len(path):
                     break
     except yaml.YAMLError:
-        # JSON may have what YAML does not allow.
-        return found
-    return found
+        # Some JSON is not valid YAML.
+        return place
+    return place
 
 
 def find_twice(text: str) -> tuple[str, int, int, int] | None:
-    """Return a key that is in one mapping twice: name, line, column, and the line of the first.
+    """Return a key that a mapping has twice: name, line, column, and the line of the first.
 
     Args:
-        text: A text that `parse_schema` reads; of such keys it takes the last one.
+        text: A text that `parse_schema` reads; it takes the last of such keys.
     """
     lines: list[dict[str, int] | None] = []
     expects_key: list[bool] = []
@@ -94,7 +94,7 @@ def find_twice(text: str) -> tuple[str, int, int, int] | None:
                 lines.append({} if is_mapping else None)
                 expects_key.append(is_mapping)
     except yaml.YAMLError:
-        # JSON may have what YAML does not allow.
+        # Some JSON is not valid YAML.
         return None
     return None
 
@@ -119,21 +119,21 @@ def _is_deep(value: Any) -> bool:
     level = [value] if isinstance(value, (dict, list)) else []
     for _ in range(MAX_DEPTH):
         level = [
-            below
-            for found in level
-            for below in (found.values() if isinstance(found, dict) else found)
-            if isinstance(below, (dict, list))
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
         ]
     return bool(level)
 
 
 def _too_deep(text: str) -> tuple[int, int]:
-    """Return where a JSON text goes deeper than files do."""
+    """Return the place where a JSON text exceeds `MAX_DEPTH`."""
     depth = 0
-    for found in re.finditer(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', text):
-        depth += bool(found[1]) - bool(found[2])
+    for match in re.finditer(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', text):
+        depth += bool(match[1]) - bool(match[2])
         if depth > MAX_DEPTH:
-            at = found.start()
+            at = match.start()
             return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
     return 1, 1
 
@@ -146,14 +146,14 @@ def _parse_yaml(text: str, shown: str, remedy: str) -> Any:
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         line, column = (mark.line + 1, mark.column + 1) if mark else _strange(text)
-        # Of a text that ends too early, libyaml says that the mistake is after it.
+        # If a text ends too early, libyaml puts the mistake behind its last line.
         line = min(line, text.count("\n") + 1)
         problem = getattr(exc, "problem", None) or "it has a character that YAML does not allow"
         raise ResolveError(
             f"{shown}:{line}:{column}: this is not YAML: {problem[:200]}. {remedy}"
         ) from exc
     except (ValueError, TypeError, RecursionError, AttributeError) as exc:
-        # PyYAML lets out what Python says of a date such as 2020-99-99, or of a key like [1].
+        # PyYAML does not catch what Python raises for a date such as 2020-99-99, or a key like [1].
         line, column = _unreadable(text)
         raise ResolveError(
             f"{shown}:{line}:{column}: this is not YAML that can be read: {str(exc)[:200]}."
@@ -162,7 +162,7 @@ def _parse_yaml(text: str, shown: str, remedy: str) -> Any:
 
 
 def _refuse_excess(text: str, shown: str, remedy: str) -> None:
-    """Refuse a text that would take the process or its memory: too deep, or too much by aliases."""
+    """Refuse a text that nests too deeply, or whose aliases would fill the memory."""
     sizes: dict[str | None, int] = {}
     levels: list[tuple[str | None, int]] = []
     count = 0
@@ -170,7 +170,7 @@ def _refuse_excess(text: str, shown: str, remedy: str) -> None:
         mark = event.start_mark
         place = f"{shown}:{mark.line + 1}:{mark.column + 1}"
         if isinstance(event, yaml.AliasEvent):
-            # An alias inside what it names goes round for ever.
+            # Such a text would be endless.
             if any(anchor == event.anchor for anchor, _ in levels):
                 raise ResolveError(f"{place}: an alias stands in what it names. {remedy}")
             count += sizes.get(event.anchor, 1)
@@ -194,7 +194,7 @@ def _events(text: str) -> Iterator[Any]:
 
 
 def _keys(events: Iterator[Any], event: Any, path: list[str]) -> Iterator[tuple[list[str], Any]]:
-    """Yield the path of each key below a node, and where it is; an entry of a list has no name."""
+    """Yield the path and the place of each key below a node; entries of lists have no name."""
     if isinstance(event, yaml.MappingStartEvent):
         while not isinstance(key := next(events), yaml.MappingEndEvent):
             below = [*path, key.value if isinstance(key, yaml.ScalarEvent) else ""]
@@ -209,17 +209,17 @@ def _keys(events: Iterator[Any], event: Any, path: list[str]) -> Iterator[tuple[
 
 
 def _strange(text: str) -> tuple[int, int]:
-    """Return where the first character is that YAML does not allow."""
-    found = re.search(
+    """Return the place of the first character that YAML does not allow."""
+    match = re.search(
         r"[^\x09\x0A\x0D\x20-\x7E\x85\xA0-\uD7FF\uE000-\uFEFE\uFF00-\uFFFD\U00010000-\U0010FFFF]",
         text,
     )
-    at = found.start() if found else 0
+    at = match.start() if match else 0
     return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
 
 
 def _unreadable(text: str) -> tuple[int, int]:
-    """Return where the scalar is that Python cannot read as what it looks like."""
+    """Return the place of a scalar that looks like a date or a number, but is none."""
     resolver: Any = yaml.SafeLoader("")
     for event in _events(text):
         mark = event.start_mark

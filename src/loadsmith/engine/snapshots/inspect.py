@@ -1,4 +1,4 @@
-"""A load's definition in, its snapshot out: which resources, tables and columns it has."""
+"""Find out which resources, tables and columns a load has, without running it."""
 
 import json
 import os
@@ -35,15 +35,15 @@ _AGAIN = "Write it again with `loadsmith schema`."
 
 
 def inspect_load(definition: LoadDefinition, *, may_ask_source: bool = True) -> LoadSnapshot:
-    """Return what a load is known to produce, without network, secrets or dlt where that can be.
+    """Return what a load is known to produce, if possible without network, secrets or dlt.
 
-    Looks at the schema file, then at the stored snapshot, then asks the source itself: it is
-    imported and called, and nothing is extracted. Where nobody may ask the source, resources
-    that the definition names one by one are returned without tables.
+    The schema file comes first, then the stored snapshot, then the source: it is imported and
+    called, and nothing is extracted. If the source may not be asked, the resources that the
+    definition names are returned without tables.
 
     Raises:
-        SchemaFileNotFound: The definition names a schema file that is not there.
-        ResolveError: A file is damaged, the source cannot be made, or nobody knows the resources.
+        SchemaFileNotFound: The definition names a schema file that does not exist.
+        ResolveError: A file is damaged, the source cannot be made, or the resources are unknown.
     """
     names = _names(definition)
     if definition.schema_file_path is not None:
@@ -71,10 +71,10 @@ def inspect_load(definition: LoadDefinition, *, may_ask_source: bool = True) -> 
 def sent_by_run(snapshot: LoadSnapshot, definition: LoadDefinition) -> LoadSnapshot:
     """Return the snapshot with the table that `run_params.table_name` sends its resource to.
 
-    With several resources dlt sends all of them to that table, which is then none of any of them.
+    dlt sends all resources of a load to that table. With several resources it belongs to none.
     """
     name = definition.options.params.get("table_name")
-    chosen = [found for found in snapshot.resources if definition.resources.matches(found.name)]
+    chosen = [known for known in snapshot.resources if definition.resources.matches(known.name)]
     if not isinstance(name, str) or len(chosen) != 1:
         return snapshot
     (resource,) = chosen
@@ -86,7 +86,7 @@ def sent_by_run(snapshot: LoadSnapshot, definition: LoadDefinition) -> LoadSnaps
     sent = replace(resource, table_name=name, tables=tables)
     return replace(
         snapshot,
-        resources=tuple(sent if found is resource else found for found in snapshot.resources),
+        resources=tuple(sent if known is resource else known for known in snapshot.resources),
     )
 
 
@@ -146,7 +146,7 @@ def read_snapshot(path: str) -> LoadSnapshot:
     try:
         return LoadSnapshot.from_dict(stored)
     except (KeyError, TypeError, AttributeError, ValueError) as exc:
-        # Python names the field that is not one of a snapshot at the end of what it says.
+        # The message of Python ends with the name of the wrong field.
         named = re.search(r"'(\w+)'$", str(exc))
         at = text.find(f'"{named[1]}"') if named else -1
         line = text.count("\n", 0, max(at, 0)) + 1
@@ -156,15 +156,15 @@ def read_snapshot(path: str) -> LoadSnapshot:
 
 
 def write_snapshot(snapshot: LoadSnapshot, path: str) -> None:
-    """Store a snapshot as JSON that is fit to be committed: sorted nowhere, one value a line."""
+    """Store a snapshot as JSON with a value per line, so that it can be committed."""
     write_whole(path, json.dumps(snapshot.to_dict(), indent=2, ensure_ascii=False) + "\n")
 
 
 def root_tables_of(source: "DltSource", resources: Iterable[str]) -> dict[str, str]:
-    """Return the root table that the hints of each resource name, unless rows choose it."""
+    """Return the root table of each resource, unless its rows choose the table."""
     known = source.resources
-    found = {name: root_table_of(known[name], source) for name in resources if name in known}
-    return {name: table.name for name, table in found.items() if table is not None}
+    tables = {name: root_table_of(known[name], source) for name in resources if name in known}
+    return {name: table.name for name, table in tables.items() if table is not None}
 
 
 def _with_seen(snapshot: LoadSnapshot, definition: LoadDefinition) -> LoadSnapshot:
@@ -200,13 +200,13 @@ def _as_written(definition: LoadDefinition) -> str:
 def _of_schema_file(
     file: SchemaFile, selection: ResourceSelection, names: Mapping[str, str | None]
 ) -> LoadSnapshot:
-    found = [name for name in file.resources if selection.matches(name)]
-    # A resource that is named and not in the file is loaded all the same: its tables are new.
+    names_of_resources = [name for name in file.resources if selection.matches(name)]
+    # A resource that the definition names is loaded even if the file does not have it yet.
     if selection.is_plain:
-        found = list(dict.fromkeys((*found, *selection.include)))
+        names_of_resources = list(dict.fromkeys((*names_of_resources, *selection.include)))
     return LoadSnapshot(
         source_name=file.schema_name,
-        resources=tuple(_of_tables(name, file) for name in found),
+        resources=tuple(_of_tables(name, file) for name in names_of_resources),
         origin="schema file",
         version_hash=file.version_hash,
         **names,
@@ -245,16 +245,8 @@ def _of_names(definition: LoadDefinition, names: Mapping[str, str | None]) -> Lo
 
 
 def _selected(snapshot: LoadSnapshot, selection: ResourceSelection) -> LoadSnapshot:
-    resources = tuple(found for found in snapshot.resources if selection.matches(found.name))
-    return LoadSnapshot(
-        source_name=snapshot.source_name,
-        resources=resources,
-        origin=snapshot.origin,
-        pipeline_name=snapshot.pipeline_name,
-        dataset_name=snapshot.dataset_name,
-        destination_name=snapshot.destination_name,
-        version_hash=snapshot.version_hash,
-    )
+    chosen = tuple(known for known in snapshot.resources if selection.matches(known.name))
+    return replace(snapshot, resources=chosen)
 
 
 def _ask(definition: LoadDefinition, names: Mapping[str, str | None]) -> LoadSnapshot:

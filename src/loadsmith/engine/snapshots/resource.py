@@ -1,4 +1,4 @@
-"""A live resource of a source in, its snapshot out."""
+"""Describe a live resource of a source as plain data."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 def inspect_resource(
     resource: "DltResource", source: "DltSource", known: Iterable[TableSnapshot] = ()
 ) -> ResourceSnapshot:
-    """Return the snapshot of one live resource.
+    """Return the snapshot of a live resource.
 
     Args:
         resource: The resource.
         source: The source that it belongs to.
-        known: Tables that the schema of the source has.
+        known: Tables in the schema of the source.
     """
     from loadsmith.engine.dlt_hooks import description_of, incremental_of, upstream_of
 
     table = root_table_of(resource, source)
-    tables = tuple(found for found in known if found.resource == resource.name)
-    if table is not None and all(found.name != table.name for found in tables):
+    tables = tuple(other for other in known if other.resource == resource.name)
+    if table is not None and all(other.name != table.name for other in tables):
         tables = (table, *tables)
     cursor = incremental_of(resource)
     disposition = resource.write_disposition
@@ -47,7 +47,7 @@ def inspect_resource(
 
 
 def root_table_of(resource: "DltResource", source: "DltSource") -> TableSnapshot | None:
-    """Return the table that the hints of a resource describe, or None if rows choose it."""
+    """Return the table that the hints of a resource describe; None if its rows choose the table."""
     from dlt.extract.exceptions import DataItemRequiredForDynamicTableHints, DltResourceException
 
     if callable(resource.table_name):
