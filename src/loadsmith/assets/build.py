@@ -13,11 +13,11 @@ from loadsmith.assets.define import (
     KeyFor,
     build_backfill_policy,
     build_check_specs,
-    build_freshness,
     build_partitions_def,
     build_specs,
     split_load,
 )
+from loadsmith.assets.freshness import build_freshness
 from loadsmith.assets.run import run_load_in_context
 from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.engine.snapshots import inspect_load

@@ -15,10 +15,10 @@ from loadsmith.assets.decorator import inside_load
 from loadsmith.assets.define import (
     DagsterDltTranslator,
     DltResourceTranslatorData,
-    build_freshness,
     build_specs,
     split_load,
 )
+from loadsmith.assets.freshness import build_freshness
 from loadsmith.assets.run import CurrentLoad, DagsterDltResource
 from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.component.definitions import ComponentLoad, resolve_loads

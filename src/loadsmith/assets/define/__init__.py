@@ -12,7 +12,6 @@ from loadsmith.assets.define.check_specs import (
     build_check_specs as build_check_specs,
     settings_of as settings_of,
 )
-from loadsmith.assets.define.freshness import build_freshness as build_freshness
 from loadsmith.assets.define.from_live import (
     DltPipelineLike as DltPipelineLike,
     DltSourceLike as DltSourceLike,
