@@ -1,4 +1,4 @@
-"""A single resource, or plain data, into a table: the load behind `DltPipeline`."""
+"""Load a single resource, or plain data, into a table, for `DltPipeline`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,10 +19,10 @@ def run_resource(
     """Load one resource and yield the result and dlt's own load info.
 
     Args:
-        resource: A dlt resource or source, called or not, or data that dlt makes a resource of.
+        resource: A dlt resource or source, called or not, or data that dlt accepts as a resource.
         pipeline: A function that makes the pipeline.
-        name: Name of the load, which is the name of the schema, too, as in dlt.
-        table_name: Table that it goes to, or None for the resource's own.
+        name: Name of the load and, as in dlt, of the schema.
+        table_name: The table; that of the resource if None.
         request: What the run is to do.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Memory of this process: give back what is free, and keep the garbage collector's work small."""
+"""Return free memory to the system, and keep the garbage collector's work small."""
 
 import contextlib
 import gc
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 def release_memory() -> None:
-    """Give the memory that normalize has freed back to the system, before a load takes as much."""
+    """Return what normalize has freed to the system, before the load needs as much."""
     if "pyarrow" in sys.modules:
         import pyarrow as pa
 
@@ -17,11 +17,11 @@ def release_memory() -> None:
 
 @contextlib.contextmanager
 def old_objects_set_aside() -> Iterator[None]:
-    """Let the garbage collector look at the objects of the block alone.
+    """Exclude the objects that exist from garbage collection during the block.
 
-    The modules of dlt, Dagster and PyArrow are some 500,000 objects, which each full collection
-    would walk through while a load makes millions. A process that has set objects aside
-    itself is left as it is.
+    The modules of dlt, Dagster and PyArrow are some 500,000 objects. Each full collection would
+    visit them while a load creates millions of others. Nothing is done if the process has frozen
+    objects itself.
     """
     if gc.get_freeze_count():
         yield

@@ -1,10 +1,10 @@
-"""A project folder and a module's name in, the module out, without touching `sys.path`.
+"""Import the modules of a project's folder without a change of `sys.path`.
 
-Each project's modules live in `sys.modules` under a package of their own, so that the `github`
-of one project and the `github` of another (or PyGithub's) never meet. Absolute imports in the
-project's code (`from github.pages import walk`), the ones inside functions included, are sent
-there by the `__import__` that its modules are executed with. `importlib.import_module("github")`
-called by a project's code is beyond that; `importlib.import_module(".pages", __package__)` works.
+The modules of each project are in `sys.modules` under a private package, so that the `github` of
+a project never meets the `github` of another, or PyGithub's. A project's modules run with an
+`__import__` that sends absolute imports, such as `from github.pages import walk`, to that package.
+`importlib.import_module("github")` in a project's code does not reach it;
+`importlib.import_module(".pages", __package__)` does.
 """
 
 import builtins
@@ -51,8 +51,8 @@ def import_module(name: str, search_path: str | None) -> ModuleType:
     """Import the module `name`, from the folder `search_path` or from Python's own path.
 
     Raises:
-        ModuleNotFoundError: It, or something that it imports, is not there; `.name` is the name
-            as the project's code writes it.
+        ModuleNotFoundError: The module, or a module that it imports, does not exist. `.name` is
+            its name in the project's code.
     """
     if search_path is None:
         return importlib.import_module(name)
@@ -67,7 +67,7 @@ def import_module(name: str, search_path: str | None) -> ModuleType:
 
 
 def natural_name(module_name: str) -> str:
-    """Return the name of a module as the project's own code writes it."""
+    """Return the name of a module in the project's code."""
     if module_name.startswith(_PREFIX):
         return module_name.partition(".")[2]
     return module_name
@@ -96,7 +96,7 @@ def _module_names(folder: Path, prefix: str, depth: int) -> Iterator[str]:
 
 
 def _root_package(search_path: str) -> str:
-    """Return the private package of a project folder; make it where there is none yet."""
+    """Return the private package of a project's folder; create it if needed."""
     folder = str(Path(search_path).resolve())
     root = _PREFIX + hashlib.sha256(folder.encode()).hexdigest()[:12]
     with _lock:
@@ -111,7 +111,7 @@ def _root_package(search_path: str) -> str:
                 "__import__": _make_import(root, folder),
             }
             sys.modules[root] = package
-    # A module that was written since the folder was last listed is found too.
+    # Python may have listed the folder before a module was written.
     importlib.invalidate_caches()
     return root
 
@@ -134,10 +134,10 @@ def _make_import(root: str, folder: str) -> Any:
 
 
 def _is_of_project(root: str, folder: str, top: str) -> bool:
-    """Tell whether an absolute import of `top` means the project, as if it were first in the path.
+    """Tell whether an absolute import of `top` means a module of the project.
 
-    As in Python, a folder without `__init__.py` gives way to a regular package of that name:
-    `import github` means PyGithub in a project that only has a folder called so.
+    The project comes first in the path. As in Python, a regular package wins over a folder without
+    `__init__.py`: if a project only has a folder `github`, `import github` means PyGithub.
     """
     if f"{root}.{top}" in sys.modules and sys.modules[f"{root}.{top}"].__file__:
         return True
@@ -149,5 +149,5 @@ def _is_of_project(root: str, folder: str, top: str) -> bool:
     elsewhere = sys.modules.get(top)
     if elsewhere is not None:
         return getattr(elsewhere, "__file__", None) is None
-    found = importlib.util.find_spec(top)
-    return found is None or found.origin is None
+    other = importlib.util.find_spec(top)
+    return other is None or other.origin is None

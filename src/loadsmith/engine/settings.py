@@ -1,4 +1,4 @@
-"""The choices that the engine makes for speed; dlt's own settings go before each of them."""
+"""List the settings that a run uses, and who chose them; dlt's settings always win."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from loadsmith.model import LoadDefinition, RunOptions, SourceReference
 
 @dataclass(frozen=True)
 class Setting:
-    """A choice, its value, and who made it: `loadsmith`, `dlt` or `you`."""
+    """A setting, its value, and who chose it: `loadsmith`, `dlt` or `you`."""
 
     name: str
     value: str
@@ -19,28 +19,27 @@ class Setting:
 
 
 def effective_settings(definition: LoadDefinition) -> list[Setting]:
-    """List what a run of `definition` would use, and who chose it. Needs dlt, no connection."""
+    """List what a run of `definition` would use. Needs dlt, but no connection."""
     import dlt
 
     from loadsmith.engine.destinations import make_destination, traits
 
-    found: list[Setting] = []
     options = definition.options.params
+    settings: list[Setting] = []
     by_column = definition.options.normalizer == "arrow"
     if definition.destination is not None:
         destination = make_destination(definition.destination)
-        found_traits = traits(destination)
-        own = options.get("loader_file_format")
+        destination_traits = traits(destination)
+        asked = options.get("loader_file_format")
         configured = configured_file_format(definition.destination.name)
-        if own or configured:
-            found.append(Setting("loader_file_format", str(own or configured), "you"))
-        else:
-            found.append(
-                Setting("loader_file_format", str(found_traits.loader_file_format), "loadsmith")
-            )
-        found.append(Setting("single_writer", str(found_traits.single_writer).lower(), "dlt"))
-        if found_traits.destination_type == "duckdb":
-            found.append(_memory_limit(destination))
+        chosen = asked or configured
+        file_format = str(chosen or destination_traits.loader_file_format)
+        settings += [
+            Setting("loader_file_format", file_format, "you" if chosen else "loadsmith"),
+            Setting("single_writer", str(destination_traits.single_writer).lower(), "dlt"),
+        ]
+        if destination_traits.destination_type == "duckdb":
+            settings.append(_memory_limit(destination))
     for name, ours in (
         (
             "normalize.workers",
@@ -53,42 +52,49 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
         ("data_writer.buffer_max_items", None),
     ):
         configured = dlt.config.get(name)
-        if configured is not None:
-            found.append(Setting(name, str(configured), "you"))
-        elif ours is not None:
-            found.append(Setting(name, ours, "loadsmith"))
-        else:
-            found.append(Setting(name, "dlt's default", "dlt"))
+        settings.append(_setting(name, configured, ours))
     if isinstance(definition.source, SourceReference):
-        found += _sql_settings(definition.source)
+        settings += _sql_settings(definition.source)
     defaults = RunOptions()
     for name in ("normalizer", "on_error"):
         chosen = getattr(definition.options, name)
         origin = "loadsmith" if chosen == getattr(defaults, name) else "you"
-        found.append(Setting(name, chosen, origin))
-    return found
+        settings.append(Setting(name, chosen, origin))
+    return settings
+
+
+def _setting(name: str, asked: object, ours: object) -> Setting:
+    """Return a setting with the value that a user asked for, else with ours, else with dlt's."""
+    if asked is not None:
+        return Setting(name, str(asked), "you")
+    return (
+        Setting(name, "dlt's default", "dlt")
+        if ours is None
+        else Setting(name, str(ours), "loadsmith")
+    )
 
 
 def _sql_settings(source: SourceReference) -> list[Setting]:
-    """List how a database is read, where the source is one; nothing is asked of it."""
+    """List how a database is read if the source is a database; without a connection."""
     from loadsmith.engine.sources import configured_for_sql, is_sql_database, with_defaults
 
     if not is_sql_database(source):
         return []
     params = with_defaults(source)
     page = (params.get("backend_kwargs") or {}).get("batch_size")
-    found = []
-    for name, ours in (("backend", params.get("backend")), ("chunk_size", page)):
-        own = source.params.get(name) or configured_for_sql(name)
-        value, origin = (own, "you") if own else (ours, "loadsmith") if ours else (None, "dlt")
-        told = "dlt's default" if value is None else str(value)
-        found.append(Setting(f"sql_database.{name}", told, origin))
-    return found
+    return [
+        _setting(
+            f"sql_database.{name}",
+            source.params.get(name) or configured_for_sql(name) or None,
+            ours or None,
+        )
+        for name, ours in (("backend", params.get("backend")), ("chunk_size", page))
+    ]
 
 
 def _memory_limit(destination: Any) -> Setting:
     from loadsmith.engine.destinations import default_limit, limit_of_user
 
     name = "duckdb.memory_limit"
-    own = limit_of_user(own_credentials(destination))
-    return Setting(name, own, "you") if own else Setting(name, f"{default_limit():,}", "loadsmith")
+    asked = limit_of_user(own_credentials(destination))
+    return _setting(name, asked, f"{default_limit():,}")

@@ -1,4 +1,4 @@
-"""Make the destination of a load, and say what it is good at.
+"""Make the destination of a load, and find out what it can do.
 
 DuckDB and PostgreSQL get clients that load faster and keep values exact.
 """

@@ -1,10 +1,10 @@
-"""dlt's DuckDB destination, made to load any number of rows with the same memory.
+"""Load any number of rows into DuckDB with the same memory.
 
-DuckDB keeps what it writes, and the files that it reads, in memory, up to four fifths of the
-machine's. Copying files into tables writes each row once and reads no file twice, so that a small
-limit costs no time. Files whose row groups are as large as DuckDB's are copied by several threads
-at once, and get what those need. A merge joins tables, and has DuckDB's own limit from its start;
-any other statement that needs more is run again without ours.
+DuckDB keeps what it writes and reads in memory, up to four fifths of the machine's. A load copies
+each row once and reads no file twice, so a small limit costs no time. Several threads copy files
+whose row groups are as large as DuckDB's; the limit then grows to what those threads need. A merge
+joins tables and runs with DuckDB's default limit. Any other statement that needs more memory is run
+again with that limit.
 """
 
 import contextlib
@@ -22,29 +22,29 @@ from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from loadsmith.engine.dlt_hooks import parquet_files
 from loadsmith.engine.normalizing import ROW_GROUP
 
-#: Bytes for each thread of DuckDB's, which works at one row group in each of them.
+#: Bytes for each thread of DuckDB; each thread works on a row group.
 LIMIT_PER_THREAD = 40_000_000
 _LEAST_LIMIT = 80_000_000
 
-#: Bytes for each column that a thread writes whole row groups of: with less, threads wait for one
-#: another (6, 12 and 24 columns were tried).
+#: Bytes for each column of a thread that writes whole row groups. With less, the threads wait for
+#: each other (measured with 6, 12 and 24 columns).
 _BYTES_PER_COLUMN = 10_000_000
 _MOST_ROOM = 4_000_000_000
 
-#: Databases that a statement in this process has needed more for.
+#: Databases for which a statement of this process needed more than the limit.
 _unlimited: set[str] = set()
 
-#: Bytes for databases that large row groups were copied into by this process.
+#: Bytes for databases into which this process copied large row groups.
 _room: dict[str, int] = {}
 
 
 def default_limit() -> int:
-    """Return the bytes that DuckDB may use in a load where the user says nothing."""
+    """Return the bytes that DuckDB may use in a load unless the user sets a limit."""
     return max(_LEAST_LIMIT, LIMIT_PER_THREAD * (os.cpu_count() or 1))
 
 
 def limit_of_user(credentials: Any) -> str | None:
-    """Return what the user's own settings of a connection say of DuckDB's memory, or None."""
+    """Return the memory limit in the user's settings of a connection, or None."""
     for field in ("global_config", "local_config"):
         for name, value in (getattr(credentials, field, None) or {}).items():
             if name.lower() in _LIMIT_NAMES:
@@ -58,7 +58,7 @@ def limit_of_user(credentials: Any) -> str | None:
 
 _LIMIT_NAMES = ("memory_limit", "max_memory")
 
-#: Settings of what DuckDB keeps of files that it writes and reads, and of what it has freed.
+#: Settings that make DuckDB keep less of written and read files, and of freed memory.
 _KEEPS_LITTLE = (
     ("write_buffer_row_group_count", 1),
     ("enable_external_file_cache", False),
@@ -69,7 +69,7 @@ _KEEPS_LITTLE = (
 
 @cache
 def _settings_of_duckdb() -> frozenset[str]:
-    """Return the names of the settings that this DuckDB has; 1.4.0 buffers no row groups."""
+    """Return the names of this DuckDB's settings; 1.4.0 lacks `write_buffer_row_group_count`."""
     with duckdb_module.connect() as connection:
         return frozenset(
             name for (name,) in connection.sql("FROM duckdb_settings() SELECT name").fetchall()
@@ -77,12 +77,12 @@ def _settings_of_duckdb() -> frozenset[str]:
 
 
 class _LimitedSqlClient(DuckDbSqlClient):
-    """Opens a database with the limit, and lifts it for what does not fit."""
+    """Opens a database with the limit, and lifts it for statements that need more."""
 
     _in_transaction = False
 
     def limit_memory(self) -> None:
-        """Limit what the connections that are opened from here on keep, unless the user does."""
+        """Limit the memory of later connections, unless the user sets a limit."""
         credentials: Any = self.credentials
         database = str(credentials.database)
         if (
@@ -94,12 +94,12 @@ class _LimitedSqlClient(DuckDbSqlClient):
         ):
             return
         self._global_config["memory_limit"] = f"{_room.get(database, default_limit())}B"
-        # What dlt is given here wins over what the user's connection says.
+        # These settings win over those of the user's connection, so the user's are left out.
         ours = _settings_of_duckdb().difference(credentials.global_config or {})
         self._global_config |= {name: value for name, value in _KEEPS_LITTLE if name in ours}
 
     def open_connection(self) -> duckdb_module.DuckDBPyConnection:
-        """Open a connection; the limit that another one has lifted is not set again."""
+        """Open a connection, without a limit that another connection has lifted."""
         if str(self.credentials.database) in _unlimited:
             self._global_config.pop("memory_limit", None)
         return super().open_connection()
@@ -116,9 +116,9 @@ class _LimitedSqlClient(DuckDbSqlClient):
 
     @contextlib.contextmanager
     def execute_query(self, query: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        """Run a query, and again without the limit where it does not fit.
+        """Run a query, and run it again without the limit if it needs more memory.
 
-        A transaction fails as a whole; dlt runs a job again whose transaction failed.
+        A transaction fails as a whole; dlt then runs its job again.
         """
         with contextlib.ExitStack() as opened:
             try:
@@ -131,7 +131,7 @@ class _LimitedSqlClient(DuckDbSqlClient):
             yield cursor
 
     def execute_many(self, statements: Sequence[str], *args: Any, **kwargs: Any) -> Any:
-        """Run statements; those that read tables are a merge, or put staged rows in place."""
+        """Run statements, without the limit if they read tables, as a merge does."""
         if any("SELECT" in statement.upper() for statement in statements):
             self._lift()
         return super().execute_many(statements, *args, **kwargs)
@@ -140,7 +140,7 @@ class _LimitedSqlClient(DuckDbSqlClient):
         if self._global_config.pop("memory_limit", None) is None:
             return False
         _unlimited.add(str(self.credentials.database))
-        # RESET would change what DuckDB says of its limit, and not the limit.
+        # RESET changes the limit that DuckDB reports, but not the limit that it applies.
         with duckdb_module.connect() as fresh, self.native_connection.cursor() as session:
             [(own,)] = fresh.sql("SELECT current_setting('memory_limit')").fetchall()
             session.execute("SET GLOBAL memory_limit = ?", (own,))
@@ -155,11 +155,11 @@ class _LimitedClient(DuckDbClient):
 
 
 class LimitedDuckDb(duckdb):
-    """dlt's `duckdb`, with a limit on what a load keeps in memory."""
+    """dlt's `duckdb`, with a limit on the memory of a load."""
 
     @property
     def destination_type(self) -> str:
-        """Return dlt's own name: pipelines go on with the state that they have."""
+        """Return dlt's name of the type, so that existing pipelines keep their state."""
         return "dlt.destinations.duckdb"
 
     @property
@@ -169,12 +169,12 @@ class LimitedDuckDb(duckdb):
 
 
 def make_room(pipeline: Any, load_id: str, rows: Mapping[str, int | None]) -> None:
-    """Raise the limit for a package with row groups that are large enough for a thread each.
+    """Raise the limit for a package whose row groups are large enough for a thread each.
 
     Args:
-        pipeline: The pipeline that loads it.
-        load_id: The package, which is normalized.
-        rows: Its rows by table; None where nobody has counted them.
+        pipeline: The pipeline that loads the package.
+        load_id: The normalized package.
+        rows: Its rows by table; None for tables whose rows were not counted.
     """
     large = {table for table, count in rows.items() if count is None or count * 2 > ROW_GROUP}
     if not large or not isinstance(pipeline.destination, LimitedDuckDb):

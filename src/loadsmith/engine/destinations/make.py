@@ -1,4 +1,4 @@
-"""Settings in, a dlt destination out; and what each destination is good at."""
+"""Make dlt's destinations, and find out what they can do and where their tables are."""
 
 import importlib.util
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dlt.common.destination.client import JobClientBase
     from dlt.common.schema import Schema
 
-# One file, one writing process. MotherDuck and a DuckLake on a server are not in it.
+# These have one file with one writing process. MotherDuck and a DuckLake on a server do not.
 _SINGLE_WRITER = frozenset({"duckdb", "sqlite"})
 
 
@@ -37,11 +37,11 @@ class DestinationTraits:
     Attributes:
         destination_type: dlt's short name of the class: `duckdb`, `postgres`, ...; `sqlite` for
             SQLite through SQLAlchemy.
-        single_writer: Whether only one process at a time can have it open.
+        single_writer: Whether only one process at a time can have the destination open.
         local_path: Absolute path of the file that `single_writer` is about, or None.
-        can_read: Whether the destination gives its state back (`@dlt.destination` does not).
-        loader_file_format: The fastest format that is installed and gives the same columns,
-            types and values as dlt's default one; None for dlt's own choice.
+        can_read: Whether the destination returns its state (`@dlt.destination` does not).
+        loader_file_format: The fastest format that gives the same columns, types and values as
+            dlt's default, if what it needs is installed; None for dlt's choice.
     """
 
     destination_type: str
@@ -56,9 +56,9 @@ class TableLocation:
     """Where a table is.
 
     Attributes:
-        table_id: Qualified as reference 1 has it: `dataset.table`; None for files.
+        table_id: `dataset.table`; None for files.
         file_uri: Folder of the table's files; None for SQL destinations.
-        qualified_name: Qualified in the destination's own form, without quotes.
+        qualified_name: The full name in the form of the destination, without quotes.
     """
 
     table_id: str | None = None
@@ -67,7 +67,7 @@ class TableLocation:
 
 
 def make_destination(reference: DestinationReference) -> "AnyDestination":
-    """Make the dlt destination that a definition means; opens and writes nothing.
+    """Make the dlt destination of a definition, without a connection.
 
     Raises:
         ResolveError: There is no such destination, or it takes no such parameter.
@@ -80,30 +80,30 @@ def make_destination(reference: DestinationReference) -> "AnyDestination":
 
 
 def exact(destination: "AnyDestination") -> "AnyDestination":
-    """Return the destination, or one like it: exact in its fastest format, and with little memory.
+    """Return the destination, or a copy that is exact in its fastest format or limits its memory.
 
-    PostgreSQL's parquet gives the default's columns, and DuckDB's memory has a limit. A
-    destination of a class that a user derived from dlt's stays as it is.
+    PostgreSQL gets the same columns from parquet as from dlt's default format, and DuckDB gets a
+    memory limit. A destination of a class that a user derived from dlt's is not changed.
     """
     from dlt.destinations.impl.duckdb.factory import duckdb
     from dlt.destinations.impl.postgres.factory import postgres
 
-    own: Any = copy(destination)
+    ours: Any = copy(destination)
     if type(destination) is postgres and _has("adbc_driver_postgresql", "pyarrow"):
         from loadsmith.engine.destinations.postgres import ExactPostgres
 
-        own.__class__ = ExactPostgres
+        ours.__class__ = ExactPostgres
     elif type(destination) is duckdb and _has("duckdb"):
         from loadsmith.engine.destinations.duckdb import LimitedDuckDb
 
-        own.__class__ = LimitedDuckDb
+        ours.__class__ = LimitedDuckDb
     else:
         return destination
-    return cast("AnyDestination", own)
+    return cast("AnyDestination", ours)
 
 
 def check_destination(reference: DestinationReference) -> list[str]:
-    """Return what is wrong with a destination and its parameters; imports dlt, connects nowhere."""
+    """Return what is wrong with a destination and its parameters. Needs dlt, but no connection."""
     try:
         factory = find_factory(reference)
         to_dlt(reference, class_of(factory))
@@ -113,7 +113,7 @@ def check_destination(reference: DestinationReference) -> list[str]:
 
 
 def name_problem(reference: DestinationReference, dataset_name: str | None) -> str | None:
-    """Return why a dataset cannot be in a destination, as far as it can be told without dlt."""
+    """Return why a dataset cannot be in a destination, as far as that is known without dlt."""
     if kind_of(reference) != "duckdb":
         return None
     path = reference.params.get("database", reference.params.get("credentials"))
@@ -123,7 +123,7 @@ def name_problem(reference: DestinationReference, dataset_name: str | None) -> s
 
 
 def _same_name_problem(path: str, dataset_name: str | None) -> str | None:
-    # DuckDB calls a database by its file's name up to the first dot, whatever its case.
+    # DuckDB names a database after its file, up to the first dot and without regard to case.
     file = Path(path).name
     if dataset_name is None or file.partition(".")[0].casefold() != dataset_name.casefold():
         return None
@@ -141,7 +141,7 @@ def destination_dataset(reference: DestinationReference) -> str | None:
 
 
 def traits(destination_or_pipeline: "AnyDestination | Pipeline") -> DestinationTraits:
-    """Return what a destination is good at; connects nowhere, needs no secret."""
+    """Return what a destination can do. Needs no connection and no secret."""
     from dlt import Pipeline
 
     if isinstance(destination_or_pipeline, Pipeline):
@@ -164,7 +164,7 @@ def traits(destination_or_pipeline: "AnyDestination | Pipeline") -> DestinationT
 
 
 def refuse_ambiguous_dataset(client: "JobClientBase") -> None:
-    """Refuse a dataset that is called like its DuckDB file, which SQL could not tell from it.
+    """Refuse a dataset with the name of its DuckDB file, because SQL could not distinguish them.
 
     Raises:
         ResolveError: They have the same name.
@@ -183,7 +183,7 @@ def table_locations(
     table_names: Iterable[str],
     client: "JobClientBase | None" = None,
 ) -> dict[str, TableLocation]:
-    """Return where the tables of a pipeline are, by name; no connection is opened."""
+    """Return where the tables of a pipeline are, by name, without a connection."""
     from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 
     if client is None:
@@ -234,7 +234,7 @@ def _own_config(destination: "AnyDestination") -> Any:
 
 
 def own_credentials(destination: "AnyDestination") -> Any:
-    """Return the credentials of a destination as far as they can be told without a secret."""
+    """Return the credentials of a destination, as far as they are known without a secret."""
     return getattr(_own_config(destination), "credentials", None)
 
 
@@ -264,7 +264,7 @@ def _can_read(destination: "AnyDestination") -> bool:
 
 
 def _fastest_format(kind: str, destination: "AnyDestination") -> str | None:
-    """Return the fastest file format of a destination, or None for dlt's own choice."""
+    """Return the fastest file format of a destination, or None for dlt's choice."""
     if not _has("pyarrow"):
         return None
     if kind == "postgres":
@@ -278,7 +278,7 @@ def _fastest_format(kind: str, destination: "AnyDestination") -> str | None:
 def prefer_fastest_file_format(destination: Any, traits: DestinationTraits) -> None:
     """Make the format that the destination loads fastest its default.
 
-    A resource's own `file_format`, `loader_file_format` and dlt's settings go before it.
+    The `file_format` of a resource, `loader_file_format` and dlt's settings win over it.
     """
     params = destination.caps_params
     if traits.loader_file_format and "preferred_loader_file_format" not in params:
@@ -288,7 +288,7 @@ def prefer_fastest_file_format(destination: Any, traits: DestinationTraits) -> N
 
 
 def configured_file_format(destination_name: str) -> str | None:
-    """Return the file format that the user's own dlt configuration asks for, or None."""
+    """Return the file format in the user's dlt configuration, or None."""
     import dlt
 
     for key in (
@@ -314,8 +314,8 @@ def _has(*modules: str) -> bool:
     return all(importlib.util.find_spec(module) is not None for module in modules)
 
 
-# BigQuery and Databricks are not in it: their parquet loads refuse JSON columns. SQLAlchemy is
-# not: it inserts row by row from either.
+# BigQuery and Databricks are missing, because their parquet loads refuse JSON columns. SQLAlchemy
+# is missing, because it inserts row by row from any format.
 _PARQUET = frozenset(
     {"duckdb", "motherduck", "ducklake", "filesystem", "snowflake", "clickhouse", "lancedb"}
 )

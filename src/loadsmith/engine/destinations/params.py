@@ -1,4 +1,4 @@
-"""A destination's name and settings in, dlt's class and its parameters out."""
+"""Turn the name and settings of a destination into dlt's class and its parameters."""
 
 import importlib.util
 import os
@@ -12,17 +12,17 @@ from urllib.parse import urlsplit
 from loadsmith.errors import ResolveError, did_you_mean
 from loadsmith.model import DestinationReference
 
-# Names that are no class of dlt's: SQLite is reached through SQLAlchemy.
+# Names that dlt does not know: it reaches SQLite through SQLAlchemy.
 _ALIASES = {"sqlite": "sqlalchemy"}
-# Settings of ours that dlt calls by another name; `dataset` goes to the pipeline.
+# Settings that dlt calls differently; `dataset` goes to the pipeline.
 _PARAM_ALIASES = {"project": "project_id"}
 _LOCAL_PATH_DESTINATIONS = frozenset({"duckdb", "sqlite"})
-#: What is no file although it stands where one is named.
+#: Values that are no file, although they are given in place of a file name.
 IN_MEMORY = (":memory:", ":pipeline:", ":external:")
 
 
 def destination_problems(reference: DestinationReference) -> list[str]:
-    """Return what is wrong with a destination as far as it can be told without dlt."""
+    """Return what is wrong with a destination, as far as that is known without dlt."""
     name = reference.name
     if "." in name or "destination_type" in reference.params or name in known_destinations():
         return []
@@ -34,27 +34,27 @@ def destination_problems(reference: DestinationReference) -> list[str]:
 
 @lru_cache(maxsize=1)
 def known_destinations() -> tuple[str, ...]:
-    """Return the names of dlt's destinations, read from its folder; dlt is not imported."""
+    """Return the names of dlt's destinations from its folder, without an import of dlt."""
     spec = importlib.util.find_spec("dlt")
     folders = [
         Path(root) / "destinations" / "impl"
         for root in (spec and spec.submodule_search_locations) or ()
     ]
-    found = {
+    names = {
         entry.name
         for folder in folders
         if folder.is_dir()
         for entry in folder.iterdir()
         if (entry / "factory.py").is_file()
     }
-    return tuple(sorted(found | set(_ALIASES)))
+    return tuple(sorted(names | set(_ALIASES)))
 
 
 def find_factory(reference: DestinationReference) -> Any:
-    """Return the class or factory that a reference means.
+    """Return the class or factory that a reference names.
 
     Raises:
-        ResolveError: There is none.
+        ResolveError: It does not exist.
     """
     from dlt.common.destination.exceptions import UnknownDestinationModule
     from dlt.common.destination.reference import DestinationReference as DltDestinationReference
@@ -63,9 +63,9 @@ def find_factory(reference: DestinationReference) -> Any:
         reference.params.get("destination_type", _ALIASES.get(reference.name, reference.name))
     )
     if "." in name:
-        found = _find_dotted(name, reference)
-        if found is not None:
-            return found
+        factory = _find_dotted(name, reference)
+        if factory is not None:
+            return factory
     try:
         return DltDestinationReference.find(name)
     except UnknownDestinationModule as exc:
@@ -83,15 +83,15 @@ def find_factory(reference: DestinationReference) -> Any:
 
 
 def class_of(factory: Any) -> Any:
-    """Return the class behind what `@dlt.destination` made."""
+    """Return the class of a factory that `@dlt.destination` made."""
     return getattr(factory, "_factory", factory)
 
 
 def check_installed(reference: DestinationReference, destination_class: Any) -> None:
-    """Refuse a destination whose package is not there.
+    """Refuse a destination if its package is not installed.
 
     Raises:
-        ResolveError: It names the package.
+        ResolveError: It is not. The message names the package.
     """
     try:
         destination_class.client_class.fget(None)
@@ -101,12 +101,12 @@ def check_installed(reference: DestinationReference, destination_class: Any) -> 
             f" Install `dlt[{kind_of(reference)}]` in the environment of the run."
         ) from exc
     except (AttributeError, TypeError):
-        # A class that looks at itself to find its client says in the run what it misses.
+        # A class that needs an instance to find its client reports a missing package in the run.
         return
 
 
 def to_dlt(reference: DestinationReference, destination_class: Any) -> dict[str, Any]:
-    """Return the parameters as the destination's class takes them."""
+    """Return the parameters in the form that the destination's class accepts."""
     spec_fields, credential_fields = _fields_of(destination_class)
     accepted = _accepted(destination_class) | set(spec_fields)
     params: dict[str, Any] = {}
@@ -146,7 +146,7 @@ def to_dlt(reference: DestinationReference, destination_class: Any) -> dict[str,
 
 
 def _find_dotted(name: str, reference: DestinationReference) -> Any:
-    """Return the destination at a dotted path, in the project's folder first, then in Python's."""
+    """Return the destination at a dotted path: in the project's folder, else in Python's path."""
     from loadsmith.engine.project_import import import_module
 
     module_name, _, attribute = name.rpartition(".")
@@ -159,11 +159,11 @@ def _find_dotted(name: str, reference: DestinationReference) -> Any:
             raise ResolveError(
                 f"destination {name!r}: its module imports {exc.name!r}, which is not installed."
             ) from exc
-        found = getattr(module, attribute, None)
-        if found is not None and _is_factory(found):
-            return found
+        value = getattr(module, attribute, None)
+        if value is not None and _is_factory(value):
+            return value
         known = [key for key, value in vars(module).items() if _is_factory(value)]
-        what = "is no dlt destination" if found is not None else "is not there"
+        what = "is no dlt destination" if value is not None else "is not there"
         raise ResolveError(
             f"destination {name!r}: {attribute!r} {what}.{did_you_mean(attribute, known)}"
         )
@@ -202,12 +202,12 @@ def _merge_credentials(
 
 
 def kind_of(reference: DestinationReference) -> str:
-    """Return the short name of the class that a reference means, `postgres` say."""
+    """Return the short name of the class that a reference names, such as `postgres`."""
     return str(reference.params.get("destination_type", reference.name)).rpartition(".")[2]
 
 
 def _absolute(reference: DestinationReference, name: str, value: Any) -> Any:
-    """Return a path of a local file as an absolute one; everything else as it is."""
+    """Return the path of a local file as an absolute path, and any other value unchanged."""
     kind = kind_of(reference)
     if not isinstance(value, (str, os.PathLike)) or reference.base_path is None:
         return value
@@ -248,19 +248,19 @@ def _fields_of(destination_class: Any) -> tuple[set[str], set[str]]:
 
 
 def _spec_of(destination_class: Any) -> Any:
-    found = getattr(destination_class, "spec", None)
-    if isinstance(found, property):
-        getter: Any = found.fget
+    spec = getattr(destination_class, "spec", None)
+    if isinstance(spec, property):
+        getter: Any = spec.fget
         try:
             return getter(None)
         except (AttributeError, TypeError):
-            # A custom destination knows its spec when it is made.
+            # A custom destination knows its spec only after it was made.
             return destination_class().spec
-    return found
+    return spec
 
 
 def _accepted(destination_class: Any) -> set[str]:
-    """Return what a destination's class takes: its own arguments and dlt's capabilities."""
+    """Return the parameters that a destination's class accepts, and dlt's capabilities."""
     import inspect
 
     from dlt.common.destination import DestinationCapabilitiesContext

@@ -1,9 +1,9 @@
-"""dlt's PostgreSQL destination, made to load parquet into the columns that its default makes.
+"""Load parquet into the same PostgreSQL columns as dlt's default file format.
 
-dlt 1.31 makes `json` columns instead of `jsonb` where a table is loaded from parquet, and cannot
-load parquet into a table that has `jsonb` columns, because ADBC copies text as it is and
-PostgreSQL wants a version byte before it. Here that byte is put there. To be removed when dlt
-or ADBC does so: `to_destination_type` in dlt's `PostgresTypeMapper` says when.
+If a table is loaded from parquet, dlt 1.31 creates `json` columns instead of `jsonb`. It cannot
+load parquet into `jsonb` columns, because ADBC copies the text as it is and PostgreSQL expects a
+version byte in front. This module adds that byte. Remove it once dlt or ADBC does so;
+`to_destination_type` of dlt's `PostgresTypeMapper` shows whether dlt does.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from dlt.common.schema.typing import TColumnSchema
 from dlt.destinations.impl.postgres.factory import PostgresTypeMapper, postgres
 from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresParquetCopyJob
 
-#: The one version of the binary form of `jsonb` that PostgreSQL has.
+#: The version of the binary form of `jsonb`; PostgreSQL has no other.
 _JSONB_VERSION = "\x01"
 
 
 class JsonbTypeMapper(PostgresTypeMapper):
-    """Makes `jsonb` columns whatever file a table is loaded from."""
+    """Creates `jsonb` columns for every file format."""
 
     def to_destination_type(self, column: TColumnSchema, table: PreparedTableSchema) -> str:
         """Return the type of a column in PostgreSQL."""
@@ -32,7 +32,7 @@ class JsonbTypeMapper(PostgresTypeMapper):
 
 
 class _JsonbCopyJob(PostgresParquetCopyJob):
-    """Copies a parquet file, `jsonb` columns in the binary form that PostgreSQL reads."""
+    """Copies a parquet file, with `jsonb` columns in the binary form of PostgreSQL."""
 
     def run(self) -> None:
         from dlt.common.libs.pyarrow import pq_stream_with_new_columns
@@ -56,7 +56,7 @@ class _JsonbCopyJob(PostgresParquetCopyJob):
             connection.commit()
 
     def _jsonb_columns(self, cursor: Any, schema: str) -> frozenset[str]:
-        """Return the columns that are `jsonb`; a table that dlt made for parquet has `json`."""
+        """Return the `jsonb` columns; a table that dlt created for parquet has `json` columns."""
         known = self._job_client.schema.get_table_columns(self.load_table_name)
         if not any(column.get("data_type") == "json" for column in known.values()):
             return frozenset()
@@ -77,7 +77,7 @@ class _JsonbClient(PostgresClient):
 
 
 class ExactPostgres(postgres):
-    """dlt's `postgres`, with the same columns whatever file format loads them."""
+    """dlt's `postgres`, with the same columns for every file format."""
 
     def _raw_capabilities(self) -> DestinationCapabilitiesContext:
         capabilities = super()._raw_capabilities()
@@ -86,7 +86,7 @@ class ExactPostgres(postgres):
 
     @property
     def destination_type(self) -> str:
-        """Return dlt's own name: pipelines go on with the state that they have."""
+        """Return dlt's name of the type, so that existing pipelines keep their state."""
         return "dlt.destinations.postgres"
 
     @property
@@ -96,7 +96,7 @@ class ExactPostgres(postgres):
 
 
 def _with_versions(table: Any, columns: frozenset[str]) -> Any:
-    """Put the version byte before every value of `columns`; null stays null."""
+    """Put the version byte in front of every value of `columns`; null stays null."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

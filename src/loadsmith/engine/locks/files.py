@@ -1,4 +1,4 @@
-"""Locks between threads and processes of one machine: a path in, exclusive use out."""
+"""Lock files between the threads and processes of a machine."""
 
 import contextlib
 import functools
@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from loadsmith.engine.locks.wait import wait_until_free
 from loadsmith.model import Wait
 
-#: Seconds between two looks at a lock that somebody else holds.
+#: Seconds between two tries to take a lock.
 POLL_SECONDS = 0.05
 
 _PREPARING = threading.Lock()
@@ -30,17 +30,17 @@ def exclusive(
     log: Callable[[str], None],
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Wait]:
-    """Hold the lock file `path` for the block, however long that has to be waited for.
+    """Hold the lock file `path` during the block, after waiting for it as long as needed.
 
-    The wait and its reason are logged. A lock whose holder dies is free at once, for the operating
-    system gives it back.
+    The wait and its reason are logged. If the holder dies, the operating system frees the lock at
+    once.
 
     Args:
-        path: The lock file; its folder is made.
+        path: The lock file; its folder is created.
         what: What is locked, for the log.
-        who: Who asks for it, for the log of those that wait.
+        who: Who takes the lock, for the log of others that wait.
         log: Takes the lines of the log.
-        cancelled: Ends the wait with `InterruptedError` when it tells True.
+        cancelled: Returns True to end the wait with `InterruptedError`.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = FileLock(path, thread_local=False)
@@ -72,18 +72,18 @@ def destination_lock(
     cancelled: Callable[[], bool] = lambda: False,
     connect: Callable[[], None] | None = None,
 ) -> Iterator[Wait]:
-    """Hold a single-writer database file (DuckDB, SQLite) for the length of the block.
+    """Hold a single-writer database file (DuckDB, SQLite) during the block.
 
-    Every load and query of loadsmith takes this lock before it opens the file. Programs that know
-    nothing of it, such as a DuckDB shell, are waited for as well.
+    Every load and query of loadsmith takes this lock before it opens the file. It also waits for
+    other programs that have the file open, such as a DuckDB shell.
 
     Args:
         path: The database file.
         log: Takes the lines of the log.
-        who: Who asks for it, for the log of those that wait.
-        cancelled: Ends the wait with `InterruptedError` when it tells True.
-        connect: Opens a DuckDB file as the block will, and raises DuckDB's error where another
-            process has it; without it, the file is opened to see whether it is free.
+        who: Who takes the lock, for the log of others that wait.
+        cancelled: Returns True to end the wait with `InterruptedError`.
+        connect: Opens a DuckDB file as the block will, and raises DuckDB's error if another
+            process has it. Without it, the file is opened and closed to see whether it is free.
     """
     database = Path(path).absolute()
     lock_path = database.with_name(f".{database.name}.lock")
@@ -95,10 +95,10 @@ def destination_lock(
 
 
 def prepare_for_lock(path: str) -> None:
-    """Do what is slow the first time before others have to wait for it.
+    """Do what is slow the first time before the lock is taken, so that nobody waits for it.
 
     DuckDB imports pandas and PyArrow with the first query of a process. Threads that do so at the
-    same time may see half of PyArrow, so that the first one does it for all.
+    same time may see a part of PyArrow, so one thread does it for all.
     """
     with _PREPARING:
         _prepare(path)
@@ -114,7 +114,7 @@ def _prepare(path: str) -> None:
 
 
 def lock_name(*parts: str | None) -> str:
-    """Return a short file name that is the same for the same parts, and for no others."""
+    """Return a short file name that identifies the parts."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20] + ".lock"
 
 
@@ -125,7 +125,7 @@ def _wait_for_strangers(
     cancelled: Callable[[], bool],
     connect: Callable[[], None] | None,
 ) -> Wait | None:
-    """Wait until no other process has a DuckDB file open; None where nobody had."""
+    """Wait until no other process has a DuckDB file open; None if no other process had."""
     if connect is None and not _is_duckdb(database):
         return None
     import duckdb
@@ -143,7 +143,7 @@ def _wait_for_strangers(
         except duckdb.ConnectionException:
             if connect is not None:
                 raise
-            # This very process has the file open with other settings; dlt will share it.
+            # This process has the file open with other settings. dlt will share it.
         return None
 
     what = f"the database {database.name}"
@@ -159,7 +159,7 @@ def _is_duckdb(database: Path) -> bool:
 
 
 def _stranger(message: str) -> str:
-    """Name the process that DuckDB's message names."""
+    """Return the process that DuckDB's message names."""
     start = message.find("held in ")
     return message[start + 8 :].split(".  ")[0].split("\n")[0][:120] if start >= 0 else "a process"
 

@@ -8,10 +8,10 @@ from loadsmith.model import Wait
 
 T = TypeVar("T")
 
-#: Seconds between two looks at what others hold.
+#: Seconds between two questions.
 LOOK_SECONDS = 0.5
 
-#: Seconds between two lines of log about the same wait.
+#: Seconds between two log lines about the same wait.
 REPORT_SECONDS = 10.0
 
 
@@ -23,20 +23,20 @@ def wait_until_free(
     cancelled: Callable[[], bool],
     every: float = LOOK_SECONDS,
 ) -> Wait:
-    """Ask who holds something until nobody does.
+    """Wait until nobody holds something.
 
     Args:
-        what: What is waited for, as the log names it.
-        ask: Returns the holder, or None when nobody holds it. It may take what is free.
+        what: What the wait is for, in the log.
+        ask: Returns the holder, or None if nobody holds it. It may take it in that case.
         log: Takes the lines of the log: at once, every ten seconds, and at the end.
-        cancelled: Tells whether the run was cancelled.
+        cancelled: Returns whether the run was cancelled.
         every: Seconds between two questions.
 
     Returns:
-        How long it took, and the last holder; its `holder` is None where it was free at once.
+        How long it took, and the last holder; `holder` is None if it was free at once.
 
     Raises:
-        InterruptedError: The run was cancelled meanwhile.
+        InterruptedError: The run was cancelled during the wait.
     """
     started = time.monotonic()
     reported = -REPORT_SECONDS

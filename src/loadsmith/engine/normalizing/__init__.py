@@ -1,4 +1,4 @@
-"""Turn extracted files into load files: column by column where that is exact, else dlt's way.
+"""Turn extracted files into load files, column by column if the result is the same as dlt's.
 
 The room also decides how many processes share the work.
 """

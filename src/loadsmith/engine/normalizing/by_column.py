@@ -1,15 +1,14 @@
-"""Rows that dlt extracted in, the same tables written column by column out.
+"""Normalize plain records column by column, ten times faster than dlt and with the same result.
 
-dlt's normalizer walks through every record, and then every value of it. For records that are plain
-the same work can be done column by column, ten times faster, and it is exact by construction:
+dlt's normalizer visits every value of every record. Here:
 
-* dlt decides what a table looks like. A record that brings a new table, column or type goes
-  through dlt's own normalizer; only records that fit the schema as it is are taken here.
-* Names, nesting levels, ids and coercions come from dlt's own functions and caches, called once
-  per column instead of once per value.
-* The values are handed to Arrow by the call that dlt's parquet writer makes, into the same file.
+* dlt still decides the schema. Records with a new table, column or type go through dlt's
+  normalizer; only records that fit the existing schema are normalized by column.
+* Names, nesting levels, ids and coercions come from dlt's functions and caches, which are called
+  per column instead of per value.
+* Arrow gets the values by the same call as in dlt's parquet writer, for the same file.
 
-So plain and other records may alternate at will; dlt's own way is only slower.
+Plain and other records may alternate in any order.
 """
 
 from collections.abc import Iterator
@@ -24,27 +23,26 @@ _open_blocks = 0
 
 @contextmanager
 def arrow_normalizer(enabled: bool = True) -> Iterator[ArrowReport]:
-    """Let dlt normalize plain records by column while the block runs, in this thread.
-
-    Processes that normalize for it have to be told by `workers_of_run`.
+    """Let dlt normalize plain records by column in this thread during the block.
 
     Put it around `pipeline.run` or `pipeline.normalize`. Tables, columns, types, values and ids are
-    those of dlt's own normalizer with `loader_file_format="parquet"`.
+    those of dlt's normalizer with `loader_file_format="parquet"`. Worker processes need
+    `workers_of_run`.
 
-    Limits: these take dlt's own way, as if the block were not there.
+    dlt's normalizer handles as before:
 
     * destinations and tables whose load files are not parquet;
-    * schemas with another normalizer than dlt's relational one, or with exclude filters;
+    * schemas with another normalizer than dlt's relational normalizer, or with exclude filters;
     * root tables whose row ids are hashes (merge strategies `upsert`, `insert-only`, `scd2` and
-      `cdc`), or where a record brings its own `_dlt_id`;
-    * pages of records in which a column or a list mixes nested and simple values, a value goes to a
-      variant column, two names become one, or a schema contract discards something.
+      `cdc`), or whose records have a `_dlt_id`;
+    * pages of records in which a column or a list mixes nested and simple values, a value needs a
+      variant column, two names become the same, or a schema contract discards something.
 
     Args:
         enabled: False makes the block do nothing, so that callers need no branch.
 
     Yields:
-        The numbers of records that went either way, complete when normalize is.
+        How many records were normalized in which way; complete after normalize.
     """
     report = ArrowReport()
     if not enabled:

@@ -1,4 +1,4 @@
-"""What dlt does to a value before it is written, for the values of a whole column."""
+"""Coerce the values of a whole column as dlt coerces single values."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -25,7 +25,7 @@ _Convert = Callable[[Any], Any]
 
 
 class Coercion:
-    """The coercions of one normalizer of dlt's, into columns that exist."""
+    """Coerces values into existing columns as a normalizer of dlt does."""
 
     def __init__(self, normalizer: DataItemNormalizer, timezone_override: bool | None) -> None:
         self._normalizer = normalizer
@@ -58,7 +58,7 @@ class Coercion:
             raise NotPlain from None
 
     def _finisher(self, schema: TColumnSchema) -> _Convert | None:
-        """Return what dlt does to a value of the right type before it is written, or None."""
+        """Return what dlt applies to a value of the right type before it is written, or None."""
         if schema["data_type"] == "json":
             return lambda value: (
                 value if value is None or isinstance(value, str) else json.dumps(value)
@@ -79,7 +79,7 @@ class Coercion:
             coerced = coerce(data_type, from_type, value)
             return finish(coerced) if finish else coerced
 
-        # Text repeats itself, and equal texts are the same text, which equal numbers are not.
+        # Texts repeat often. Equal numbers may differ in type, so only texts are cached.
         return _Remembering(convert).__getitem__ if from_type == "text" else convert
 
 
@@ -96,7 +96,7 @@ def _converted(column: Column, converters: dict[type, _Convert | None]) -> Value
 
 
 class _Remembering(dict[str, Any]):
-    """The results of a function by argument."""
+    """Caches the results of a function by argument."""
 
     def __init__(self, function: Callable[[str], Any]) -> None:
         super().__init__()
@@ -108,9 +108,9 @@ class _Remembering(dict[str, Any]):
 
 
 def decode(value: Any) -> Any:
-    """Return the value that dlt wrote as marked text, here or deeper down; the same one if none.
+    """Return a value with every text decoded that dlt marked as another type.
 
-    What holds others is copied, for dlt's normalizer may have to read the records again.
+    Lists and mappings are copied, because dlt's normalizer may have to read the records again.
     """
     if type(value) is str:
         return custom_pua_decode(value) if _FIRST_PUA <= value[:1] <= _LAST_PUA else value

@@ -1,4 +1,4 @@
-"""Records in, columns of values out; nothing here knows dlt's schema."""
+"""Turn records into columns of values, without knowledge of dlt's schema."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 
 Values = Sequence[Any]
 
-# Records with keys of their own (a mapping written as an object) make a table of mostly nothing.
+# Records that share few keys, such as mappings from ids, would give columns of mostly nothing.
 _MAX_KEYS = 1000
 
 
 class NotPlain(Exception):
-    """These records need dlt's own normalizer."""
+    """Records need dlt's normalizer."""
 
 
 class Missing:
-    """The type of what stands where a record lacks a key that others have.
+    """The type of `MISSING`, the value of a key that a record lacks and others have.
 
-    None is a value of its own for dlt.
+    It is not None, because dlt distinguishes a missing key from a null.
     """
 
 
@@ -27,7 +27,7 @@ MISSING = Missing()
 
 
 class Column(NamedTuple):
-    """Values of a column, and their types."""
+    """The values of a column, and their types."""
 
     values: Values
     types: set[type]
@@ -39,16 +39,16 @@ def column_of(values: Values) -> Column:
 
 
 def columns_of(records: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Column]]:
-    """Give the values of each key, in the order of the keys.
+    """Yield the values of each key, in the order of the keys.
 
     Raises:
         NotPlain: There are too many keys.
     """
-    # In the order of the records, for the files of tables come in that of their keys.
+    # Keep the order of the records: dlt writes the tables of nested keys in that order.
     shapes = dict.fromkeys(map(tuple, records))
     if len(shapes) == 1:
         [keys] = shapes
-        # One list of everything and a slice for each key is twice as fast as `zip`.
+        # A list of all values and a slice for each key is twice as fast as `zip`.
         values = list(chain.from_iterable(map(dict.values, records)))
         for place, key in enumerate(keys):
             yield key, column_of(values[place :: len(keys)])
@@ -61,7 +61,10 @@ def columns_of(records: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Column]
 
 
 def items_of(lists: Column) -> tuple[list[Any], list[int]]:
-    """Return the items of all lists in one, and the length of each; what is no list has none."""
+    """Return the items of all lists in a single list, and the length of each list.
+
+    A value that is no list counts as an empty list.
+    """
     values: Iterable[Any] = lists.values
     if lists.types != {list}:
         values = [value if type(value) is list else () for value in lists.values]
@@ -69,7 +72,7 @@ def items_of(lists: Column) -> tuple[list[Any], list[int]]:
 
 
 def positions_in(lengths: Sequence[int]) -> list[int]:
-    """Return the place of each item in its list."""
+    """Return the position of each item in its list."""
     return list(chain.from_iterable(map(range, lengths)))
 
 
@@ -80,7 +83,7 @@ def repeated(values: Values, times: Sequence[int]) -> list[Any]:
 
 @dataclass
 class ArrowReport:
-    """How many records of root tables took which way."""
+    """How many records of root tables were normalized in which way."""
 
     by_column: int = 0
     by_record: int = 0

@@ -1,4 +1,4 @@
-"""Chunks of extracted records in, Arrow tables in dlt's parquet files out; dlt's way otherwise."""
+"""dlt's normalizer of records, which writes plain chunks to parquet as Arrow tables."""
 
 import gc
 import hashlib
@@ -25,18 +25,17 @@ from loadsmith.engine.normalizing.ids import are_ids_of_dlt
 from loadsmith.engine.normalizing.parquet import arrow_table, write_table, write_tables_too
 from loadsmith.engine.normalizing.shred import Shredder
 
-# Records that go through dlt's normalizer together once a chunk turned out not to be plain: a new
-# column costs so many slow records, and a chunk without any plain record so many halvings.
+# A chunk that is not plain is halved down to this many records, which go through dlt's normalizer
+# together. A smaller number means more halvings, a larger number more slow records.
 _SLOW_RECORDS = 16
 
-# Chunks in a row that were mostly not plain before the rest of a file is not tried again.
+# After so many chunks in a row that were mostly not plain, dlt normalizes the rest of the file.
 _MISSES = 3
 
-# The name in dlt's worker module under which it finds the normalizer of records.
+# The name of the normalizer of records in dlt's worker module.
 _REPLACED = "JsonLItemsNormalizer"
 
-# The modules of dlt whose loops over values are replaced, and those that write the files, as they
-# were when both ways were seen to give the same.
+# Hashes of the modules of dlt whose work is replaced, in the versions that were compared.
 _PROVEN = {
     relational: {"bafaa164aa04cbde"},
     jsonl: {"a9088492df3a37c1"},
@@ -47,7 +46,7 @@ _PROVEN = {
 
 @cache
 def is_proven() -> bool:
-    """Tell whether the dlt that is installed normalizes as the one that was compared with."""
+    """Tell whether the installed dlt normalizes as the versions that were compared."""
     return are_ids_of_dlt() and all(
         hashlib.sha256(Path(inspect.getfile(module)).read_bytes()).hexdigest()[:16] in known
         for module, known in _PROVEN.items()
@@ -55,9 +54,9 @@ def is_proven() -> bool:
 
 
 class ColumnarItemsNormalizer(JsonLItemsNormalizer):
-    """dlt's normalizer of records that takes plain chunks by column.
+    """dlt's normalizer of records, except that it normalizes plain chunks by column.
 
-    Outside of an `arrow_normalizer` block, and where the files are not parquet, it is dlt's.
+    It does so only in an `arrow_normalizer` block, and only for parquet files.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -90,8 +89,8 @@ class ColumnarItemsNormalizer(JsonLItemsNormalizer):
         """Normalize one file of extracted records."""
         if self._shredder is None or not gc.isenabled():
             return super().__call__(extracted_items_file, root_table_name)
-        # Each record is a few objects that no cycle holds: the collector would look at all of them
-        # again and again, for as long as the rest of the work takes, and find nothing.
+        # Records have no reference cycles. The collector would visit their objects again and again,
+        # which takes as long as the rest of the work, and free nothing.
         gc.disable()
         try:
             return super().__call__(extracted_items_file, root_table_name)
@@ -118,7 +117,7 @@ class ColumnarItemsNormalizer(JsonLItemsNormalizer):
     def _take(
         self, root_table: str, items: list[TDataItem], may_have_pua: bool, update: TSchemaUpdate
     ) -> int:
-        """Write the items in their order, by column where possible; return how many were not."""
+        """Write the items in their order; return how many were not written by column."""
         assert self._shredder is not None
         try:
             if self._filtered_tables or any(self._filtered_tables_columns.values()):
@@ -131,14 +130,14 @@ class ColumnarItemsNormalizer(JsonLItemsNormalizer):
             return self._take(root_table, items[:middle], may_have_pua, update) + self._take(
                 root_table, items[middle:], may_have_pua, update
             )
-        except Exception:  # noqa: BLE001 - whatever a value raises that cannot be coerced
-            # dlt may not arrive at it, for it begins with the first record, not the first column.
+        except Exception:  # noqa: BLE001 - a value may raise anything when it is coerced
+            # dlt starts with the first record, so it may raise another error first.
             return self._take_by_record(root_table, items, may_have_pua, update)
         try:
             tables = [self._arrow_table(*batch) for batch in batches]
         except Exception:
-            # A record may come first that dlt cannot normalize. If none does, dlt would find this
-            # when it writes a file, and name the records that it is at by then.
+            # If dlt cannot normalize an earlier record, its error comes first. Otherwise dlt would
+            # raise this error later, when it writes the file.
             self._take_by_record(root_table, items, may_have_pua, update)
             raise
         for (table_name, _columns, rows), table in zip(batches, tables, strict=True):
@@ -165,7 +164,7 @@ class ColumnarItemsNormalizer(JsonLItemsNormalizer):
     def _arrow_table(
         self, table_name: str, columns: Mapping[str, Sequence[Any]], rows: int
     ) -> pa.Table:
-        # The columns that dlt last saw: those that another normalizer added are not among them.
+        # The columns that dlt last saw; another normalizer may have added more to the schema.
         table_columns = self._column_schemas.get(table_name)
         if not table_columns:
             table_columns = self.schema.get_table_columns(table_name)

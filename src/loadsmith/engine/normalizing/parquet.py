@@ -1,4 +1,4 @@
-"""Arrow tables into the parquet files that dlt writes records to."""
+"""Write Arrow tables into the parquet files to which dlt writes records."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -9,15 +9,15 @@ from dlt.common.data_writers.writers import ParquetDataWriter
 from dlt.common.storages.data_item_storage import DataItemStorage
 from dlt.common.typing import TDataItem
 
-# Before this version of Arrow, nulls are not refused where a column does not take them.
+# From this version on, Arrow refuses nulls in columns that are not nullable.
 _REFUSES_NULLS = 19
 
 
 class ColumnarParquetWriter(ParquetDataWriter):
-    """dlt's writer of records to parquet that takes Arrow tables in between."""
+    """dlt's parquet writer of records, which also accepts Arrow tables."""
 
     def write_data(self, items: Sequence[TDataItem]) -> None:
-        """Write records and tables in their order, all at once as dlt does."""
+        """Write records and tables in their order, in one call as dlt does."""
         writer, runs = self.writer, _Tables()
         assert self.schema is not None
         assert writer is not None
@@ -39,14 +39,14 @@ class ColumnarParquetWriter(ParquetDataWriter):
 
 
 class _Tables(list[pa.Table]):
-    """Takes what dlt makes of records instead of a file, to be written with what comes after."""
+    """Collects the tables that dlt makes of records, in place of a file."""
 
     def write_table(self, table: pa.Table, row_group_size: int | None = None) -> None:
         self.append(table)
 
 
 def arrow_table(columns: Mapping[str, Sequence[Any]], rows: int, schema: pa.Schema) -> pa.Table:
-    """Make a table of the columns that there are, by the call that dlt's own writer makes."""
+    """Make a table from columns, by the same call as in dlt's writer; missing columns are null."""
     return pa.Table.from_arrays(
         [
             pa.array(columns[field.name], type=field.type)
@@ -59,8 +59,8 @@ def arrow_table(columns: Mapping[str, Sequence[Any]], rows: int, schema: pa.Sche
 
 
 def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    # Columns are only ever added to a table, and a file may be opened after that. A type differs
-    # only where a time zone is configured for files.
+    # A file may be opened after columns were added to the table. Types differ only if a time zone
+    # is configured for files.
     if table.schema.equals(schema):
         return table
     known = set(table.column_names)
@@ -78,12 +78,12 @@ def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
 def write_table(
     storage: DataItemStorage, place: tuple[str, str, str], table: pa.Table, columns: Any
 ) -> None:
-    """Write a table to the files of a load id, a schema and a table, in dlt's number of files."""
+    """Write a table to the files of a load id, a schema and a table, in files of dlt's size."""
     writer = storage._get_writer(*place)
     if not writer.file_max_items and not writer.file_max_bytes:
         storage.write_data_item(*place, table, columns)
         return
-    # dlt looks at the size of a file whenever its buffer is full.
+    # dlt checks the size of a file when its buffer is full.
     while table.num_rows:
         room = max(writer.buffer_max_items - writer._buffered_items_count, 1)
         storage.write_data_item(*place, table.slice(0, room), columns)
@@ -102,6 +102,6 @@ def write_tables_too(storage: DataItemStorage) -> None:
     storage._get_writer = get_columnar_writer  # type: ignore[method-assign]  # dlt has no hook
 
 
-#: Rows that DuckDB keeps together in a table. What comes in groups of as many is copied twice as
-#: fast as in others, by each of its threads, with half the memory.
+#: Rows of a row group of DuckDB. Each thread of DuckDB copies row groups of this size twice as fast
+#: as others, with half the memory.
 ROW_GROUP = 122_880

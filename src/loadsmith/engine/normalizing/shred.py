@@ -1,8 +1,8 @@
-"""Plain records in, columns of values per table out; names, ids and values are dlt's.
+"""Turn plain records into columns of values for each table, with dlt's names, ids and values.
 
-This is `dlt.common.normalizers.json.relational` and the coercion of
-`dlt.normalize.items_normalizers.jsonl` turned by ninety degrees: the same functions, called per
-column. What they would do to the schema is not done here: it raises `NotPlain`.
+This calls the functions of `dlt.common.normalizers.json.relational` and the coercion of
+`dlt.normalize.items_normalizers.jsonl` per column instead of per record. If they would change the
+schema, it raises `NotPlain` instead.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,9 +39,9 @@ _EMPTY: dict[str, Any] = {}
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows of one table: records, or for a list of simple values the values.
+    """Rows of a table: records, or values if the table holds a list of simple values.
 
-    `extend` are texts propagated from a parent, `system` the ids; both as columns.
+    `extend` has texts that a parent propagates, and `system` has ids, both as columns.
     """
 
     path: tuple[str, ...]
@@ -54,7 +54,7 @@ class _Rows:
 
 
 class Shredder:
-    """Turns records of root tables into columns of the tables that the schema has."""
+    """Turns records of root tables into columns of the tables of the schema."""
 
     def __init__(
         self,
@@ -72,10 +72,10 @@ class Shredder:
     def shred(
         self, root_table: str, records: Sequence[Any], may_have_pua: bool
     ) -> tuple[list[Batch], set[tuple[str, str]]]:
-        """Return the rows of each table as columns, and the columns that had nothing but nulls.
+        """Return the rows of each table as columns, and the columns with nulls only.
 
         Raises:
-            NotPlain: The records do not fit the schema as it is; nothing was changed.
+            NotPlain: The records do not fit the schema. Nothing was changed.
         """
         normalizer = self.normalizer
         if set(map(type, records)) != {dict}:
@@ -114,14 +114,14 @@ class _Chunk:
         self._may_have_pua = may_have_pua
 
     def take(self, rows: _Rows, is_root: bool = False) -> None:
-        """Collect the rows and all that are nested in them."""
+        """Collect the rows, and the rows that are nested in them."""
         normalizer = self._normalizer
         table_name = normalizer._shorten_fragments(*rows.path)
         table = self._schema.tables.get(table_name)
         if table is None or (not is_root and not normalizer._should_be_nested(table_name)):
             raise NotPlain
         if any(table_name == taken for taken, _columns, _rows in self.batches):
-            # Two lists make one table, in which dlt writes their rows record by record.
+            # Two lists go to the same table. dlt writes their rows in the order of the records.
             raise NotPlain
         lists: dict[tuple[str, ...], Column] = {}
         if rows.records is None:
@@ -158,7 +158,7 @@ class _Chunk:
         items = column_of(values)
         is_of_lists = items.types == {list}
         if is_of_lists:
-            # dlt makes a table in between.
+            # dlt puts a table between the lists and their items.
             values = [{"list": value} for value in values]
         elif items.types != {dict} and not items.types.isdisjoint(_NESTED):
             raise NotPlain

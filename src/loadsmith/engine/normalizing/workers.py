@@ -1,8 +1,8 @@
-"""The processes that dlt normalizes in end with the run that started them.
+"""End dlt's normalize workers together with the run that started them.
 
-They would outlive a run that is killed, and write their files into the package that the next run
-makes anew under the same id, whose rows would be loaded twice. So each of them holds a lock as
-long as it lives, which the next run waits for, and ends when the run is gone.
+The workers would outlive a killed run and write files into the package that the next run creates
+again under the same id, so that rows would be loaded twice. Therefore each worker ends when its run
+is gone, and holds a lock until then, for which the next run waits.
 """
 
 import contextlib
@@ -26,22 +26,22 @@ from filelock import FileLock
 from loadsmith.engine.locks import exclusive
 from loadsmith.engine.normalizing.by_column import arrow_normalizer
 
-#: Seconds between two looks of a worker at the run that it works for.
+#: Seconds between two checks of a worker whether its run is alive.
 _LOOK_SECONDS = 0.1
 
-#: The locks of this process, where it is a worker.
+#: The locks of this process, if it is a worker.
 _held: list[FileLock] = []
 
-#: The block that this process is in for as long as it lives, where it is a worker.
+#: The block that a worker stays in as long as it lives.
 _open_block = contextlib.ExitStack()
 
-#: The folders of the blocks that this process is in, of all its threads.
+#: The folders of the `workers_of_run` blocks that threads of this process are in.
 _folders: list[Path] = []
 
 
 @configspec
 class _WorkerOfRun(ContainerInjectableContext):
-    """What dlt hands to the processes that it starts; there it is the first thing that runs."""
+    """A context that dlt gives to the processes that it starts, and that runs there first."""
 
     worker_affinity: ClassVar[bool] = True
     can_create_default: ClassVar[bool] = False
@@ -51,7 +51,7 @@ class _WorkerOfRun(ContainerInjectableContext):
     by_column: bool = False
 
     def after_add(self) -> None:
-        """Bind this process to the run, if it is a worker of it."""
+        """Bind this process to the run if it is a worker."""
         if os.getpid() != self.run_pid:
             _bind(Path(self.folder), self.run_pid)
             if self.by_column:
@@ -60,11 +60,11 @@ class _WorkerOfRun(ContainerInjectableContext):
 
 @contextlib.contextmanager
 def workers_of_run(folder: Path, *, by_column: bool) -> Iterator[None]:
-    """Bind the processes that `pipeline.normalize` starts in the block to this one.
+    """Bind the processes that `pipeline.normalize` starts in the block to this process.
 
     Args:
-        folder: Where they keep their locks; `wait_for_workers` looks there.
-        by_column: Whether they normalize as in an `arrow_normalizer` block.
+        folder: Folder for the locks of the workers; `wait_for_workers` reads it.
+        by_column: Whether the workers normalize as in an `arrow_normalizer` block.
     """
     _folders.append(folder)
     context = _WorkerOfRun(folder=str(folder), run_pid=os.getpid(), by_column=by_column)
@@ -79,7 +79,7 @@ def workers_of_run(folder: Path, *, by_column: bool) -> Iterator[None]:
 def wait_for_workers(
     folder: Path, *, who: str, log: Callable[[str], None], cancelled: Callable[[], bool]
 ) -> None:
-    """Wait until the workers of a run that died have ended; the caller holds the load's lock."""
+    """Wait until the workers of a dead run have ended. The caller holds the lock of the load."""
     for path in sorted(folder.glob("*.lock")):
         what = f"process {path.stem}, which normalizes for a run that died"
         with exclusive(path, what=what, who=who, log=log, cancelled=cancelled):
@@ -87,13 +87,13 @@ def wait_for_workers(
 
 
 def _bind(folder: Path, run_pid: int) -> None:
-    """Hold a lock in the folder as long as this process lives, which is as long as the run's."""
+    """Hold a lock in the folder as long as this process lives, and end with the run."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = FileLock(folder / f"{os.getpid()}.lock", thread_local=False)
     lock.acquire()
     _held.append(lock)
-    # A run that looks for locks after this one was taken waits for it. One that looked before has
-    # come when the run of this process was gone.
+    # The next run waits for this lock if it reads the folder later. If it read the folder earlier,
+    # the run of this process was already gone.
     _end_without(run_pid)
     threading.Thread(target=_watch, args=(run_pid,), daemon=True).start()
 
@@ -110,7 +110,7 @@ def _watch(run_pid: int) -> None:
 
 
 def _watch_in_fork() -> None:
-    # dlt takes `fork` where it is told to, and hands nothing to a process that knows it all.
+    # A forked process inherits everything, so dlt gives it no context.
     for folder in _folders:
         _bind(folder, os.getppid())
 
@@ -120,10 +120,10 @@ if hasattr(os, "register_at_fork"):
 
 
 class _EndingPool(ProcessPoolExecutor):
-    """A pool of a run; one that fails does not wait for what its workers are at."""
+    """The pool of a run; if the run fails, it kills its workers instead of waiting for them."""
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Wait for the workers, but not where a run was cancelled or has failed."""
+        """Wait for the workers, unless the run was cancelled or has failed."""
         if sys.exc_info()[0] is not None:
             for process in list((self._processes or {}).values()):
                 process.kill()
@@ -140,5 +140,5 @@ def _create_ending_pool(config: PoolRunnerConfiguration) -> Executor:
     return pool
 
 
-# dlt waits for its workers whatever has happened, and takes no pool from outside.
+# dlt always waits for its workers, and does not accept a pool from outside.
 pool_runner.create_pool = _create_ending_pool

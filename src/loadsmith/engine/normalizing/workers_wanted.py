@@ -5,20 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-#: Bytes of extracted files, compressed, that processes have to take over from the one that has
-#: the most to do. These take 3 to 7 s to normalize, and a process 1.3 s to start.
+#: Bytes of compressed extracted files that other processes must take over from the busiest process.
+#: They take 3 to 7 s to normalize; a process takes 1.3 s to start.
 PARALLEL_NORMALIZE_BYTES = 4_000_000
 
-
-#: The same by column, which takes a fifth of the time.
+#: The same for normalizing by column, which takes a fifth of the time.
 PARALLEL_COLUMN_BYTES = 20_000_000
 
 
 def normalize_workers(pipeline: Any, *, by_column: bool) -> int:
-    """Return how many processes normalize: one, or one for each core where that is worth it.
+    """Return how many processes normalize: a single process, or one per core if that pays off.
 
-    One process normalizes a file. `NORMALIZE__WORKERS` and dlt's `config.toml` win; dlt applies
-    them over this number.
+    A process normalizes whole files. dlt lets `NORMALIZE__WORKERS` and `config.toml` win over this
+    number.
     """
     cores = os.cpu_count() or 1
     if cores == 1:
@@ -28,7 +27,7 @@ def normalize_workers(pipeline: Any, *, by_column: bool) -> int:
     wanted = 1
     for package in extracted.glob("*/new_jobs"):
         sizes = {path.name: path.stat().st_size for path in package.glob("*.typed-jsonl*")}
-        # dlt gives each process as many files, and the small one of its own state is among them.
+        # dlt gives each process the same number of files, including the small file of its state.
         most, workers = min((_most_bytes(sizes, count), count) for count in range(1, cores + 2))
         if sum(sizes.values()) - most >= worth:
             wanted = max(wanted, workers)
@@ -41,7 +40,7 @@ def bytes_worth_sharing(by_column: bool) -> int:
 
 
 def _most_bytes(sizes: Mapping[str, int], workers: int) -> int:
-    """Return the bytes of the process that has the most, where dlt shares out files."""
+    """Return the bytes of the busiest process, if dlt distributes files to so many workers."""
     from dlt.normalize.worker import group_worker_files
 
     groups = group_worker_files(list(sizes), workers)
