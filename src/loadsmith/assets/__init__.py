@@ -1,1 +1,1 @@
-"""The Dagster side: snapshots, requests and results as assets, runs and events."""
+"""The Dagster side: assets from snapshots, requests from runs, events from results."""

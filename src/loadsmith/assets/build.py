@@ -1,4 +1,4 @@
-"""LoadDefinition in, AssetsDefinition out; a large load becomes several ops."""
+"""Build the assets, checks and sensors of loads. A large load becomes several ops."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -47,17 +47,17 @@ def build_assets(
     specs: Sequence[dg.AssetSpec] | None = None,
     **multi_asset_options: Any,
 ) -> dg.AssetsDefinition:
-    """Build the assets of a load as one op that can be subset.
+    """Build the assets of a load as a single op that can be subset.
 
     Args:
         definition: The load.
-        snapshot: What is known of it; inspected where None.
-        translator: Says how a resource becomes an asset.
-        key_for: Gives the key of a resource's asset (its root table's, where that is known).
-        deps_for: Gives the upstream keys of a resource.
-        variables_for: Gives the values of `{{variables}}` for a run, beside those of the context.
-        specs: Specs that `build_specs` gave, where the caller has them.
-        multi_asset_options: All that Dagster's `multi_asset` takes.
+        snapshot: What is known of the load; it is inspected if None.
+        translator: Decides how a resource becomes an asset.
+        key_for: Returns the key of a resource's asset, or of its root table's if that is known.
+        deps_for: Returns the upstream keys of a resource.
+        variables_for: Returns `{{variables}}` for a run in addition to those of the context.
+        specs: The specs from `build_specs`, if the caller has them.
+        multi_asset_options: Any argument of Dagster's `multi_asset`.
 
     Raises:
         ResolveError: No resource matches the definition.
@@ -101,14 +101,14 @@ def build_load_definitions(
 
     Args:
         definitions: The loads. Names need not be valid or unique: op names are made so.
-        snapshots: What is known of them, by the name of the load; inspected where absent.
-        translator: Says how a resource becomes an asset.
-        key_for: Gives the key of a resource's asset.
-        deps_for: Gives the upstream keys of a resource.
-        variables_for: Gives the values of `{{variables}}` for a run.
-        with_upstreams: Whether upstream assets that no load builds are defined as external ones.
-        outputs_per_op: Assets of one op at most, unless one resource alone has more.
-        multi_asset_options: All that Dagster's `multi_asset` takes, for every op.
+        snapshots: What is known of the loads by name; a missing load is inspected.
+        translator: Decides how a resource becomes an asset.
+        key_for: Returns the key of a resource's asset.
+        deps_for: Returns the upstream keys of a resource.
+        variables_for: Returns the values of `{{variables}}` for a run.
+        with_upstreams: Whether upstream assets that no load builds become external assets.
+        outputs_per_op: Most assets of an op, unless a single resource has more.
+        multi_asset_options: Any argument of Dagster's `multi_asset`, for every op.
 
     Raises:
         ResolveError: No resource matches a definition.
@@ -146,10 +146,10 @@ def build_load_definitions(
 def multi_asset_options_of(
     definition: LoadDefinition, specs: Sequence[dg.AssetSpec], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the arguments of `multi_asset` for a load: what is given wins over the definition.
+    """Return the arguments of `multi_asset` for a load. Given arguments win over the definition.
 
-    Every option that is not about the specs passes through untouched, so that an option that
-    Dagster gets tomorrow works without a change here.
+    Options that do not concern the specs are passed on, so that options of later versions of
+    Dagster work.
 
     Raises:
         ResolveError: There are no specs.
@@ -202,7 +202,7 @@ def with_unique_names(definitions: Iterable[LoadDefinition]) -> list[LoadDefinit
 
 
 def build_upstream_specs(specs: Iterable[dg.AssetSpec]) -> list[dg.AssetSpec]:
-    """Build external assets for what the specs depend on and do not hold, in the same groups."""
+    """Build external assets, in the same groups, for dependencies that are not among the specs."""
     specs = list(specs)
     own = {spec.key for spec in specs}
     groups: dict[dg.AssetKey, str | None] = {}
@@ -216,10 +216,10 @@ def build_upstream_specs(specs: Iterable[dg.AssetSpec]) -> list[dg.AssetSpec]:
 def checked_options(
     params: Mapping[str, Any] | None = None, *, on_error: str, on_empty: str, normalizer: str
 ) -> RunOptions:
-    """Return the options that a function of a front door was given.
+    """Return the run options from the arguments of a front door.
 
     Raises:
-        ConfigError: One of them is none of its choices.
+        ConfigError: An option has none of its possible values.
     """
     return RunOptions(
         params=dict(params or {}),
@@ -230,10 +230,10 @@ def checked_options(
 
 
 def build_retry_policy(op: OpSettings) -> dg.RetryPolicy | None:
-    """Build Dagster's retry policy, or None where a load is not tried again.
+    """Build Dagster's retry policy, or None for a load without retries.
 
     Raises:
-        ConfigError: The backoff or the jitter is not one.
+        ConfigError: The backoff or the jitter is unknown.
     """
     if op.max_retries <= 0:
         return None
@@ -255,7 +255,7 @@ def _member(kind: Any, name: str | None, where: str) -> Any:
 
 
 def _deps_of_ins(ins: Mapping[str, dg.AssetIn]) -> list[dg.AssetKey]:
-    """Return the keys of inputs, which Dagster wants to be upstream of an asset of the op, too."""
+    """Return the keys of inputs; Dagster needs each to be upstream of an asset of the op."""
     return [
         asset_in.key or dg.AssetKey([*(asset_in.key_prefix or ()), name])
         for name, asset_in in ins.items()
@@ -265,13 +265,12 @@ def _deps_of_ins(ins: Mapping[str, dg.AssetIn]) -> list[dg.AssetKey]:
 def _with_group_and_deps(
     specs: Sequence[dg.AssetSpec], group_name: str | None, deps: Sequence[Any]
 ) -> list[dg.AssetSpec]:
-    """Give the specs a group where they have none, and more upstream assets."""
-    found = list(specs)
-    if group_name:
-        found = [
-            spec if spec.group_name else spec.replace_attributes(group_name=group_name)
-            for spec in found
-        ]
-    if deps:
-        found = [spec.replace_attributes(deps=[*spec.deps, *deps]) for spec in found]
-    return found
+    """Add upstream assets to the specs, and a group to those without a group."""
+    if not group_name and not deps:
+        return list(specs)
+    return [
+        spec.replace_attributes(
+            group_name=spec.group_name or group_name or None, deps=[*spec.deps, *deps]
+        )
+        for spec in specs
+    ]

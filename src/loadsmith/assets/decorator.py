@@ -1,4 +1,4 @@
-"""`@dlt_assets`: a dlt source and a pipeline in, Dagster assets out; and their specs alone."""
+"""`@dlt_assets` makes Dagster assets of a dlt source and a pipeline."""
 
 import inspect
 import typing
@@ -51,35 +51,36 @@ def dlt_assets(
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Make assets of the resources of a dlt source; the function runs them.
 
-    The function is called with a `DagsterDltResource` among its arguments and ends in
-    `yield from dlt.run(context=context)`. Unless it has a run configuration of its own, the
-    launchpad offers the fields of `DltRunConfig`.
+    The function takes a `DagsterDltResource` and ends in `yield from dlt.run(context=context)`. The
+    launchpad offers the fields of `DltRunConfig`, unless the function has another run
+    configuration.
 
     Args:
         dlt_source: A dlt source, or a function that makes one for each run.
         dlt_pipeline: A dlt pipeline, or a function that makes one.
-        name: Name of the op; that of the function where None.
-        group_name: Group of the assets that the translator gives none.
-        dagster_dlt_translator: Says how a resource becomes an asset.
-        partitions_def: Partitions of all assets. Time windows reach the incrementals of the
-            source by themselves.
-        backfill_policy: One run for all partitions that are windows, one each for others.
+        name: Name of the op; that of the function if None.
+        group_name: Group of the assets to which the translator gives no group.
+        dagster_dlt_translator: Decides how a resource becomes an asset.
+        partitions_def: Partitions of all assets. Time windows bound the incrementals of the
+            source.
+        backfill_policy: By default, a single run for all time windows, and a run for each other
+            partition.
         op_tags: Tags of the op.
         pool: Concurrency pool of the op.
-        nested_tables: Whether nested tables are assets of their own.
-        schema_file_path: An exported dlt schema: the tables that are known before a run, nested
-            ones too. With it, a function that makes the source is called in the run only.
+        nested_tables: Whether each nested table is an asset.
+        schema_file_path: An exported dlt schema, which makes tables known before a run, including
+            nested tables. With it, only runs call a function that makes the source.
         checks: Checks to answer in the run: `primary_key`, `row_count`, `schema_change`,
             `schema_contract`; by name, or with settings.
-        settings: Dagster's settings of all assets in the words of files: `owners`, `tags`, `kinds`,
+        settings: Dagster's settings of all assets, as in files: `owners`, `tags`, `kinds`,
             `deps`, `metadata`, `automation_condition` (a name, or a `dg.AutomationCondition`), ...
         resource_settings: The same by name of the dlt resource, over `settings`.
         on_error: `fail` with the first resource that fails, or `keep` what the others loaded.
-        on_empty: Where a resource yields no row in a run: `truncate` a replaced table, as dlt
-            does, `keep` its rows, `fail` before anything is loaded, or truncate and `warn`.
-        normalizer: `arrow` takes plain records apart by column, with the same result as dlt's row
-            normalizer; `dlt` takes that one for all records.
-        multi_asset_options: All else that Dagster's `multi_asset` takes.
+        on_empty: If a resource yields no row: `truncate` a replaced table, as dlt does, `keep` its
+            rows, `fail` before anything is loaded, or truncate and `warn`.
+        normalizer: `arrow` normalizes plain records by column, with the same result as dlt's
+            normalizer; `dlt` uses dlt's normalizer for all records.
+        multi_asset_options: Any other argument of Dagster's `multi_asset`.
 
     Raises:
         TranslationError: The translator gave something unusable.
@@ -142,15 +143,15 @@ def _check_names(given: Mapping[str, Any], specs: Sequence[dg.AssetSpec]) -> Non
 def _attributes(
     given: Any, place: str, checks: Mapping[str, Mapping[str, Any]] | Sequence[str] = ()
 ) -> AssetAttributes:
-    found = read_options(AssetOptions, given, place=f"dlt_assets, {place}").to_attributes()
-    if found.freshness_lower_bound_delta_seconds is not None:
+    attributes = read_options(AssetOptions, given, place=f"dlt_assets, {place}").to_attributes()
+    if attributes.freshness_lower_bound_delta_seconds is not None:
         raise ConfigError(
             f"dlt_assets, {place}.freshness_lower_bound_delta_seconds: a freshness check is a "
             "definition of its own, beside the assets. Make it with "
             "loadsmith.assets.freshness.build_freshness_definitions(assets, seconds)."
         )
     asked = checks if isinstance(checks, Mapping) else {check: {} for check in checks}
-    return replace(found, checks={**found.checks, **asked})
+    return replace(attributes, checks={**attributes.checks, **asked})
 
 
 def build_dlt_asset_specs(
@@ -158,9 +159,9 @@ def build_dlt_asset_specs(
     dlt_pipeline: DltPipelineLike,
     dagster_dlt_translator: DagsterDltTranslator | None = None,
 ) -> Sequence[dg.AssetSpec]:
-    """Build the specs that `dlt_assets` makes, for a `multi_asset` of one's own.
+    """Build the specs that `dlt_assets` makes, for a hand-written `multi_asset`.
 
-    That asset names source and pipeline again when it runs them:
+    That asset passes source and pipeline again when it runs them:
     `dlt.run(context=context, dlt_source=..., dlt_pipeline=...)`.
 
     Raises:
@@ -171,10 +172,9 @@ def build_dlt_asset_specs(
 
 
 def inside_load(current: CurrentLoad, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function, with its load known to `DagsterDltResource.run` while it runs.
+    """Return the function so that `DagsterDltResource.run` knows its load while it runs.
 
-    A generator is entered anew at each step, and Dagster runs others in between, so that the load
-    is set for the length of each step.
+    Dagster may run other code between the steps of a generator. So the load is set for each step.
     """
     if inspect.isgeneratorfunction(function):
 
@@ -203,7 +203,7 @@ def inside_load(current: CurrentLoad, function: Callable[..., Any]) -> Callable[
 
 
 def _takes_our_config(function: Callable[..., Any]) -> bool | None:
-    """Tell whether the `config` of a function is a `DltRunConfig`; None where it has none."""
+    """Tell whether the `config` of a function is a `DltRunConfig`; None if it takes no `config`."""
     if "config" not in inspect.signature(function).parameters:
         return None
     kind = typing.get_type_hints(function).get("config")

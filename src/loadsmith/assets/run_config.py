@@ -1,4 +1,4 @@
-"""What the launchpad and the tags of a run ask of a load, read into dlt's words."""
+"""Read what the launchpad and the tags of a run ask of a load."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class WriteDisposition(Enum):
 
 
 class OnEmpty(Enum):
-    """What becomes of a resource that yields no row."""
+    """What happens to a resource that yields no row."""
 
     truncate = "truncate"
     keep = "keep"
@@ -57,7 +57,7 @@ class WindowConfig(dg.Config):
 
 
 class DltRunConfig(dg.Config):
-    """What one run does differently; everything is optional."""
+    """What a run does differently; everything is optional."""
 
     refresh: Refresh | None = Field(
         default=None,
@@ -90,7 +90,7 @@ class DltRunConfig(dg.Config):
 
 @dataclass(frozen=True, kw_only=True)
 class RunChoices:
-    """The choices for one run: arguments of dlt's `run`, the limit and the window."""
+    """The choices for a run: arguments of dlt's `run`, the limit and the window."""
 
     params: Mapping[str, Any] = field(default_factory=dict)
     limit: int | None = None
@@ -114,7 +114,7 @@ def read_choices(context: Any, *, config_is_ours: bool) -> RunChoices:
     Args:
         context: The context of an asset or an op.
         config_is_ours: Whether the run configuration of the op has the fields of `DltRunConfig`.
-            That of a user's own may use the same names for something else.
+            Another configuration may use the same names for something else.
 
     Raises:
         ConfigError: A value cannot be used.
@@ -143,14 +143,14 @@ def read_choices(context: Any, *, config_is_ours: bool) -> RunChoices:
 
 
 def has_our_config(op: dg.OpDefinition) -> bool:
-    """Tell whether an op of a user's own takes `config: DltRunConfig`, or a subclass of it."""
+    """Tell whether a hand-written op takes `config: DltRunConfig`, or a subclass of it."""
     field_of_op = op.config_schema.as_field() if op.config_schema else None
     fields = getattr(field_of_op.config_type, "fields", None) if field_of_op else None
     return fields is not None and set(DltRunConfig.model_fields) <= set(fields)
 
 
 def asks_for_row_counts(context: Any) -> bool:
-    """Tell whether the tag `loadsmith/row_count` asks for the rows of each table afterwards."""
+    """Tell whether the tag `loadsmith/row_count` asks for the row count of each table."""
     return _tags_of(context).get(f"{TAG_PREFIX}row_count") == "true"
 
 

@@ -1,4 +1,4 @@
-"""Settings in, AutomationCondition out; a name, a field or a schedule that is wrong is an error."""
+"""Build automation conditions from settings, and check schedules, time zones and seconds."""
 
 import inspect
 import math
@@ -12,36 +12,36 @@ import dagster as dg
 from loadsmith.assets._dagster import is_cron
 from loadsmith.errors import ConfigError, did_you_mean
 
-# `on_cron` waits until every upstream asset was updated since the tick. The upstream of a load is
-# an external system that reports nothing, so that a schedule needs a condition of its own.
+# Dagster's `on_cron` waits until every upstream asset was updated since the tick. The upstream of a
+# load is an external system that reports no updates, so schedules need another condition.
 _ON_SCHEDULE = "on_schedule"
 
 
 @cache
 def automation_names() -> tuple[str, ...]:
-    """Return every name that `build_automation_condition` takes."""
-    own = (
+    """Return every name that `build_automation_condition` accepts."""
+    names = (
         name
         for name in vars(dg.AutomationCondition)
         if not name.startswith("_")
         and isinstance(inspect.getattr_static(dg.AutomationCondition, name), staticmethod)
         and _plain_parameters(name) is not None
     )
-    return tuple(sorted({_ON_SCHEDULE, *own}))
+    return tuple(sorted({_ON_SCHEDULE, *names}))
 
 
 def build_automation_condition(
     name: str, config: Mapping[str, Any] | None = None, *, where: str = "automation"
 ) -> dg.AutomationCondition[Any]:
-    """Build a condition by name: `on_schedule`, or one of Dagster's own constructors.
+    """Build a condition by name: `on_schedule`, or a constructor of Dagster's.
 
     Args:
         name: `eager`, `on_cron`, `on_missing`, `on_schedule`, ...
-        config: Arguments of it. `cron_schedule` and `cron_timezone` for those with a schedule.
+        config: Arguments of the condition, such as `cron_schedule` and `cron_timezone`.
         where: The resource, for errors.
 
     Raises:
-        ConfigError: The name, an argument, the schedule or the time zone is not one.
+        ConfigError: The name, an argument, the schedule or the time zone is wrong.
     """
     config = dict(config or {})
     names = automation_names()
@@ -82,10 +82,10 @@ def build_automation_condition(
 
 
 def check_cron(value: Any, *, where: str) -> str:
-    """Return a cron schedule as it is.
+    """Return a cron schedule unchanged.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: It is no cron schedule.
     """
     if not isinstance(value, str) or not is_cron(value):
         raise ConfigError(
@@ -96,24 +96,24 @@ def check_cron(value: Any, *, where: str) -> str:
 
 
 def check_timezone(value: Any, *, where: str) -> str:
-    """Return a time zone in its own spelling, whatever the case it was written in.
+    """Return the name of a time zone in its official spelling; case is ignored.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: There is no such time zone.
     """
     known = _timezones()
-    found = known.get(str(value).lower())
-    if found is None:
+    name = known.get(str(value).lower())
+    if name is None:
         hint = did_you_mean(str(value), known.values()) or " Take 'UTC' or 'Europe/Berlin'."
         raise ConfigError(f"{where}: there is no time zone {value!r}.{hint}")
-    return found
+    return name
 
 
 def check_seconds(value: Any, *, where: str) -> float:
     """Return a number of seconds above zero.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: The value is no such number.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or value <= 0:
@@ -123,22 +123,22 @@ def check_seconds(value: Any, *, where: str) -> float:
 
 @cache
 def _timezones() -> dict[str, str]:
-    """Return the time zones by name in lower case; reading them walks through many folders."""
+    """Return the time zones by name in lower case. Cached, because Python reads many folders."""
     return {name.lower(): name for name in zoneinfo.available_timezones()} | {"utc": "UTC"}
 
 
 def _plain_parameters(name: str) -> dict[str, bool] | None:
-    """Return the parameters of a constructor and whether each is needed.
+    """Return the parameters of a constructor, and whether each is required.
 
-    None for constructors that need other conditions, which plain data cannot say.
+    None for constructors that require other conditions, because plain data cannot express those.
     """
     parameters = inspect.signature(getattr(dg.AutomationCondition, name)).parameters.values()
-    found = {}
+    plain = {}
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             return None
         needed = parameter.default is parameter.empty
         if needed and "str" not in str(parameter.annotation):
             return None
-        found[parameter.name] = needed
-    return found
+        plain[parameter.name] = needed
+    return plain

@@ -1,4 +1,4 @@
-"""The checks of a load as Dagster's specs, and their settings."""
+"""Build the specs of the checks of a load, and read their settings."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from loadsmith.assets.define.spec_metadata import RESOURCE_KEY
 from loadsmith.errors import ConfigError, did_you_mean
 from loadsmith.model import CHANGE_KINDS, LoadDefinition
 
-# Settings that each check takes, with what they are when nothing is said.
+# The settings of each check, with their defaults.
 _SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "primary_key": {"severity": "ERROR"},
     "row_count": {"severity": "ERROR", "min": 1, "max": None},
@@ -21,28 +21,25 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = {
 def build_check_specs(
     definition: LoadDefinition, specs: Iterable[dg.AssetSpec]
 ) -> list[dg.AssetCheckSpec]:
-    """Build the specs of the checks that the run of a load answers.
+    """Build the specs of the checks that the run of a load evaluates.
 
-    `schema_contract` is there without asking where the load's options set a contract.
+    A load whose options set a contract always has the check `schema_contract`.
 
     Raises:
-        ConfigError: A check, or a setting of one, is not known.
+        ConfigError: A check or a setting is unknown.
     """
-    found: list[dg.AssetCheckSpec] = []
-    for spec in specs:
-        resource = str(spec.metadata.get(RESOURCE_KEY, ""))
-        found.extend(
-            dg.AssetCheckSpec(name=name, asset=spec.key, description=_DESCRIPTIONS[name])
-            for name in _checks_of(definition, resource)
-        )
-    return found
+    return [
+        dg.AssetCheckSpec(name=name, asset=spec.key, description=_DESCRIPTIONS[name])
+        for spec in specs
+        for name in _checks_of(definition, str(spec.metadata.get(RESOURCE_KEY, "")))
+    ]
 
 
 def settings_of(definition: LoadDefinition, resource: str, check: str) -> dict[str, Any]:
-    """Return the settings of a check of a resource, the defaults filled in.
+    """Return the settings of a check of a resource, including defaults.
 
     Raises:
-        ConfigError: A setting is not known, or its value is of no use.
+        ConfigError: A setting is unknown or has a wrong value.
     """
     where = f"resource '{resource}', checks.{check}"
     given = definition.attributes_of(resource).checks.get(check) or {}
@@ -64,10 +61,10 @@ def settings_of(definition: LoadDefinition, resource: str, check: str) -> dict[s
 
 
 def _change_kinds(value: Any, where: str) -> tuple[str, ...]:
-    """Return the kinds of schema changes that a check lets pass.
+    """Return the kinds of schema changes that a check allows.
 
     Raises:
-        ConfigError: A kind is not known.
+        ConfigError: A kind is unknown.
     """
     given = [value] if isinstance(value, str) else list(value or ())
     kinds = [str(kind).replace("_", " ") for kind in given]

@@ -1,4 +1,4 @@
-"""Live dlt objects in, a LoadDefinition and its specs out."""
+"""Build the definition and the specs of a load from live dlt objects."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,8 +20,8 @@ from loadsmith.model import (
 )
 from loadsmith.names import op_name
 
-# A live dlt object, or a function without arguments that makes one. Kept as Any, so that Dagster
-# reads annotations without dlt being imported.
+# A live dlt object, or a function without arguments that makes it. The type is Any, so that Dagster
+# can read annotations without an import of dlt.
 DltSourceLike: TypeAlias = Any
 DltPipelineLike: TypeAlias = Any
 
@@ -44,11 +44,11 @@ def build_live_specs(
 ) -> list[dg.AssetSpec]:
     """Build the specs of a load whose source and pipeline are functions or live objects.
 
-    The translator is asked with the live dlt resources. Where a function makes the source and a
-    file knows the tables, the function is not called: it may need a secret that only the run has.
+    The translator gets the live dlt resources. If a file knows the tables, a function that makes
+    the source is not called, because it may need a secret that only the run has.
 
     Raises:
-        TranslationError: The translator gave something unusable.
+        TranslationError: The translator returned something unusable.
     """
     assert callable(definition.pipeline)
     looked = look_at_pipeline(definition.pipeline)
@@ -75,10 +75,10 @@ def build_live_specs(
 
 
 def with_seen_tables(snapshot: LoadSnapshot, definition: LoadDefinition) -> LoadSnapshot:
-    """Return the snapshot of a live source with the columns and nested tables that runs have seen.
+    """Return the snapshot of a live source with the columns and nested tables that runs saw.
 
-    Nested tables that are assets are left out where a load has several ops, or would get them:
-    which op loads what must not change while a run goes on.
+    If nested tables are assets and the load has several ops, or would get several, they are left
+    out: the ops must not change while a run goes on.
     """
     pipeline = definition.pipeline
     if isinstance(pipeline, PipelineSettings):
@@ -86,10 +86,10 @@ def with_seen_tables(snapshot: LoadSnapshot, definition: LoadDefinition) -> Load
         pipelines_dir = pipeline.pipelines_dir
     else:
         names, pipelines_dir = look_at_pipeline(pipeline)
-    found = _with_seen_tables(snapshot, definition, names, pipelines_dir)
-    tables = sum(len(resource.tables) or 1 for resource in found.resources)
+    seen = _with_seen_tables(snapshot, definition, names, pipelines_dir)
+    tables = sum(len(resource.tables) or 1 for resource in seen.resources)
     is_one_op = definition.op.granularity == "source" and tables <= OUTPUTS_PER_OP
-    return found if is_one_op or not definition.nested_tables else snapshot
+    return seen if is_one_op or not definition.nested_tables else snapshot
 
 
 def _with_seen_tables(
@@ -98,17 +98,17 @@ def _with_seen_tables(
     names: Mapping[str, str | None],
     pipelines_dir: str | None,
 ) -> LoadSnapshot:
-    found = with_seen(
+    seen = with_seen(
         snapshot,
         definition.source,
         pipeline_name=names["pipeline_name"],
         pipelines_dir=pipelines_dir,
     )
-    return replace(found, resources=tuple(map(_with_seen, found.resources)))
+    return replace(seen, resources=tuple(map(_with_seen, seen.resources)))
 
 
 def _with_seen(resource: ResourceSnapshot) -> ResourceSnapshot:
-    """Return a live resource with the columns and the nested tables of its root that a run saw."""
+    """Return a live resource with the columns and the nested tables that a run saw."""
     roots = resource.root_tables
     if resource.seen is None or len(roots) != 1:
         return resource
@@ -122,12 +122,12 @@ def _with_seen(resource: ResourceSnapshot) -> ResourceSnapshot:
 
 
 def _with_tables(live: LoadSnapshot, known: LoadSnapshot) -> LoadSnapshot:
-    """Return what the live source says, with the tables that a file knows."""
+    """Return the snapshot of the live source with the tables that a file knows."""
     return replace(
         live,
         resources=tuple(
-            replace(resource, tables=found.tables)
-            if (found := known.resource(resource.name)) is not None and found.tables
+            replace(resource, tables=in_file.tables)
+            if (in_file := known.resource(resource.name)) is not None and in_file.tables
             else resource
             for resource in live.resources
         ),

@@ -1,4 +1,4 @@
-"""Settings in, PartitionsDefinition out; and the partition keys of a run as one window."""
+"""Build partitions from settings, and read the partitions and the window of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ _KINDS = (*_TIME_KINDS, "static", "dynamic", "multi")
 
 @dataclass(frozen=True, kw_only=True)
 class RunPartitions:
-    """The partitions of one run.
+    """The partitions of a run.
 
     Attributes:
-        keys: Partition keys, in order; none for a run without partitions.
-        window: The time from the first to the last, where the partitions are windows.
-        windows: The window of each of several keys, where they are windows.
+        keys: Partition keys in order; empty for a run without partitions.
+        window: The time from the first to the last partition, if the partitions are time windows.
+        windows: The window of each key, if there are several keys and they are time windows.
     """
 
     keys: tuple[str, ...] = ()
@@ -42,14 +42,14 @@ class RunPartitions:
 
     @property
     def key(self) -> str | None:
-        """The key for the load: the only one, or all of them where several have no window."""
+        """The only key, or all keys if several keys have no window."""
         if len(self.keys) == 1:
             return self.keys[0]
         return ",".join(self.keys) if self.keys and self.window is None else None
 
     @property
     def label(self) -> str:
-        """The keys as a person reads them."""
+        """The keys as text for people."""
         if len(self.keys) < 2:
             return self.keys[0] if self.keys else ""
         return f"{self.keys[0]}...{self.keys[-1]} ({len(self.keys)} partitions)"
@@ -59,7 +59,7 @@ def build_partitions_def(settings: PartitionSettings, *, where: str = "partition
     """Build Dagster's partitions from plain data.
 
     Raises:
-        ConfigError: The kind, a time, a schedule or a time zone is not one, or a part is missing.
+        ConfigError: The kind, a time, a schedule or a time zone is wrong, or a part is missing.
     """
     kind = settings.kind.lower()
     if kind in _TIME_KINDS:
@@ -92,7 +92,7 @@ def build_partitions_def(settings: PartitionSettings, *, where: str = "partition
 def build_backfill_policy(
     partitions: Partitions | None, max_partitions_per_run: int | None = None
 ) -> dg.BackfillPolicy | None:
-    """Return the policy of a load: windows go into one run, other partitions have one each."""
+    """Return the policy of a load: a single run for time windows, a run for each other partition."""
     if partitions is None:
         return None
     if max_partitions_per_run is not None:
@@ -103,7 +103,7 @@ def build_backfill_policy(
 
 
 def read_partitions(context: Any) -> RunPartitions:
-    """Read which partitions a run of an asset or an op is for."""
+    """Read the partitions of the run of an asset or an op."""
     if not context.has_partition_key and not context.has_partition_key_range:
         return RunPartitions()
     partitions = context.assets_def.partitions_def if context.has_assets_def else None
@@ -122,11 +122,11 @@ def read_partitions(context: Any) -> RunPartitions:
 
 
 def window_of_keys(partitions: Partitions, keys: Sequence[str]) -> Window | None:
-    """Return the time from the first to the last of `keys`; None where partitions are no windows.
+    """Return the time from the first to the last of `keys`; None if partitions are no windows.
 
     Raises:
-        SelectionError: The keys of several partitions of the other dimension are in one run, whose
-            rows no window can tell apart.
+        SelectionError: A run has several partitions of the other dimension. A window cannot
+            separate their rows.
     """
     if not keys:
         return None
@@ -172,7 +172,7 @@ def _window_of_multi(
 
 
 def _window_of_op(context: Any) -> Window | None:
-    """Return the window of an op in a partitioned job; Dagster raises where there is none."""
+    """Return the window of an op in a partitioned job; None if it has no window."""
     try:
         window = context.partition_time_window
     except (dg.DagsterError, ValueError):

@@ -1,4 +1,4 @@
-"""Dagster settings that Python gives in the words of files, or as live objects of Dagster's."""
+"""Read Dagster settings that Python code gives as in files, or as objects of Dagster."""
 
 import inspect
 import re
@@ -20,7 +20,7 @@ from loadsmith.errors import ConfigError, did_you_mean
 
 
 def _plain_condition(value: Any) -> Any:
-    """Return a name as it is, and a function for a condition of Dagster's own."""
+    """Return a name unchanged, and a function that returns a live condition."""
     if isinstance(value, dg.AutomationCondition):
         return Live(value)
     if value is None or isinstance(value, str) or callable(value):
@@ -29,7 +29,7 @@ def _plain_condition(value: Any) -> Any:
 
 
 def _plain_keys(value: Any) -> Any:
-    """Return keys as text, whatever Dagster takes for a dependency."""
+    """Return keys as text, from anything that Dagster accepts as a dependency."""
     if isinstance(value, (str, dg.AssetKey, dg.AssetSpec, dg.AssetsDefinition, dg.AssetDep)):
         value = [value]
     if not isinstance(value, (list, tuple, set)):
@@ -61,14 +61,14 @@ _Keys = Annotated[tuple[str, ...], BeforeValidator(_plain_keys)]
 
 
 class AssetOptions(ResourceSettings):
-    """Dagster's settings of the assets of one resource; a condition may be a live one."""
+    """Dagster's settings of the assets of a resource; the condition may be a live object."""
 
     automation_condition: _Condition = Field(default=None)
     deps: _Keys = Field(default=())
 
 
 class OpOptions(AssetSettings):
-    """Dagster's settings of the assets of one resource, and of the op that loads it."""
+    """Dagster's settings of the assets of a resource, and of the op that loads it."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -87,48 +87,48 @@ def read_options(kind: type[Options], given: Any, *, place: str) -> Options:
     Args:
         kind: The model of the settings.
         given: A mapping, or None for no settings.
-        place: Where they are given, for errors.
+        place: Where the settings are given, for errors.
 
     Raises:
-        ConfigError: A field is unknown, or a value is wrong; all mistakes at once.
+        ConfigError: Fields are unknown or values are wrong. All mistakes are listed.
     """
     if given is None:
         return kind()
     if not isinstance(given, Mapping):
         raise ConfigError(f"{place}: this takes a mapping, not {given!r}. Write one.")
     try:
-        found = kind.model_validate(dict(given), strict=False)
+        options = kind.model_validate(dict(given), strict=False)
     except ValidationError as error:
         mistakes = (_mistake(kind, place, detail) for detail in error.errors(include_url=False))
         raise ConfigError("\n".join(dict.fromkeys(mistakes))) from error
-    if found.automation_condition_config and callable(found.automation_condition):
+    if options.automation_condition_config and callable(options.automation_condition):
         raise ConfigError(
             f"{place}.automation_condition_config: these are arguments of a condition that is "
             "named. Give them to the dg.AutomationCondition itself."
         )
-    return found
+    return options
 
 
 @contextmanager
 def known_options(place: str, function: Callable[..., Any]) -> Iterator[None]:
-    """Say which option is misspelled where Dagster's `multi_asset` takes none of that name.
+    """Name a misspelled option if Dagster's `multi_asset` refuses it.
 
-    Dagster is asked, not a list of ours, so that an option that it gets tomorrow is taken.
+    Dagster decides which options exist, so that options of later versions work.
 
     Args:
         place: Where the options are given, for the error.
-        function: What they were given to; its own options are close matches, too.
+        function: The function that got the options; its options may be close matches.
 
     Raises:
-        ConfigError: An option is not known.
+        ConfigError: An option is unknown.
     """
     try:
         yield
     except TypeError as error:
-        found = re.search(
+        unexpected = re.search(
             r"multi_asset\(?\)? got an unexpected keyword argument '(\w+)'", str(error)
         )
-        if found is None:
+        if unexpected is None:
             raise
         known = [
             name
@@ -136,13 +136,13 @@ def known_options(place: str, function: Callable[..., Any]) -> Iterator[None]:
             for name, parameter in inspect.signature(taken).parameters.items()
             if parameter.kind is not parameter.VAR_KEYWORD
         ]
-        name = found[1]
+        name = unexpected[1]
         hint = did_you_mean(name, known) or " See the options of Dagster's multi_asset."
         raise ConfigError(f"{place}: there is no option '{name}'.{hint}") from error
 
 
 def _mistake(kind: type[Any], place: str, detail: Any) -> str:
-    # Of a field that takes several types, pydantic names each of them after the field.
+    # If a field accepts several types, pydantic puts the type after the name of the field.
     name = str(detail["loc"][0]) if len(detail["loc"]) else ""
     if detail["type"] == "extra_forbidden" and len(detail["loc"]) == 1:
         hint = did_you_mean(name, kind.model_fields)

@@ -1,4 +1,4 @@
-"""Metadata that an asset has before it is loaded."""
+"""Build the metadata that an asset has before it is loaded."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,8 +10,8 @@ from loadsmith.model import (
     TableSnapshot,
 )
 
-# Plain strings on purpose: they survive `key_prefix` and every other change of the assets, so a
-# run finds the resource of an asset by name and never by translating a second time.
+# Plain strings survive `key_prefix` and other changes of the assets. So a run can read the resource
+# of an asset from its metadata, and needs no translator.
 RESOURCE_KEY = "loadsmith/resource"
 
 
@@ -21,7 +21,7 @@ TABLE_KEY = "loadsmith/table"
 LOAD_KEY = "loadsmith/load"
 
 
-# What dlt adds to tables, for those who meet it in Dagster's page first.
+# Descriptions of the columns that dlt adds, for users who see them first in Dagster.
 _DLT_COLUMNS = {
     "_dlt_id": "dlt's own key of the row",
     "_dlt_load_id": "Load that brought the row, see `_dlt_loads`",
@@ -40,34 +40,34 @@ def spec_metadata(
     dataset_name: str | None = None,
     destination_name: str | None = None,
 ) -> dict[str, Any]:
-    """Return what is known of a table before it is loaded.
+    """Return the metadata of a table before it is loaded.
 
     Args:
         resource: Name of the resource that the table comes from.
-        table: The table, or None where nobody has seen it yet.
-        nested: Tables without an asset of their own, whose columns are shown here.
+        table: The table, or None if it is not known yet.
+        nested: Nested tables without an asset, whose columns are shown here.
         load: Name of the load.
-        dataset_name: Dataset that it is loaded into, where known.
-        destination_name: Destination, where known.
+        dataset_name: The dataset, if known.
+        destination_name: The destination, if known.
     """
-    found: dict[str, Any] = {RESOURCE_KEY: resource}
+    metadata: dict[str, Any] = {RESOURCE_KEY: resource}
     if load:
-        found[LOAD_KEY] = load
+        metadata[LOAD_KEY] = load
     if destination_name:
-        found["destination_name"] = destination_name
-        found["dagster/storage_kind"] = destination_name
+        metadata["destination_name"] = destination_name
+        metadata["dagster/storage_kind"] = destination_name
     if dataset_name:
-        found["dataset_name"] = dataset_name
+        metadata["dataset_name"] = dataset_name
     if table is None:
-        return found
-    found[TABLE_KEY] = table.name
-    found["dagster/table_name"] = f"{dataset_name}.{table.name}" if dataset_name else table.name
+        return metadata
+    metadata[TABLE_KEY] = table.name
+    metadata["dagster/table_name"] = f"{dataset_name}.{table.name}" if dataset_name else table.name
     if table.columns:
-        found["dagster/column_schema"] = table_schema(table.columns)
+        metadata["dagster/column_schema"] = table_schema(table.columns)
     for other in nested:
         if other.columns:
-            found[other.name] = table_schema(other.columns)
-    return found
+            metadata[other.name] = table_schema(other.columns)
+    return metadata
 
 
 def table_schema(columns: Iterable[ColumnSnapshot]) -> dg.TableSchema:

@@ -1,4 +1,4 @@
-"""Snapshot and translator in, the specs of a load's assets out, each with its table in it."""
+"""Build the specs of the assets of a load. Each names its table in its metadata."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ DepsFor: TypeAlias = Callable[[ResourceSnapshot], Iterable[dg.AssetKey]]
 
 @dataclass(frozen=True)
 class AssetTarget:
-    """What an asset stands for: a table, or a whole resource where the table is None."""
+    """What an asset stands for: a table, or a whole resource if the table is None."""
 
     resource: str
     table: str | None
@@ -38,19 +38,19 @@ def build_specs(
     live: Mapping[str, Any] | None = None,
     pipeline: Any = None,
 ) -> list[dg.AssetSpec]:
-    """Build the specs of all assets of a load, a resource before those that it feeds.
+    """Build the specs of all assets of a load, each resource before the resources that it feeds.
 
     Args:
         snapshot: What is known of the load.
-        translator: Says how a resource becomes an asset.
-        definition: The load; its settings and its `nested_tables` are taken.
-        key_for: Gives the key of a resource's asset, instead of the translator.
-        deps_for: Gives what a resource is made from, instead of the translator.
-        live: Live dlt resources by name, for translators that want those.
-        pipeline: The live dlt pipeline, where there is one.
+        translator: Decides how a resource becomes an asset.
+        definition: The load.
+        key_for: Returns the key of a resource's asset, instead of the translator.
+        deps_for: Returns the upstream keys of a resource, instead of the translator.
+        live: Live dlt resources by name, for translators that use them.
+        pipeline: The live dlt pipeline, if there is one.
 
     Raises:
-        TranslationError: Two assets have the same key, or the translator gave no spec.
+        TranslationError: Two assets have the same key, or the translator returned no spec.
     """
     if pipeline is None:
         pipeline = PipelineView(
@@ -66,7 +66,7 @@ def build_specs(
         if definition.resources.matches(resource.name)
         and (resource.selected or definition.resources.is_plain)
     }
-    # A whole spec of the translator's own stands; it began with the key that the door gives.
+    # A translator that builds the whole spec decides the key; it could start from `default_key`.
     spec_is_own = type(translator).get_asset_spec is not DagsterDltTranslator.get_asset_spec
     specs: dict[dg.AssetKey, dg.AssetSpec] = {}
     roots: dict[str, dg.AssetKey] = {}
@@ -113,7 +113,7 @@ def nested_key(root_key: dg.AssetKey, root_table: str, table: str) -> dg.AssetKe
 
 
 def root_table_key(resource_key: dg.AssetKey, resource: str, table: str) -> dg.AssetKey:
-    """Return the key of one of several root tables: the table's name in place of the resource's."""
+    """Return the key of a root table if there are several: its name replaces the resource's."""
     *prefix, last = resource_key.path
     start = last[: -len(resource)] if last.endswith(resource) else ""
     return dg.AssetKey([*prefix, start + table])
@@ -122,7 +122,7 @@ def root_table_key(resource_key: dg.AssetKey, resource: str, table: str) -> dg.A
 def targets_of(
     metadata_by_key: Mapping[dg.AssetKey, Mapping[str, Any]],
 ) -> dict[dg.AssetKey, AssetTarget]:
-    """Read from the metadata of assets, whatever their keys have become, what each stands for."""
+    """Read from the metadata of assets what each stands for; their keys may have changed."""
     return {
         key: AssetTarget(str(metadata[RESOURCE_KEY]), metadata.get(TABLE_KEY))
         for key, metadata in metadata_by_key.items()
@@ -137,7 +137,7 @@ def _table_specs(
     definition: LoadDefinition,
     key_for: KeyFor | None,
 ) -> Iterable[dg.AssetSpec]:
-    """Yield the spec of each table of a resource, or one for the resource as a whole."""
+    """Yield the spec of each table of a resource, or a single spec for the whole resource."""
     named: dict[str, Any] = {
         "load": definition.name,
         "dataset_name": snapshot.dataset_name,
@@ -150,16 +150,16 @@ def _table_specs(
             by_parent.setdefault(table.parent, []).append(table)
     if not roots or (len(roots) > 1 and not definition.nested_tables):
         key = key_for(resource, None) if key_for else spec.key
-        found = {
+        metadata = {
             **spec_metadata(resource.name, None, **named),
             **_seen_metadata(resource, snapshot.dataset_name),
         }
         if resource.table_name and not roots:
-            found.setdefault(
+            metadata.setdefault(
                 "dagster/table_name",
                 ".".join(part for part in (snapshot.dataset_name, resource.table_name) if part),
             )
-        yield _with(spec, key, found)
+        yield _with(spec, key, metadata)
         return
     for root in roots:
         nested = _nested_in(root, by_parent)
@@ -169,8 +169,8 @@ def _table_specs(
             key = spec.key
         else:
             key = root_table_key(spec.key, resource.name, root.name)
-        own = () if definition.nested_tables else nested
-        yield _with(spec, key, spec_metadata(resource.name, root, nested=own, **named))
+        shown = () if definition.nested_tables else nested
+        yield _with(spec, key, spec_metadata(resource.name, root, nested=shown, **named))
         if definition.nested_tables:
             for table in nested:
                 yield _with(
@@ -182,7 +182,7 @@ def _table_specs(
 
 
 def _as_seen(resource: ResourceSnapshot) -> ResourceSnapshot:
-    """Return a resource with what a run has seen of it where the definition does not say it."""
+    """Return a resource with what a run saw of it, if the definition does not have it."""
     seen = resource.seen
     if seen is None:
         return resource
@@ -200,9 +200,10 @@ def _add_seen_parents(
     resources: Mapping[str, ResourceSnapshot],
     roots: Mapping[str, dg.AssetKey],
 ) -> None:
-    """Put the asset that feeds a transformer upstream of it, where only a run has seen who does.
+    """Make the asset that feeds a transformer its upstream, if only a run saw which asset that is.
 
-    It comes last, so that the order of the specs, and with it the ops of a large load, stay.
+    This is the last step, so that the order of the specs, and with it the ops of a large load, do
+    not change.
     """
     for key, spec in specs.items():
         resource = resources[str(spec.metadata[RESOURCE_KEY])]
@@ -213,16 +214,16 @@ def _add_seen_parents(
 
 
 def _seen_metadata(resource: ResourceSnapshot, dataset_name: str | None) -> dict[str, Any]:
-    """Return the metadata of the one root table that a run has seen, and of those nested in it."""
+    """Return the metadata of the root table and its nested tables, if a run saw a single root."""
     tables = resource.seen.tables if resource.seen else ()
     roots = [table for table in tables if table.parent is None]
     if len(roots) != 1:
         return {}
     nested = [table for table in tables if table.parent is not None]
-    found = spec_metadata(resource.name, roots[0], nested=nested, dataset_name=dataset_name)
+    metadata = spec_metadata(resource.name, roots[0], nested=nested, dataset_name=dataset_name)
     # The asset still stands for all that the resource will load.
-    found.pop(TABLE_KEY)
-    return found
+    metadata.pop(TABLE_KEY)
+    return metadata
 
 
 def _only_root(resource: ResourceSnapshot) -> TableSnapshot | None:
@@ -242,7 +243,7 @@ def _with(
     metadata: Mapping[str, Any],
     description: str | None = None,
 ) -> dg.AssetSpec:
-    """Return the spec of a table; what the translator said wins, but for the names of the table."""
+    """Return the spec of a table. Metadata of the translator wins, except for the table's names."""
     merged = {**metadata, **spec.metadata}
     for name in (RESOURCE_KEY, TABLE_KEY):
         merged.pop(name, None)
@@ -256,10 +257,10 @@ def _with(
 def _nested_in(
     root: TableSnapshot, by_parent: Mapping[str, Sequence[TableSnapshot]]
 ) -> list[TableSnapshot]:
-    found = list(by_parent.get(root.name, ()))
-    for table in found:
-        found.extend(by_parent.get(table.name, ()))
-    return found
+    tables = list(by_parent.get(root.name, ()))
+    for table in tables:
+        tables.extend(by_parent.get(table.name, ()))
+    return tables
 
 
 def _parents_first(resources: Mapping[str, ResourceSnapshot]) -> list[ResourceSnapshot]:

@@ -1,4 +1,4 @@
-"""Snapshot in, AssetSpec out: how dlt's words become Dagster's; the one thing users override."""
+"""The translator, which users override to change how dlt resources become assets."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,13 +11,13 @@ from loadsmith.assets.define.automation import build_automation_condition
 from loadsmith.errors import TranslationError
 from loadsmith.model import AssetAttributes, LoadDefinition, ResourceSnapshot
 
-# Dagster's own limit: a spec with more is refused.
+# Dagster refuses a spec with more kinds.
 _MOST_KINDS = 10
 
 
 @dataclass(frozen=True)
 class DestinationView:
-    """A destination by name, with the attribute names of dlt's, where none is made yet."""
+    """Stands for a destination that is not made yet, with the attribute names of dlt's."""
 
     destination_name: str | None
     destination_type: str | None = None
@@ -25,7 +25,7 @@ class DestinationView:
 
 @dataclass(frozen=True)
 class PipelineView:
-    """A pipeline by name, with the attribute names of dlt's, where none is made yet."""
+    """Stands for a pipeline that is not made yet, with the attribute names of dlt's."""
 
     pipeline_name: str | None
     dataset_name: str | None
@@ -34,18 +34,18 @@ class PipelineView:
 
 @dataclass(frozen=True)
 class DltResourceTranslatorData:
-    """What a translator is asked about.
+    """What a translator translates.
 
     Attributes:
-        resource: The live dlt resource where there is one; else a `ResourceSnapshot`, which has
-            the same attribute names.
-        pipeline: The live dlt pipeline where there is one; else its names alone.
-        attributes: Dagster settings that the front door has for this resource.
-        definition: The load that the resource belongs to.
-        snapshot: The resource as plain data, whatever `resource` is.
-        parent_key: Key of the asset of the resource that feeds this one, if it has an asset.
-        default_key: Key that the front door gives, where it is not that of `get_asset_key`.
-        default_deps: What the front door says that the resource is made from, likewise.
+        resource: The live dlt resource, or else a `ResourceSnapshot` with the same attribute names.
+        pipeline: The live dlt pipeline, or else an object with its names.
+        attributes: Dagster settings of the front door for this resource.
+        definition: The load of the resource.
+        snapshot: The resource as plain data.
+        parent_key: Key of the asset that feeds this resource, if there is such an asset.
+        default_key: Key that the front door gives instead of `get_asset_key`, or None.
+        default_deps: Upstream keys that the front door gives instead of `get_deps_asset_keys`, or
+            None.
     """
 
     resource: Any
@@ -64,17 +64,17 @@ class DltResourceTranslatorData:
 
 
 class DagsterDltTranslator:
-    """Say how a dlt resource becomes an asset: override `get_asset_spec`, or one of the others.
+    """Decides how a dlt resource becomes an asset. Override `get_asset_spec` or another method.
 
-    An overridden method is always honoured, and wins over the settings of the front door.
-    `get_kinds` takes the resource and the destination, or the resource alone.
+    An overridden method always wins over the settings of the front door. `get_kinds` takes the
+    resource and the destination, or only the resource.
     """
 
     def get_asset_spec(self, data: DltResourceTranslatorData) -> dg.AssetSpec:
-        """Build the spec of the asset of one resource.
+        """Build the spec of the asset of a resource.
 
         Raises:
-            TranslationError: A method of the translator gave something that Dagster refuses.
+            TranslationError: A method of the translator returned something that Dagster refuses.
         """
         resource, attributes = data.resource, data.attributes
         kinds = set(self._ask("get_kinds", resource, data.destination) or ())
@@ -112,11 +112,11 @@ class DagsterDltTranslator:
         return dg.AssetKey(f"dlt_{resource.source_name}_{resource.name}")
 
     def get_deps_asset_keys(self, resource: Any) -> Iterable[dg.AssetKey]:
-        """Return what the asset is made from: `<source>_<resource>`, a transformer's root."""
+        """Return the upstream key: `<source>_<resource>`, for a transformer that of its root."""
         if isinstance(resource, ResourceSnapshot):
             root = resource.upstream or resource.name
         else:
-            # A live resource is at hand, so dlt is imported already.
+            # The resource is live, so dlt was imported before.
             from loadsmith.engine.dlt_hooks import root_name
 
             root = root_name(resource)
@@ -131,19 +131,19 @@ class DagsterDltTranslator:
         return description_of(resource)
 
     def get_group_name(self, resource: Any) -> str | None:
-        """Return the group, or None for that of the front door."""
+        """Return the group, or None for the group of the front door."""
         return None
 
     def get_metadata(self, resource: Any) -> Mapping[str, Any]:
-        """Return metadata of the spec beside loadsmith's own; plain data."""
+        """Return plain data to add to loadsmith's metadata."""
         return {}
 
     def get_owners(self, resource: Any) -> Sequence[str] | None:
-        """Return the owners, or None for those of the front door."""
+        """Return the owners, or None for the owners of the front door."""
         return None
 
     def get_tags(self, resource: Any) -> Mapping[str, str]:
-        """Return tags beside those of the front door."""
+        """Return tags to add to those of the front door."""
         return {}
 
     def get_kinds(self, resource: Any, destination: Any = None) -> set[str]:
@@ -152,11 +152,11 @@ class DagsterDltTranslator:
         return {"dlt", name} if name else {"dlt"}
 
     def get_auto_materialize_policy(self, resource: Any) -> Any:
-        """Return a policy of the older kind, which is turned into a condition, or None."""
+        """Return an `AutoMaterializePolicy`, which becomes a condition, or None."""
         return None
 
     def get_automation_condition(self, resource: Any) -> Any:
-        """Return the condition: what `get_auto_materialize_policy` says, or None."""
+        """Return the condition, by default from `get_auto_materialize_policy`, or None."""
         policy = self.get_auto_materialize_policy(resource)
         return policy.to_automation_condition() if policy is not None else None
 
@@ -171,18 +171,18 @@ class DagsterDltTranslator:
         return build_automation_condition(asked, config, where=_where(data))
 
     def _overrides(self, method: str) -> bool:
-        own = getattr(type(self), method)
-        return own is not getattr(DagsterDltTranslator, method) or method in vars(self)
+        implementation = getattr(type(self), method)
+        return implementation is not getattr(DagsterDltTranslator, method) or method in vars(self)
 
     def _prefer(self, method: str, resource: Any, setting: Any) -> Any:
-        """Return what an overridden method says, else the front door's setting or the default."""
+        """Return an overridden method's value, else the front door's setting or the default."""
         value = getattr(self, method)(resource)
         if self._overrides(method) and value is not None:
             return value
         return setting if setting is not None else value
 
     def _ask(self, method: str, *args: Any) -> Any:
-        """Call a method with as many of `args` as its signature takes."""
+        """Call a method with as many of `args` as its signature accepts."""
         bound: Callable[..., Any] = getattr(self, method)
         parameters = inspect.signature(bound).parameters.values()
         if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):

@@ -1,4 +1,4 @@
-"""Run a load in Dagster's context, and turn its result into events, metadata and check results."""
+"""Run a load in Dagster's context, and report its result as events, metadata and check results."""
 
 from loadsmith.assets.run.pipeline_resource import DltPipeline as DltPipeline
 from loadsmith.assets.run.runner import (

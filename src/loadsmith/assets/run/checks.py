@@ -1,4 +1,4 @@
-"""Settings in, asset checks out: their specs before a run, their results after it."""
+"""Build the results of the checks that a run evaluates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from loadsmith.engine.results import KeyCounts
 from loadsmith.errors import ContractBreach
 from loadsmith.model import DiscardResult, TableResult
 
-#: Changes that the description of a check names; all of them are in its metadata.
+#: Changes in the description of a check; the metadata has all of them.
 _SHOWN_CHANGES = 5
 
 _NOT_COUNTED = (
@@ -26,8 +26,8 @@ class KeyState:
 
     Attributes:
         counts: Duplicates and nulls in the key of each table that has one.
-        keyless: Tables that hold columns and no primary key.
-        unread: Tables whose key the destination did not tell.
+        keyless: Tables with columns and without a primary key.
+        unread: Tables whose key could not be read from the destination.
     """
 
     counts: tuple[KeyCounts, ...] = ()
@@ -38,14 +38,14 @@ class KeyState:
 def schema_change_result(
     key: dg.AssetKey, index: ResultIndex, tables: Sequence[TableResult], settings: Mapping[str, Any]
 ) -> dg.AssetCheckResult:
-    """Fail when the run changed tables that the destination had before.
+    """Fail if the run changed tables that existed before.
 
-    A new table nested in one of those is a change of it.
+    A new nested table is a change of an existing table.
 
     Args:
         key: The asset.
         index: The result.
-        tables: The tables of the asset, nested ones without an asset of their own included.
+        tables: The tables of the asset, including nested tables without an asset.
         settings: Settings of the check; `allow` names kinds of changes that pass.
     """
     new = {
@@ -56,7 +56,7 @@ def schema_change_result(
     changes = [
         change
         for table in tables
-        # With its parent, a nested table is as new as that one.
+        # A nested table is no change if its parent is new as well.
         if table.name not in new or (table.parent in index.tables and table.parent not in new)
         for change in index.changes_of.get(table.name, ())
         if change.kind not in settings["allow"]
@@ -75,7 +75,7 @@ def schema_change_result(
 def contract_kept_result(
     key: dg.AssetKey, discards: DiscardResult | None, settings: Mapping[str, Any]
 ) -> dg.AssetCheckResult:
-    """Pass where nothing broke a contract; warn of what it discarded or may have discarded.
+    """Pass if nothing broke a contract; warn of what it discarded or may have discarded.
 
     Args:
         key: The asset.
@@ -98,7 +98,7 @@ def contract_kept_result(
 def contract_violation_result(
     key: dg.AssetKey, breach: ContractBreach, message: str, settings: Mapping[str, Any]
 ) -> dg.AssetCheckResult:
-    """Say which table, column and value broke the contract."""
+    """Report which table, column and value broke the contract."""
     metadata = {
         name: value
         for name in ("table", "column", "value")
@@ -110,7 +110,7 @@ def contract_violation_result(
 def row_count_result(
     key: dg.AssetKey, rows: int | None, settings: Mapping[str, Any]
 ) -> dg.AssetCheckResult:
-    """Fail when the destination holds fewer or more rows than it may, or nobody could count."""
+    """Fail if the destination has too few or too many rows, or they could not be counted."""
     least, most = settings["min"], settings["max"]
     metadata: dict[str, Any] = {
         name: value
@@ -133,10 +133,9 @@ def row_count_result(
 def primary_key_result(
     key: dg.AssetKey, state: KeyState, settings: Mapping[str, Any]
 ) -> dg.AssetCheckResult:
-    """Fail when the primary key of a table holds duplicates or nulls in the destination.
+    """Fail if the primary key of a table has duplicates or nulls in the destination.
 
-    A table without a primary key does not pass, as there is nothing to look at, and that is never
-    more than a warning. It is the same whether the check is asked of a resource or of a load.
+    A table without a primary key fails with a warning, because there is nothing to check.
     """
     if state.unread:
         text = f"The key of {_tables(state.unread)} could not be read."

@@ -1,4 +1,4 @@
-"""Snapshots and results in, metadata values out; pure, and in proportion to the tables."""
+"""Build the metadata of a materialization from a result, in time linear in the tables."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,12 +16,12 @@ from loadsmith.model import (
     TableResult,
 )
 
-#: Lines of the last schema change that later runs repeat: a new table can have a thousand columns.
+#: Lines of the last schema change that later runs repeat; a new table can have a thousand columns.
 REPEATED_CHANGES = 50
 
 
 class ResultIndex:
-    """A result by table and by resource, built once, so that no table looks through all others."""
+    """A result by table and by resource, so that nothing searches through all tables."""
 
     def __init__(self, result: LoadResult) -> None:
         self.result = result
@@ -39,7 +39,7 @@ class ResultIndex:
         self.base = _load_metadata(result)
 
     def family_of(self, table: TableResult) -> list[TableResult]:
-        """Return a table and all that is nested in it."""
+        """Return a table and the tables that are nested in it."""
         family = [table]
         for member in family:
             family.extend(self._nested_in.get(member.name, ()))
@@ -56,56 +56,56 @@ def materialization_metadata(
     partition_count: int = 0,
     last_schema_change: str | None = None,
 ) -> dict[str, Any]:
-    """Return what a run did to an asset.
+    """Return the metadata of what a run did to an asset.
 
     Args:
         index: The result.
         resource: Name of the resource of the asset.
-        tables: Tables that the asset stands for: one, or all root tables where a resource chooses a
-            table per row and has one asset.
-        nested: Tables without an asset of their own, whose columns are shown here.
+        tables: Tables that the asset stands for: a single table, or all root tables of a resource
+            that chooses a table per row.
+        nested: Nested tables without an asset, whose columns are shown here.
         partitions: The partitions of the run as text.
-        partition_count: How many those are. Rows of several partitions are marked as their total,
-            as Dagster shows the same metadata at each.
-        last_schema_change: The last change that an earlier run made, as Markdown; it is shown
-            unless this run made one.
+        partition_count: Number of partitions. Dagster shows the same metadata at each, so rows of
+            several partitions are marked as a total.
+        last_schema_change: The last change of an earlier run, as Markdown. It is shown unless this
+            run changed the schema.
     """
-    # Dagster's page keeps this order: what people look for comes first, the jobs last.
-    found: dict[str, Any] = dict(_rows(tables, partitions, partition_count))
+    # Dagster shows metadata in this order. What people look for comes first, the jobs last.
+    metadata: dict[str, Any] = dict(_rows(tables, partitions, partition_count))
     if len(tables) == 1:
-        found.update(_place(tables[0]))
+        metadata.update(_place(tables[0]))
     elif tables:
-        found["tables"] = [table.qualified_name or table.name for table in tables]
-        found.update({table.name: table_schema(table.columns) for table in tables})
+        metadata["tables"] = [table.qualified_name or table.name for table in tables]
+        metadata.update({table.name: table_schema(table.columns) for table in tables})
     for other in nested:
         if other.columns:
-            found[other.name] = table_schema(other.columns)
+            metadata[other.name] = table_schema(other.columns)
     if nested:
-        found["rows_loaded_nested"] = {
+        metadata["rows_loaded_nested"] = {
             other.name: other.rows_loaded for other in nested if other.rows_loaded is not None
         }
     if resource in index.result.empty_resources:
-        found["empty"] = True
+        metadata["empty"] = True
     changes = [
         change for table in (*tables, *nested) for change in index.changes_of.get(table.name, ())
     ]
     if changes:
         markdown = schema_changes_markdown(changes)
-        found["schema_changes"] = dg.MetadataValue.md(markdown)
+        metadata["schema_changes"] = dg.MetadataValue.md(markdown)
         last_schema_change = schema_change_of_a_load(
             markdown, index.base.get("load_id"), index.base["finished_at"]
         )
     if last_schema_change:
-        found["last_schema_change"] = dg.MetadataValue.md(last_schema_change)
+        metadata["last_schema_change"] = dg.MetadataValue.md(last_schema_change)
     discards = index.discards_of.get(resource)
     if discards and discards.rows:
-        found["discarded"] = dict(discards.rows)
+        metadata["discarded"] = dict(discards.rows)
     cursors = [_cursor(cursor, index.result) for cursor in index.cursors_of.get(resource, ())]
     if cursors:
-        found["cursor"] = cursors[0] if len(cursors) == 1 else cursors
-    found.update(index.base)
-    found["jobs"] = [job for table in tables for job in index.jobs_of.get(table.name, ())]
-    return found
+        metadata["cursor"] = cursors[0] if len(cursors) == 1 else cursors
+    metadata.update(index.base)
+    metadata["jobs"] = [job for table in tables for job in index.jobs_of.get(table.name, ())]
+    return metadata
 
 
 def schema_changes_markdown(changes: Iterable[SchemaChange]) -> str:
@@ -124,9 +124,9 @@ def schema_changes_markdown(changes: Iterable[SchemaChange]) -> str:
 
 
 def schema_change_of_a_load(changes: str, load_id: Any, finished_at: Any) -> str:
-    """Return the Markdown table of schema changes with the load that made them, and cut short."""
+    """Return a Markdown table of schema changes, shortened and with the load that made them."""
     lines = changes.splitlines()
-    shown = REPEATED_CHANGES + 2  # The head of the table are two lines.
+    shown = REPEATED_CHANGES + 2  # The head of the table has two lines.
     text = "\n".join(
         [f"Load {load_id or 'unknown'}, {finished_at or 'time unknown'}", "", *lines[:shown]]
     )
@@ -135,7 +135,7 @@ def schema_change_of_a_load(changes: str, load_id: Any, finished_at: Any) -> str
 
 
 def read_last_schema_change(metadata: Mapping[str, Any]) -> str | None:
-    """Return the last schema change that an earlier materialization tells of, as Markdown."""
+    """Return the last schema change in the metadata of an earlier materialization, as Markdown."""
     values = {
         name: metadata[name].value
         for name in ("last_schema_change", "schema_changes", "load_id", "finished_at")
@@ -151,8 +151,8 @@ def read_last_schema_change(metadata: Mapping[str, Any]) -> str | None:
 
 
 def _load_metadata(result: LoadResult) -> dict[str, Any]:
-    """Return what is the same for every table of a run, under the names that users know."""
-    found: dict[str, Any] = {
+    """Return the metadata that is the same for every table of a run."""
+    metadata: dict[str, Any] = {
         "destination_name": result.destination_name,
         "destination_type": result.destination_type,
         "dagster/storage_kind": result.destination_name,
@@ -163,17 +163,17 @@ def _load_metadata(result: LoadResult) -> dict[str, Any]:
         "load_ids": list(result.load_ids),
     }
     if result.dataset_name:
-        found["dataset_name"] = result.dataset_name
+        metadata["dataset_name"] = result.dataset_name
     if result.load_ids:
-        found["load_id"] = result.load_ids[-1]
+        metadata["load_id"] = result.load_ids[-1]
     if result.recovered_load_ids:
-        found["recovered_load_ids"] = list(result.recovered_load_ids)
+        metadata["recovered_load_ids"] = list(result.recovered_load_ids)
     if result.waits:
-        found["waits"] = [
+        metadata["waits"] = [
             {"lock": wait.lock, "seconds": round(wait.seconds, 3), "holder": wait.holder}
             for wait in result.waits
         ]
-    return found
+    return metadata
 
 
 def _rows(
@@ -185,25 +185,25 @@ def _rows(
     rows = sum(known)
     if partition_count > 1:
         return {"rows_loaded_in_all_partitions": rows, "partitions": partitions}
-    found: dict[str, Any] = {"rows_loaded": dg.MetadataValue.int(rows)}
+    metadata: dict[str, Any] = {"rows_loaded": dg.MetadataValue.int(rows)}
     if partition_count == 1:
-        found["dagster/partition_row_count"] = rows
-    return found
+        metadata["dagster/partition_row_count"] = rows
+    return metadata
 
 
 def _place(table: TableResult) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         TABLE_KEY: table.name,
         "dagster/table_name": table.qualified_name or table.name,
         "dagster/column_schema": table_schema(table.columns),
     }
     if table.destination_table_id:
-        found["destination_table_id"] = table.destination_table_id
+        metadata["destination_table_id"] = table.destination_table_id
     if table.destination_file_uri:
-        found["destination_file_uri"] = table.destination_file_uri
+        metadata["destination_file_uri"] = table.destination_file_uri
     if table.rows_total is not None:
-        found["dagster/row_count"] = table.rows_total
-    return found
+        metadata["dagster/row_count"] = table.rows_total
+    return metadata
 
 
 def _cursor(cursor: CursorResult, result: LoadResult) -> dict[str, Any]:

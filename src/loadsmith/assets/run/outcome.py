@@ -1,4 +1,4 @@
-"""A Dagster context and the id of an earlier run in, how this step ended there out."""
+"""Find out how a step ended in an earlier run."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import dagster as dg
 
 
 def outcome_of(context: Any, run_id: str) -> str:
-    """Return `succeeded`, `failed`, `running`, or `unknown` where Dagster keeps no such run."""
+    """Return `succeeded`, `failed` or `running`; `unknown` if Dagster has no such run."""
     instance = context.instance
     run = instance.get_run_by_id(run_id)
     if run is None:

@@ -1,4 +1,4 @@
-"""`DltPipeline`: a configurable resource that loads one dlt resource into one table."""
+"""`DltPipeline`, a configurable resource that loads a dlt resource into a table."""
 
 import logging
 from typing import Any
@@ -11,14 +11,14 @@ from loadsmith.engine.results import notify_schema_changes
 from loadsmith.model import LoadResult, RunRequest
 from loadsmith.names import op_name
 
-# For a load outside of a run, where there is no context with a log.
+# The log of a load outside of a run, which has no context.
 _LOG = logging.getLogger("loadsmith")
 
 
 class DltPipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # it gives itself
-    """Loads a dlt resource from inside an asset or an op that one writes oneself.
+    """Loads a dlt resource from inside a hand-written asset or op.
 
-    For a source whose tables are to be assets each, take `dlt_assets`.
+    To make an asset of each table of a source, use `dlt_assets`.
     """
 
     def create_pipeline(
@@ -32,15 +32,15 @@ class DltPipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # it give
     ) -> Any:
         """Make a pipeline, load the resource, and return dlt's load info.
 
-        An asset that calls this gets the rows and the schema changes as metadata. Changes go to
-        dlt's `runtime.slack_incoming_hook`, too, if one is set.
+        An asset that calls this gets the rows and the schema changes as metadata. Changes are also
+        sent to dlt's `runtime.slack_incoming_hook`, if it is set.
 
         Args:
             pipeline_name: Name of the pipeline.
-            dataset_name: Dataset that the table is in.
-            destination: Name of a dlt destination, or one.
-            dlt_resource: A dlt resource, or data that dlt makes one of.
-            table_name: The table; that of the resource where None.
+            dataset_name: The dataset of the table.
+            destination: A dlt destination or its name.
+            dlt_resource: A dlt resource, or data that dlt accepts as a resource.
+            table_name: The table; that of the resource if None.
             kwargs: More arguments of dlt's `pipeline.run`.
 
         Raises:
@@ -75,20 +75,20 @@ class DltPipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # it give
 
 
 def _metadata(result: LoadResult) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "rows_loaded": result.rows_loaded,
         "tables": {table.name: table.rows_loaded for table in result.tables},
         "load_ids": list(result.load_ids),
     }
     if result.schema_changes:
-        found["schema_changes"] = dg.MetadataValue.md(
+        metadata["schema_changes"] = dg.MetadataValue.md(
             schema_changes_markdown(result.schema_changes)
         )
-    return found
+    return metadata
 
 
 def _context() -> Any:
-    """Return the context of the asset or the op that runs, or None outside of one."""
+    """Return the context of the running asset or op; None if nothing runs."""
     try:
         return dg.OpExecutionContext.get()
     except dg.DagsterInvariantViolationError:

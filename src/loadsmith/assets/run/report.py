@@ -1,4 +1,4 @@
-"""A LoadResult in, Dagster's events out: what was selected, what came along, what nobody knew."""
+"""Report the result of a run to Dagster: selected assets, other assets, and unknown tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,15 +39,15 @@ LoadEvent: TypeAlias = "dg.MaterializeResult[Any] | dg.AssetMaterialization | dg
 
 @dataclass(kw_only=True)
 class Report:
-    """What one run tells Dagster.
+    """The events of a run.
 
-    A table that was loaded and not selected did change, so that it is reported as materialized, by
-    an event that the run logs beside its outputs. So is a table that no asset stands for.
+    A table that was loaded without being selected has changed. So it is reported as materialized,
+    with an event beside the outputs of the op. The same holds for a table without an asset.
 
     Attributes:
         targets: What each asset of the load stands for.
-        selected: Keys of the selected assets, upstream ones first.
-        fetches_row_counts: Whether the destination is asked for the rows of each table.
+        selected: Keys of the selected assets, upstream assets first.
+        fetches_row_counts: Whether to count the rows of each table in the destination.
     """
 
     context: Any
@@ -96,10 +96,10 @@ class Report:
             yield contract_violation_result(key, breach, message, settings)
 
     def _meant_by(self, breach: ContractBreach, resources: Sequence[str]) -> list[dg.AssetKey]:
-        """Return the assets whose check tells of a broken contract: the nearest that are selected.
+        """Return the selected assets that are nearest to a broken contract; their check fails.
 
-        A table that the contract does not let come into being is no asset's yet. It is told of by
-        the root table that it would be nested in, else by its resource, else by all assets.
+        A table that the contract does not let dlt create has no asset. The asset of its root table
+        stands for it, or else those of its resource, or else all assets.
         """
         asked = [
             key
@@ -114,13 +114,13 @@ class Report:
             lambda target: target.table is not None and target.table in roots,
             lambda target: target.resource in of_breach,
         ):
-            found = [key for key in asked if is_meant(self.targets[key])]
-            if found:
-                return found
+            nearest = [key for key in asked if is_meant(self.targets[key])]
+            if nearest:
+                return nearest
         return asked
 
     def _log_others(self, index: ResultIndex, tables: AssetTables, failed: set[str]) -> None:
-        """Log a materialization of each table that came along, known as an asset or not."""
+        """Log a materialization of each table that was loaded without being selected."""
         reported: set[str] = set()
         selected = set(self.selected)
         for key, target in self.targets.items():
@@ -198,12 +198,12 @@ class Report:
         return fetch_row_counts(names, self.context.log.warning)
 
     def _fetch_partition_rows(self, index: ResultIndex, tables: AssetTables) -> None:
-        """Ask the destination how many rows each partition got, where a run had several."""
+        """Count the rows of each partition in the destination, if the run had several."""
         partitions = self.partitions
         if not partitions.windows or len(partitions.windows) != len(partitions.keys):
             return
         if not isinstance(self.context, dg.AssetExecutionContext):
-            # Dagster lets nobody else say something of one partition.
+            # Other contexts cannot add metadata to a single partition.
             return
         counted = {
             table.name: (table, cursors[0].cursor_path)
@@ -217,12 +217,12 @@ class Report:
         )
 
     def _add_partition_rows(self, key: dg.AssetKey, tables: Sequence[TableResult]) -> None:
-        """Let Dagster add its own rows to each of the events that it makes of one for several."""
-        found = [self._partition_rows.get(table.name) for table in tables]
-        if not found or any(rows is None for rows in found):
+        """Add the rows of each partition to the event that Dagster makes for it."""
+        counts = [self._partition_rows.get(table.name) for table in tables]
+        if not counts or any(rows is None for rows in counts):
             return
         for number, partition in enumerate(self.partitions.keys):
-            rows = sum(rows[number] for rows in found if rows is not None)
+            rows = sum(rows[number] for rows in counts if rows is not None)
             self.context.add_asset_metadata(
                 {"rows_loaded": rows, "dagster/partition_row_count": rows},
                 asset_key=key,
@@ -230,7 +230,7 @@ class Report:
             )
 
     def _fetch_last_changes(self, index: ResultIndex) -> None:
-        """Ask Dagster, once for all assets, which schema change earlier runs told of last."""
+        """Read the last schema change of each asset from Dagster's events, with a single query."""
         selected = set(self.selected)
         keys = [
             key
@@ -265,27 +265,27 @@ class Report:
         index: ResultIndex,
         tables: AssetTables,
     ) -> Iterator[dg.AssetCheckResult]:
-        own = tables.of(target)
+        shown = tables.of(target)
         for name in ("schema_change", "schema_contract", "row_count", "primary_key"):
             if (key, name) not in self._selected_checks:
                 continue
             settings = settings_of(self.definition, target.resource, name)
             if name == "schema_change":
                 # A nested table without an asset is checked with the asset that it is nested in.
-                family = [*own, *tables.nested_in(target)]
+                family = [*shown, *tables.nested_in(target)]
                 yield schema_change_result(key, index, family, settings)
             elif name == "schema_contract":
                 yield contract_kept_result(key, tables.discards_of(key, target), settings)
             elif name == "row_count":
-                totals = [table.rows_total if table.columns else 0 for table in own]
+                totals = [table.rows_total if table.columns else 0 for table in shown]
                 known = [total for total in totals if total is not None]
                 rows = sum(known) if len(known) == len(totals) else None
                 yield row_count_result(key, rows, settings)
             else:
-                yield primary_key_result(key, self._key_state(own), settings)
+                yield primary_key_result(key, self._key_state(shown), settings)
 
     def _key_state(self, tables: Sequence[TableResult]) -> KeyState:
-        """Ask for the keys of root tables; the rows of a nested one are known by dlt's own ids."""
+        """Check the keys of root tables. Rows of nested tables have dlt's ids, which are unique."""
         read, keyless, unread = [], [], []
         for table in tables:
             if table.parent is not None or not table.columns:

@@ -1,4 +1,4 @@
-"""A Dagster context in, a RunRequest to the engine, and Dagster's events out."""
+"""Run a load in the context of an asset or an op."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -44,7 +44,7 @@ Context: TypeAlias = "dg.AssetExecutionContext | dg.OpExecutionContext"
 
 @dataclass(frozen=True, kw_only=True)
 class CurrentLoad:
-    """The load of the asset function that runs."""
+    """The load of the running asset function."""
 
     definition: LoadDefinition
     config_is_ours: bool = False
@@ -56,7 +56,7 @@ _CURRENT: ContextVar[CurrentLoad | None] = ContextVar("loadsmith_current_load", 
 
 @contextmanager
 def current_load(current: CurrentLoad) -> Iterator[None]:
-    """Make a load known to `DagsterDltResource.run` for the length of the block."""
+    """Make a load known to `DagsterDltResource.run` during the block."""
     token = _CURRENT.set(current)
     try:
         yield
@@ -65,7 +65,7 @@ def current_load(current: CurrentLoad) -> Iterator[None]:
 
 
 class LoadEvents(Iterator[LoadEvent]):
-    """The events of a run. The load begins with the first of them."""
+    """The events of a run. The load begins with the first event."""
 
     def __init__(self, run: "_Run") -> None:
         self._run = run
@@ -80,7 +80,7 @@ class LoadEvents(Iterator[LoadEvent]):
     def fetch_row_count(self) -> "LoadEvents":
         """Add `dagster/row_count`, the rows of each table in the destination.
 
-        A destination that cannot count them is a warning, never a failed load.
+        If the destination cannot count them, the load warns and does not fail.
         """
         self._run.fetches_row_counts = True
         return self
@@ -97,18 +97,18 @@ class DagsterDltResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
         dagster_dlt_translator: DagsterDltTranslator | None = None,
         **kwargs: Any,
     ) -> LoadEvents:
-        """Run a load and give its events.
+        """Run a load and return its events.
 
         Args:
             context: The context of the asset or the op.
-            dlt_source: A dlt source, or a function that makes one, for this run; needed in an op.
-            dlt_pipeline: A dlt pipeline, or a function that makes one, for this run; needed in
+            dlt_source: A dlt source, or a function that makes it, for this run; required in an op.
+            dlt_pipeline: A dlt pipeline, or a function that makes it, for this run; required in
                 an op.
-            dagster_dlt_translator: Says in an op what the keys of the assets are.
+            dagster_dlt_translator: Decides the keys of the assets in an op.
             kwargs: Arguments of dlt's `pipeline.run`; the launchpad wins over them.
 
         Raises:
-            SelectionError: There is neither a load around the function nor source and pipeline.
+            SelectionError: Source or pipeline is missing outside of a `dlt_assets` function.
         """
         current = _CURRENT.get()
         if current is None:
@@ -150,12 +150,12 @@ def run_load_in_context(
     Args:
         context: The context.
         definition: The load.
-        translator: Says what the keys are, where the assets do not say whose they are.
+        translator: Decides the keys, if the metadata of the assets does not name resources.
         config_is_ours: Whether the run configuration is a `DltRunConfig`.
-        source: A source, or a function that makes one, instead of the definition's.
-        pipeline: A pipeline, or a function that makes one, instead of the definition's.
+        source: A source, or a function that makes it, instead of the definition's.
+        pipeline: A pipeline, or a function that makes it, instead of the definition's.
         params: Arguments of dlt's `run`.
-        variables: Values of `{{variables}}`, beside those of the context.
+        variables: Values of `{{variables}}` in addition to those of the context.
     """
     return LoadEvents(
         _Run(
@@ -184,10 +184,10 @@ class _Run:
     fetches_row_counts: bool = False
 
     def events(self) -> Iterator[LoadEvent]:
-        """Run the load and yield what Dagster is to know.
+        """Run the load and yield its events.
 
         Raises:
-            dagster.Failure: The load failed, or a resource of it where the others were kept.
+            dagster.Failure: The load failed, or a resource failed and the others were kept.
         """
         try:
             yield from self._events()
@@ -220,7 +220,7 @@ class _Run:
                 "backfill_policy=dg.BackfillPolicy.multi_run(1)."
             )
         request = self._request(targets, selected, partitions)
-        # dlt is imported when something is loaded, not when it is defined.
+        # Only runs import dlt; definitions do not need it.
         from loadsmith.engine.run import run_load
 
         definition = render_definition(self.definition, request.variables)
@@ -245,7 +245,7 @@ class _Run:
             )
 
     def _targets(self) -> dict[dg.AssetKey, AssetTarget]:
-        """Return what each asset stands for: as the assets say, or else as the translator does."""
+        """Return what each asset stands for, from its metadata or else from the translator."""
         if self.context.has_assets_def:
             targets = targets_of(self.context.assets_def.metadata_by_key)
             if targets:
@@ -254,7 +254,7 @@ class _Run:
         return targets_of({spec.key: spec.metadata for spec in specs})
 
     def _selected(self, targets: Mapping[dg.AssetKey, AssetTarget]) -> list[dg.AssetKey]:
-        """Return the selected keys, upstream ones first, as Dagster wants them to be yielded.
+        """Return the selected keys in the order in which Dagster needs them: upstream assets first.
 
         Raises:
             SelectionError: A selected asset belongs to no resource of the load.
@@ -279,7 +279,7 @@ class _Run:
     def _of_source(
         self, targets: Mapping[dg.AssetKey, AssetTarget], selected: list[dg.AssetKey]
     ) -> list[dg.AssetKey]:
-        """Return the keys whose resources the source of this run has, where it has one of its own.
+        """Return the keys whose resources are in the source that was given for this run, if any.
 
         Raises:
             SelectionError: An asset that was selected by name is not among them.
@@ -288,14 +288,14 @@ class _Run:
             return selected
         self.source, _ = live_resources(recipe_of(self.source))
         names = set(self.source.resources.selected)
-        found = [key for key in selected if targets[key].resource in names]
-        if self.context.has_assets_def and self.context.is_subset and found != selected:
-            lost = next(key for key in selected if key not in found)
+        known = [key for key in selected if targets[key].resource in names]
+        if self.context.has_assets_def and self.context.is_subset and known != selected:
+            lost = next(key for key in selected if key not in known)
             raise SelectionError(
                 f"asset '{lost.to_user_string()}': the source of this run has no resource "
                 f"'{targets[lost].resource}'.{did_you_mean(targets[lost].resource, names)}"
             )
-        return found
+        return known
 
     def _request(
         self,
@@ -339,15 +339,15 @@ class _Run:
 def _context_variables(
     context: Any, partition_key: str | None, window: Window | None
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {f"env.{name}": value for name, value in os.environ.items()}
-    found["context.run_id"] = context.run.run_id
-    found["utils.now"] = datetime.now(timezone.utc).isoformat()
+    variables: dict[str, Any] = {f"env.{name}": value for name, value in os.environ.items()}
+    variables["context.run_id"] = context.run.run_id
+    variables["utils.now"] = datetime.now(timezone.utc).isoformat()
     if partition_key is not None:
-        found["context.partition_key"] = partition_key
+        variables["context.partition_key"] = partition_key
     if window is not None:
-        found["context.partition_window_start"] = window.start.isoformat()
-        found["context.partition_window_end"] = window.end.isoformat()
-    return found
+        variables["context.partition_window_start"] = window.start.isoformat()
+        variables["context.partition_window_end"] = window.end.isoformat()
+    return variables
 
 
 def _upstream_first(
@@ -367,9 +367,9 @@ def _upstream_first(
 
 
 def _failure(error: LoadsmithError, place: str | None = None) -> dg.Failure:
-    """Return what Dagster shows of an error, which is tried again where that may help.
+    """Return Dagster's failure for an error; it allows retries if they may help.
 
-    A mistake in a file begins with the place where the load is written.
+    The text of a mistake in a file begins with the place of the load.
     """
     text = str(error)
     is_mistake = isinstance(error, (ConfigError, ResolveError))
