@@ -23,6 +23,7 @@ from loadsmith.config.models import (
     DuckdbResourceParams,
     WorkflowFile,
 )
+from loadsmith.lazy import modules_by_name
 
 REFERENCE = Path(__file__).parent / "reference"
 GENERATED = "<!-- Written by docs/generate_reference.py; change the code instead. -->"
@@ -226,7 +227,7 @@ def _found(module: Any, name: str) -> tuple[str, ast.AST]:
     """Return the module and the syntax tree of a public name, where it is written."""
     value = getattr(module, name)
     # The component says that it is of the package itself, under the name that people write.
-    for home in {getattr(module, "_HOME", {}).get(name, ""): 0, value.__module__: 0}:
+    for home in {modules_by_name(module.__name__).get(name, ""): 0, value.__module__: 0}:
         path = getattr(import_module(home), "__file__", None) if home else None
         tree = ast.parse(Path(path).read_text(encoding="utf-8")) if path else ast.Module([], [])
         for node in tree.body:

@@ -37,14 +37,7 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class ContractBreach:
-    """What a source yielded against its `schema_contract`.
-
-    Attributes:
-        column: The column, if the contract is about one.
-        value: The start of the value, without secrets.
-        root_table: The table of the resource that `table` is nested in, or `table` itself; None if
-            that is not known.
-    """
+    """What a source yielded against its `schema_contract`; see `ContractViolation`."""
 
     table: str | None = None
     column: str | None = None
@@ -123,7 +116,11 @@ class ContractViolation(RunError):
     """The source yielded what its `schema_contract` forbids.
 
     Attributes:
-        breach: What broke the contract; `column`, `value` and `root_table` are taken from it.
+        breach: What broke the contract, as plain data; the other attributes are taken from it.
+        column: The column, if the contract is about one.
+        value: The start of the value, without secrets.
+        root_table: The table of the resource that `table` is nested in, or `table` itself; None if
+            that is not known.
     """
 
     def __init__(

@@ -92,7 +92,7 @@ def build_partitions_def(settings: PartitionSettings, *, where: str = "partition
 def build_backfill_policy(
     partitions: Partitions | None, max_partitions_per_run: int | None = None
 ) -> dg.BackfillPolicy | None:
-    """Return the policy of a load: a single run for time windows, a run for each other partition."""
+    """Return the policy of a load: a single run for time windows, else a run per partition."""
     if partitions is None:
         return None
     if max_partitions_per_run is not None:

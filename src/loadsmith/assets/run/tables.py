@@ -72,9 +72,7 @@ class AssetTables:
         keys = self._keys[target.resource]
         first = next(iter(keys.values()))
         rows = {
-            table: count
-            for table, count in discards.rows.items()
-            if keys.get(table, first) == key
+            table: count for table, count in discards.rows.items() if keys.get(table, first) == key
         }
         return replace(discards, rows=rows)
 
