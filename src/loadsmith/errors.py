@@ -146,8 +146,8 @@ def causes_of(error: BaseException | None, *, hidden: bool = False) -> Iterator[
 
     Args:
         error: The error.
-        hidden: Whether to follow every cause of each error, suppressed ones too. Without it, each
-            error has one cause, so that the last one is the root.
+        hidden: Whether to follow every cause of each error, suppressed ones and the errors of a
+            group too. Without it, each error has one cause, so that the last one is the root.
     """
     waiting = [error]
     seen: set[int] = set()
@@ -157,7 +157,9 @@ def causes_of(error: BaseException | None, *, hidden: bool = False) -> Iterator[
             continue
         seen.add(id(current))
         yield current
+        members = getattr(current, "exceptions", None)
         causes = [
+            *(members if hidden and isinstance(members, (list, tuple)) else ()),
             None if current.__suppress_context__ and not hidden else current.__context__,
             current.__cause__,
             *(getattr(current, name, None) for name in ("client_exception", "exception")),

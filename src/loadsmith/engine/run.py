@@ -18,7 +18,8 @@ from loadsmith.engine.dlt_hooks import (
     extracted_for_speed,
     imports_schemas,
     load_ids_in_arrow,
-    redact_trace,
+    redact_job_files,
+    secrets_of_load,
     settle_packages,
     window_in_dlt,
 )
@@ -37,13 +38,7 @@ from loadsmith.engine.results import (
     table_results,
 )
 from loadsmith.engine.schema_files import Types, declared_tables
-from loadsmith.engine.secrets import (
-    Redactor,
-    missing_secret,
-    redacted_logs,
-    redactor_of,
-    secrets_in_environment,
-)
+from loadsmith.engine.secrets import Redactor
 from loadsmith.engine.snapshots import root_tables_of, write_seen
 from loadsmith.engine.sources import (
     bound_to_window,
@@ -52,7 +47,7 @@ from loadsmith.engine.sources import (
     watched_for_rows,
 )
 from loadsmith.engine.workspace import Workspace, open_workspace, restore_state
-from loadsmith.errors import ContractViolation, LoadsmithError, one_of
+from loadsmith.errors import ContractViolation, one_of
 from loadsmith.model import (
     NORMALIZERS,
     ON_EMPTY,
@@ -63,7 +58,6 @@ from loadsmith.model import (
     ResourceFailure,
     ResourceSelection,
     RunRequest,
-    SourceReference,
     StageResult,
 )
 
@@ -97,18 +91,11 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
         ResolveError: The source, a resource or the destination is not there.
         SecretNotFound: A secret is missing.
     """
-    source = definition.source
-    files = source.secrets_files if isinstance(source, SourceReference) else ()
-    with secrets_in_environment(files) as variables:
-        redactor = redactor_of(definition, request, variables)
+    with secrets_of_load(definition, request) as redactor:
         run: _Run | None = None
         reporting = False
         try:
-            with (
-                redacted_logs(redactor),
-                old_objects_set_aside(),
-                open_workspace(definition, request) as workspace,
-            ):
+            with old_objects_set_aside(), open_workspace(definition, request) as workspace:
                 run = _Run(definition, request, workspace, redactor)
                 try:
                     result = run.execute()
@@ -117,12 +104,10 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
                     run.packages.acknowledge()
                 finally:
                     run.packages.end()
-        except Exception as error:
-            if reporting:
-                raise
-            if isinstance(error, LoadsmithError | InterruptedError):
-                raise
-            told = missing_secret(error, files) or run_error(
+        except BaseException as error:  # noqa: BLE001 - raised again, without secrets
+            if reporting or not isinstance(error, Exception) or isinstance(error, InterruptedError):
+                redactor.raise_clean(error)
+            instead = run_error(
                 error,
                 load=definition.name,
                 working_dir=run.pipeline.working_dir if run else None,
@@ -132,11 +117,10 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
                 pages=getattr(run.pipeline.collector, "pages", None) if run else None,
                 imported_from=imports_schemas(run.pipeline) if run else None,
             )
-            # Dagster stores the whole chain of causes, so one that holds a secret is cut off.
-            raise told from (error if redactor.is_clean(error) else None)
+            redactor.raise_clean(error, instead)
         finally:
             if run is not None:
-                redact_trace(run.pipeline, redactor.redact_value)
+                redact_job_files(run.pipeline, redactor.redact)
 
 
 class _Run:
@@ -154,6 +138,9 @@ class _Run:
         self.workspace = workspace
         self.redactor = redactor
         self.pipeline = workspace.pipeline
+        for destination in (self.pipeline.destination, self.pipeline.staging):
+            if destination is not None:
+                redactor.add_destination(destination.destination_type, destination.config_params)
         self.params: dict[str, Any] = {**definition.options.params, **request.params}
         options = definition.options
         self.keeps_others = self._chosen("on_error", options.on_error, ON_ERROR) == "keep"

@@ -38,7 +38,7 @@ class SourceReference:
     """
 
     module: str
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     search_path: str | None = None
     secrets_files: tuple[str, ...] = ()
 
@@ -57,7 +57,7 @@ class DestinationReference:
     """
 
     name: str
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     base_path: str | None = None
     search_path: str | None = None
 
@@ -76,7 +76,7 @@ class PipelineSettings:
     pipeline_name: str
     dataset_name: str | None = None
     pipelines_dir: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ class RunOptions:
             row normalizer gives and is faster; `dlt` takes that one for all records.
     """
 
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     limit: int | None = None
     on_error: str = "fail"
     on_empty: str = "truncate"

@@ -59,10 +59,11 @@ class RunRequest:
     partition_keys: tuple[str, ...] = ()
     window: Window | None = None
     window_is_chosen: bool = False
-    variables: Mapping[str, Any] = field(default_factory=dict)
-    source: Any = None
-    pipeline: Any = None
-    params: Mapping[str, Any] = field(default_factory=dict)
+    # A request that is printed shows no secret, and the variables hold the whole environment.
+    variables: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    source: Any = field(default=None, repr=False)
+    pipeline: Any = field(default=None, repr=False)
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     limit: int | None = None
     log: Callable[[str], None] = lambda _line: None
     warn: Callable[[str], None] = lambda _line: None

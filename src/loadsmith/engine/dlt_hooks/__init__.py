@@ -56,6 +56,11 @@ if TYPE_CHECKING:
         rewind_package as rewind_package,
         settle_packages as settle_packages,
     )
+    from loadsmith.engine.dlt_hooks.resolved import (
+        placeholders as placeholders,
+        secrets_of_load as secrets_of_load,
+        watch_secrets as watch_secrets,
+    )
     from loadsmith.engine.dlt_hooks.resources import (
         description_of as description_of,
         incremental_of as incremental_of,
@@ -64,6 +69,6 @@ if TYPE_CHECKING:
         root_name as root_name,
         upstream_of as upstream_of,
     )
-    from loadsmith.engine.dlt_hooks.trace import redact_trace as redact_trace
+    from loadsmith.engine.dlt_hooks.trace import redact_job_files as redact_job_files
 
 __getattr__ = names_on_first_use(__name__)

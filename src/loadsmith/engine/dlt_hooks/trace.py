@@ -1,61 +1,69 @@
-"""What dlt keeps of errors in a working directory: in its trace, and beside the jobs."""
+"""Keep secrets out of what dlt stores of errors: its trace, and the files beside failed jobs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dlt.pipeline.trace import save_trace
+from dlt.pipeline import trace as dlt_trace
 
 
-def redact_trace(pipeline: Any, redact: Callable[[Any], Any]) -> None:
-    """Take secrets out of the errors that dlt keeps of its steps and jobs, here and in its files.
+@contextmanager
+def redacted_traces(redact: Callable[[Any], Any]) -> Iterator[None]:
+    """Take secrets out of each step of a trace before dlt stores or sends it.
+
+    `TRACKING_MODULES` is where dlt plugs in what looks at steps. Ours is called first, and dlt
+    writes `trace.pickle` after all of them.
 
     Args:
-        pipeline: The pipeline.
-        redact: Takes them out of a text, a list or a mapping.
+        redact: Takes secrets out of a text, a list or a mapping.
     """
-    trace = pipeline._last_trace
-    if trace is None:
-        return
-    packages = [
-        package
-        for step in trace.steps
-        for package in getattr(step.step_info, "load_packages", None) or ()
-    ]
-    _redact_files(pipeline, [package.load_id for package in packages], redact)
-    if not any(step.step_exception for step in trace.steps) and not any(
-        map(_has_messages, packages)
-    ):
-        return
-    for package in packages:
-        for state, jobs in package.jobs.items():
-            package.jobs[state] = [
-                job._replace(failed_message=redact(job.failed_message)) for job in jobs
-            ]
-    steps = [
-        step._replace(
-            step_exception=redact(step.step_exception),
-            exception_traces=redact(step.exception_traces),
-        )
-        for step in trace.steps
-    ]
-    pipeline._last_trace = trace._replace(steps=steps)
-    if Path(pipeline.working_dir).is_dir():
-        save_trace(pipeline.working_dir, pipeline._last_trace)
+    module = _RedactedSteps(redact)
+    # Another thread may be going through the list, so it is replaced and not changed.
+    dlt_trace.TRACKING_MODULES = [module, *dlt_trace.TRACKING_MODULES]
+    try:
+        yield
+    finally:
+        others = [other for other in dlt_trace.TRACKING_MODULES if other is not module]
+        dlt_trace.TRACKING_MODULES = others
 
 
-def _has_messages(package: Any) -> bool:
-    return any(job.failed_message for jobs in package.jobs.values() for job in jobs)
-
-
-def _redact_files(pipeline: Any, load_ids: Iterable[str], redact: Callable[[Any], Any]) -> None:
+def redact_job_files(pipeline: Any, redact: Callable[[str], str]) -> None:
     """Take secrets out of the files in which dlt keeps why a job was tried again."""
-    working_dir = Path(pipeline.working_dir)
-    folders = {*working_dir.glob("load/normalized/*")}
-    folders.update(working_dir / "load" / "loaded" / load_id for load_id in load_ids)
-    for folder in folders:
-        for path in folder.rglob("*.exception"):
-            text = path.read_text("utf-8")
-            clean = redact(text)
-            if clean != text:
-                path.write_text(clean, "utf-8")
+    for path in Path(pipeline.working_dir, "load").glob("*/*/**/*.exception"):
+        text = path.read_text("utf-8")
+        clean = redact(text)
+        if clean != text:
+            path.write_text(clean, "utf-8")
+
+
+class _RedactedSteps:
+    def __init__(self, redact: Callable[[Any], Any]) -> None:
+        self._redact = redact
+
+    def on_end_trace_step(
+        self, trace: Any, _step: Any, _pipeline: Any, _step_info: Any, _send_state: bool
+    ) -> None:
+        """Replace the step that has just ended."""
+        step = trace.steps[-1]
+        for package in getattr(step.step_info, "load_packages", None) or ():
+            for state, jobs in package.jobs.items():
+                package.jobs[state] = [
+                    job._replace(failed_message=self._redact(job.failed_message)) for job in jobs
+                ]
+        trace.steps[-1] = step._replace(
+            step_exception=self._redact(step.step_exception),
+            exception_traces=self._redact(step.exception_traces),
+        )
+        # These are settings that were not declared as secrets but may come from a secrets file.
+        trace.resolved_config_values[:] = [
+            setting._replace(
+                value=self._redact(setting.value), default_value=self._redact(setting.default_value)
+            )
+            for setting in trace.resolved_config_values
+        ]
+
+    def on_start_trace(self, *_: Any) -> None:
+        """Do nothing."""
+
+    on_start_trace_step = on_end_trace = on_start_trace

@@ -8,7 +8,7 @@ from dlt.extract.exceptions import DltResourceException, PipeException
 from dlt.normalize.exceptions import NormalizeJobFailed
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from loadsmith.engine.secrets import Redactor
+from loadsmith.engine.secrets import Redactor, missing_secret
 from loadsmith.errors import (
     ContractBreach,
     ContractViolation,
@@ -47,10 +47,10 @@ def run_error(
     pages: Mapping[str, tuple[int, int]] | None = None,
     imported_from: str | None = None,
 ) -> LoadsmithError:
-    """Return the error that a reader can act on.
+    """Return the error that a reader can act on; one of ours is returned as it is.
 
     Args:
-        error: What dlt raised.
+        error: What dlt or a source raised.
         load: Name of the load.
         working_dir: Shown, because it keeps what was extracted.
         selected: The resources of the load.
@@ -59,6 +59,8 @@ def run_error(
         pages: Pages and rows by table that were extracted before the error.
         imported_from: Folder of the schemas that dlt imports, if it does.
     """
+    if not isinstance(error, LoadsmithError) and (missing := missing_secret(error)) is not None:
+        return missing
     chain = list(causes_of(error))
     for cause in chain:
         if isinstance(cause, LoadsmithError):
@@ -84,7 +86,8 @@ def run_error(
             violation, place, step, load, resources, redactor, _root_table(chain)
         )
     root = chain[-1]
-    summary = _summary(root)
+    # Secrets go first: what shortens a text may leave a part of one.
+    summary = _summary(type(root).__name__, redactor.redact(str(root)))
     message = f"{place}: {summary} {_ADVICE.get(step, '')}".rstrip()
     if imported_from and step != "sync":
         message += f" Its schema is imported from {imported_from}: if it was edited, look there."
@@ -106,11 +109,9 @@ def _progress(resource: str, pages: Mapping[str, tuple[int, int]]) -> str:
     return f"after {count} page{'s' if count > 1 else ''} ({rows:,} rows)"
 
 
-def _summary(root: BaseException) -> str:
-    text = str(root).strip() or "no message"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    short = " ".join(lines[:6])
-    return f"{type(root).__name__}: {short}".rstrip(".") + "."
+def _summary(kind: str, text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no message"]
+    return f"{kind}: {' '.join(lines[:6])}".rstrip(".") + "."
 
 
 def _names(resources: Sequence[str]) -> str:
@@ -155,7 +156,7 @@ def _contract_violation(
     item = violation.data_item
     if column and hasattr(item, "get"):
         broken = item.get(variant, item.get(column))
-        value = redactor.redact(repr(broken)[:_VALUE_LENGTH])
+        value = redactor.redact(repr(broken))[:_VALUE_LENGTH]
     what = f"column '{column}'" if column else f"table '{violation.table_name}'"
     shown = f", with the value {value}" if value is not None else ""
     message = (

@@ -1,12 +1,16 @@
 """Put secrets into the environment for a run, and keep them out of everything that leaves it."""
 
 from loadsmith.engine.secrets.environment import (
-    missing_secret as missing_secret,
+    secret_variables as secret_variables,
     secrets_in_environment as secrets_in_environment,
 )
+from loadsmith.engine.secrets.missing import missing_secret as missing_secret
 from loadsmith.engine.secrets.redaction import (
+    PLACEHOLDER as PLACEHOLDER,
     Redactor as Redactor,
-    is_secret_name as is_secret_name,
+    declare_secret as declare_secret,
+    errors_without_secrets as errors_without_secrets,
     redacted_logs as redacted_logs,
     redactor_of as redactor_of,
 )
+from loadsmith.engine.secrets.settings import is_secret_name as is_secret_name

@@ -1,26 +1,16 @@
-"""`.dlt/secrets.toml` in, environment variables for the length of a run out; and nothing shown."""
+"""Put the secrets of a load into the environment for the length of its run."""
 
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadsmith.engine.secrets.redaction import Redactor, redact, redacted_logs
-from loadsmith.errors import ConfigError, Problem, SecretNotFound, causes_of
-
-__all__ = [
-    "Redactor",
-    "missing_secret",
-    "read_secrets",
-    "redact",
-    "redacted_logs",
-    "secret_variables",
-    "secrets_in_environment",
-]
+from loadsmith.engine.locks import wait_until_free
+from loadsmith.errors import ConfigError, Problem, RunError
 
 # dlt's own top-level sections: what is in them is no source's.
 _DLT_SECTIONS = frozenset(
@@ -30,24 +20,6 @@ _DLT_SECTIONS = frozenset(
         "workspace", "transformation", "transformations", "dashboard",
     }
 )  # fmt: skip
-
-
-@dataclass
-class _Held:
-    """A variable that one or more running loads set, and how many they are."""
-
-    value: str
-    loads: int = 1
-
-
-@dataclass
-class _Overlay:
-    condition: threading.Condition = field(default_factory=threading.Condition)
-    held: dict[str, _Held] = field(default_factory=dict)
-    mine: threading.local = field(default_factory=threading.local)
-
-
-_overlay = _Overlay()
 
 
 def read_secrets(files: Sequence[str]) -> dict[str, Any]:
@@ -62,211 +34,185 @@ def read_secrets(files: Sequence[str]) -> dict[str, Any]:
     return merged
 
 
-def secret_variables(files: Sequence[str]) -> dict[str, str]:
-    """Return what secrets files mean as environment variables, `SECTION__KEY=value`.
+def secret_variables(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of secrets files by the environment variables that stand for them.
 
     A section that is not one of dlt's own is there a second time under `SOURCES__`: with only
     `[github] api_token` in the file, dlt finds it for a source named `github`.
     """
-    tree = read_secrets(files)
     variables = dict(_flat(tree, ()))
     for section, value in tree.items():
         if isinstance(value, Mapping) and section.lower() not in _DLT_SECTIONS:
-            for name, text in _flat({section: value}, ("sources",)):
-                variables.setdefault(name, text)
+            for name, entry in _flat({section: value}, ("sources",)):
+                variables.setdefault(name, entry)
     return variables
+
+
+@dataclass(eq=False)
+class _Claim:
+    """The variables that a running load needs.
+
+    Attributes:
+        values: Text by variable.
+        who: The load, as the log names it.
+        parent: The claim of the load that this one runs inside of.
+        files: The secrets files of the load.
+        held: The variables that are set for this claim.
+    """
+
+    values: Mapping[str, str]
+    who: str
+    parent: "_Claim | None"
+    files: tuple[str, ...]
+    held: tuple[str, ...] = ()
+
+    def lineage(self) -> "list[_Claim]":
+        """Return this claim and those of the loads that it runs inside of."""
+        return [self, *(self.parent.lineage() if self.parent else ())]
+
+    def blockers(self) -> "list[tuple[_Claim, str]]":
+        """Return the claims that hold another value of a variable, each with the variable."""
+        mine = self.lineage()
+        return [
+            (claim, name)
+            for claim in _HOLDING
+            if claim not in mine
+            for name in claim.held
+            if self.values.get(name, claim.values[name]) != claim.values[name]
+        ]
+
+
+# All of it is read and changed with the lock.
+_LOCK = threading.Lock()
+_HOLDING: list[_Claim] = []
+_WAITING: list[_Claim] = []
+_OF_THREAD: dict[int, _Claim] = {}
 
 
 @contextmanager
 def secrets_in_environment(
-    files: Sequence[str], *, variables: Mapping[str, str] | None = None
-) -> Iterator[Mapping[str, str]]:
+    files: Sequence[str],
+    *,
+    who: str = "a load",
+    log: Callable[[str], None] = lambda _line: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[Mapping[str, Any]]:
     """Set the secrets of a load in the environment, and take them out again afterwards.
 
     Variables that are already set in the environment win. Loads in other threads that need the
-    same variable with the same value share it; one that needs another value waits until it is
-    free. Yields the secrets that the load sees, by variable, for a `Redactor`.
+    same variable with the same value share it. One that needs another value waits, because code
+    that reads `os.environ` would see the other load's secret; a load that runs inside another one
+    does not wait for that. Yields the entries of the files by variable, for a `Redactor`.
 
     Args:
         files: `secrets.toml` files, the one that wins last; missing ones are fine.
-        variables: More variables to set, which win over the files.
+        who: The load, as the log of the one that waits for it names it.
+        log: Takes a line when the load waits.
+        cancelled: Ends the wait.
+
+    Raises:
+        ConfigError: A file cannot be read.
+        InterruptedError: The run was cancelled while it waited.
+        RunError: The load and another one would wait for each other for ever.
     """
-    wanted = {**secret_variables(files), **(variables or {})}
-    taken, before = _take(wanted)
-    outer = _active_files()
-    _overlay.mine.__dict__["files"] = tuple(files)
+    variables = secret_variables(read_secrets(files))
+    texts = {name: _as_text(value) for name, value in variables.items()}
+    for name, text in texts.items():
+        if "\0" in text:
+            raise ConfigError(f"{name}: no environment variable can hold a NUL. Take it out.")
+    thread = threading.get_ident()
+    parent = _claim_of_thread()
+    claim = _Claim(texts, who, parent, tuple(files))
+    _wait(claim, log, cancelled)
+    before = _OF_THREAD.get(thread)
+    _OF_THREAD[thread] = claim
     try:
-        yield {name: os.environ.get(name, value) for name, value in wanted.items()}
+        yield variables
     finally:
-        _overlay.mine.__dict__["files"] = outer
-        _give_back(taken, before)
+        _release(claim)
+        if before is None:
+            del _OF_THREAD[thread]
+        else:
+            _OF_THREAD[thread] = before
 
 
-def _active_files() -> tuple[str, ...]:
+def active_files() -> tuple[str, ...]:
     """Return the secrets files of the load that runs in this thread."""
-    files: tuple[str, ...] = _overlay.mine.__dict__.get("files", ())
-    return files
+    claim = _claim_of_thread()
+    return claim.files if claim else ()
 
 
-def _take(wanted: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-    """Set variables; return those that are held and, by name, values set aside in this thread."""
-    own: dict[str, int] = _overlay.mine.__dict__.setdefault("names", {})
-    with _overlay.condition:
-        _overlay.condition.wait_for(
-            lambda: (
-                not any(
-                    name in _overlay.held and _overlay.held[name].value != value and name not in own
-                    for name, value in wanted.items()
+def _claim_of_thread() -> _Claim | None:
+    """Return the claim of the load that this thread, or the one that dlt made it for, runs."""
+    claim = _OF_THREAD.get(threading.get_ident())
+    if claim is None:
+        # dlt names the threads of a pool by the thread that started it.
+        parts = threading.current_thread().name.split("-")
+        if parts[:2] == ["dlt", "pool"] and len(parts) > 2 and parts[2].isdigit():
+            claim = _OF_THREAD.get(int(parts[2]))
+    return claim
+
+
+def _wait(claim: _Claim, log: Callable[[str], None], cancelled: Callable[[], bool]) -> None:
+    """Set the variables of a claim as soon as no other load needs other values of them."""
+
+    def ask() -> str | None:
+        with _LOCK:
+            blockers = claim.blockers()
+            if not blockers:
+                _hold(claim)
+                return None
+            other, name = blockers[0]
+            if _waits_for(other, claim):
+                raise RunError(
+                    f"{claim.who}: it needs another value of {name!r} than {other.who}, which"
+                    " waits for a value that this load holds. Run the two one after the other, or"
+                    " in processes of their own.",
+                    stage="sync",
+                    load=claim.who,
                 )
-            )
-        )
-        taken: list[str] = []
-        before: dict[str, str] = {}
-        for name, value in wanted.items():
-            held = _overlay.held.get(name)
-            if held is None:
-                if name in os.environ:
-                    continue
-                _overlay.held[name] = _Held(value)
-                os.environ[name] = value
+            return f"{other.who}, which needs another value of {name!r}"
+
+    with _LOCK:
+        _WAITING.append(claim)
+    try:
+        wait_until_free("its secrets", ask, log=log, cancelled=cancelled)
+    finally:
+        with _LOCK:
+            _WAITING.remove(claim)
+
+
+def _waits_for(holder: _Claim, claim: _Claim) -> bool:
+    """Tell whether a load, or a load inside it, cannot end before `claim` or its outer loads do."""
+    mine, seen, look_at = claim.lineage(), set[_Claim](), [holder]
+    while look_at:
+        current = look_at.pop()
+        if current in mine:
+            return True
+        if current not in seen:
+            seen.add(current)
+            for waiting in _WAITING:
+                if current in waiting.lineage():
+                    look_at += [other for other, _ in waiting.blockers()]
+    return False
+
+
+def _hold(claim: _Claim) -> None:
+    taken = {name for other in _HOLDING for name in other.held}
+    claim.held = tuple(name for name in claim.values if name in taken or name not in os.environ)
+    _HOLDING.append(claim)
+    os.environ.update({name: claim.values[name] for name in claim.held})
+
+
+def _release(claim: _Claim) -> None:
+    with _LOCK:
+        _HOLDING.remove(claim)
+        for name in claim.held:
+            values = [other.values[name] for other in _HOLDING if name in other.held]
+            if values:
+                os.environ[name] = values[-1]
             else:
-                if held.value != value:
-                    # A load inside a load of the same thread: waiting would be for ever.
-                    before[name] = held.value
-                    held.value = value
-                    os.environ[name] = value
-                held.loads += 1
-            own[name] = own.get(name, 0) + 1
-            taken.append(name)
-    return taken, before
-
-
-def _give_back(taken: Iterable[str], before: Mapping[str, str]) -> None:
-    own: dict[str, int] = _overlay.mine.__dict__.setdefault("names", {})
-    with _overlay.condition:
-        for name in taken:
-            own[name] -= 1
-            if not own[name]:
-                del own[name]
-            held = _overlay.held[name]
-            held.loads -= 1
-            if name in before:
-                held.value = os.environ[name] = before[name]
-            if not held.loads:
-                del _overlay.held[name]
                 os.environ.pop(name, None)
-        _overlay.condition.notify_all()
-
-
-def missing_secret(exc: BaseException, files: Sequence[str] | None = None) -> SecretNotFound | None:
-    """Return our error for a secret that was not found, anywhere in what caused `exc`, or None.
-
-    Knows dlt's own error and the `KeyError` of code that reads `os.environ["..."]`.
-
-    Args:
-        exc: What a source, a pipeline or a destination raised.
-        files: The secrets files of the load; those that are in the environment where None.
-    """
-    looked_at = _active_files() if files is None else files
-    for found in causes_of(exc, hidden=True):
-        names = _missing_variables(found)
-        if names:
-            if not looked_at:
-                names = [_as_dlt_reads_it(name, found) for name in names]
-            return SecretNotFound(_missing_message(names, looked_at))
-    return None
-
-
-def _as_dlt_reads_it(name: str, exc: BaseException) -> str:
-    """Return the variable that dlt looked for: short names go with files of secrets alone."""
-    return f"SOURCES__{name}" if f" SOURCES__{name})" in str(exc) else name
-
-
-def _missing_variables(exc: BaseException) -> list[str]:
-    from dlt.common.configuration.exceptions import ConfigFieldMissingException
-
-    if isinstance(exc, ConfigFieldMissingException):
-        return list(_variables_of(exc.traces))
-    if isinstance(exc, KeyError) and _is_of_environ(exc):
-        return [str(exc.args[0])]
-    return []
-
-
-def _variables_of(traces: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a variable for each field that dlt did not find, those of nested credentials too."""
-    from dlt.common.configuration.exceptions import LookupTraces
-
-    for field_name, found in traces.items():
-        nested = [trace for trace in found if isinstance(trace, LookupTraces)]
-        if nested:
-            yield from _variables_of(nested[0].traces)
-            continue
-        keys = [str(trace.key) for trace in found if trace.provider == "Environment Variables"]
-        yield _short_variable(keys) or field_name.upper()
-
-
-def _short_variable(keys: Sequence[str]) -> str | None:
-    """Return the variable to name, of all that dlt looked for.
-
-    Of a source `github` in `source.py` dlt looks for `SOURCES__SOURCE__GITHUB__API_TOKEN`, ...,
-    `SOURCES__GITHUB__API_TOKEN`, ...; `GITHUB__API_TOKEN` is the short name that works here.
-    """
-    # With a pipeline's name in front, every key is there a second time.
-    own = [key for key in keys if key.partition("__")[2] not in keys]
-    if not own:
-        return min(keys, key=len) if keys else None
-    parts = max(own, key=lambda key: key.count("__")).split("__")
-    if parts[0] == "SOURCES" and len(parts) > 2:
-        return "__".join(parts[2:] if len(parts) > 3 else parts[1:])
-    return "__".join(parts)
-
-
-def _is_of_environ(exc: KeyError) -> bool:
-    """Tell whether a KeyError was raised by `os.environ[...]`."""
-    traceback = exc.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    if traceback is None or len(exc.args) != 1 or not isinstance(exc.args[0], str):
-        return False
-    frame = traceback.tb_frame
-    return frame.f_globals.get("__name__") == "os" and frame.f_code.co_name == "__getitem__"
-
-
-def _missing_message(variables: Sequence[str], files: Sequence[str]) -> str:
-    variable, others = variables[0], variables[1:]
-    also = f" (nor {', '.join(others)})" if others else ""
-    if not files:
-        return (
-            f"Environment variable {variable!r} not found{also}."
-            " Set it in the environment of the run."
-        )
-    present = [path for path in files if Path(path).is_file()]
-    looked = ", ".join(
-        f"{_shown(path)} (which does not {'have it' if path in present else 'exist'})"
-        for path in files
-    )
-    target = _shown(present[-1] if present else files[0])
-    return (
-        f"Environment variable {variable!r} not found{also}. Looked at: the environment, {looked}."
-        f" Set it, or put into {target}:\n{_toml_lines(variables)}"
-    )
-
-
-def _shown(path: str) -> str:
-    """Return a path as one would write it in the folder where the run began."""
-    folder = Path.cwd()
-    return str(Path(path).relative_to(folder)) if Path(path).is_relative_to(folder) else path
-
-
-def _toml_lines(variables: Sequence[str]) -> str:
-    tables: dict[str, list[str]] = {}
-    for variable in variables:
-        section, _, key = variable.lower().rpartition("__")
-        tables.setdefault(section.replace("__", "."), []).append(f'{key} = "..."')
-    return "\n".join(
-        "\n".join([f"[{section}]", *lines] if section else lines)
-        for section, lines in tables.items()
-    )
 
 
 def _read_toml(path: str) -> dict[str, Any]:
@@ -319,13 +265,13 @@ def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
             into[key] = value
 
 
-def _flat(tree: Mapping[str, Any], sections: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _flat(tree: Mapping[str, Any], sections: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         path = (*sections, str(key))
         if isinstance(value, Mapping):
             yield from _flat(value, path)
         else:
-            yield "__".join(path).upper(), _as_text(value)
+            yield "__".join(path).upper(), value
 
 
 def _as_text(value: Any) -> str:

@@ -24,6 +24,7 @@ from loadsmith.model import (
     PipelineSettings,
     ResourceSelection,
     ResourceSnapshot,
+    RunRequest,
     SourceReference,
     TableSnapshot,
 )
@@ -250,21 +251,18 @@ def _selected(snapshot: LoadSnapshot, selection: ResourceSelection) -> LoadSnaps
 
 
 def _ask(definition: LoadDefinition, names: Mapping[str, str | None]) -> LoadSnapshot:
-    from loadsmith.engine.secrets import missing_secret, secrets_in_environment
+    from loadsmith.engine.dlt_hooks import secrets_of_load
+    from loadsmith.engine.secrets import missing_secret
     from loadsmith.engine.sources import make_source
 
-    files = (
-        definition.source.secrets_files if isinstance(definition.source, SourceReference) else ()
-    )
-    from dlt.common.configuration.exceptions import ConfigFieldMissingException
-
-    with secrets_in_environment(files):
+    with secrets_of_load(definition, RunRequest()) as redactor:
         try:
             source = make_source(definition.source)
             is_recipe = isinstance(definition.source, SourceReference)
-            return inspect_source(source, origin="source" if is_recipe else "live", **names)
-        except (ConfigFieldMissingException, KeyError) as exc:
-            missing = missing_secret(exc, files)
-            if missing is None:
-                raise
-            raise missing from exc
+            snapshot = inspect_source(source, origin="source" if is_recipe else "live", **names)
+        except Exception as error:  # noqa: BLE001 - raised again, without secrets
+            redactor.raise_clean(error, missing_secret(error))
+        shown = repr(snapshot)
+        if redactor.redact(shown) == shown:
+            return snapshot
+        return LoadSnapshot.from_dict(redactor.redact_value(snapshot.to_dict()))

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from loadsmith.engine.locks import retry
+from loadsmith.engine.secrets import errors_without_secrets
 
 #: Times that a pipeline is made when others make the same one at the same moment.
 _TRIES = 12
 
 # The environment belongs to all threads, so one at a time may change it.
 _MAKING = threading.RLock()
-
-# What a secret is while definitions are made. It says so itself, should a source ever send it.
-_PLACEHOLDER = "known-in-the-run"
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,10 @@ def recipe_of(value: Any) -> Callable[[], Any]:
     """
     import dlt
 
+    from loadsmith.engine.dlt_hooks import watch_secrets
+
+    # A live source was made with its secrets.
+    watch_secrets()
     live = (dlt.Pipeline, dlt.sources.DltSource, dlt.sources.DltResource)
     return Live(value) if isinstance(value, live) or not callable(value) else value
 
@@ -57,52 +59,53 @@ def live_resources(source: Any, *, needs_secrets: bool = True) -> tuple[Any, dic
     # Files are defined without dlt, and they share the modules that import this one.
     from loadsmith.engine.sources.find import make_source
 
-    if needs_secrets or isinstance(source, Live):
-        made = make_source(source)
-    else:
-        made = _make_without_secrets(lambda: make_source(source))
+    with errors_without_secrets():
+        if needs_secrets or isinstance(source, Live):
+            made = make_source(source)
+        else:
+            made = _make_without_secrets(lambda: make_source(source))
     return made, dict(made.resources)
 
 
 def _make_without_secrets(make: Callable[[], Any]) -> Any:
     """Make a source; each secret that is not there gets a placeholder, for this call alone."""
+    from dlt.common.configuration import is_secret_hint
     from dlt.common.configuration.exceptions import ConfigFieldMissingException
 
+    from loadsmith.engine.dlt_hooks import placeholders
     from loadsmith.engine.secrets import is_secret_name, missing_secret
 
-    set_here: list[str] = []
-    try:
+    with placeholders() as known:
         while True:
             try:
                 return make()
             except ConfigFieldMissingException as error:
                 names = _variables_of(error.traces)
-                known = not names or set(names) & set(set_here)
-                if known or not all(map(is_secret_name, names)):
+                hints = error.config.get_resolvable_fields()
+                is_secret = all(
+                    is_secret_name(name) or is_secret_hint(hints.get(field, str))
+                    for field, name in names.items()
+                )
+                if not names or not known.isdisjoint(names.values()) or not is_secret:
                     raise missing_secret(error, ()) or error from error
-                for name in names:
-                    os.environ[name] = _PLACEHOLDER
-                    set_here.append(name)
-    finally:
-        for name in set_here:
-            os.environ.pop(name, None)
+                known.update(names.values())
 
 
-def _variables_of(traces: Mapping[str, Any]) -> list[str]:
-    """Return, for each field that dlt did not find, the first variable that it looked for.
+def _variables_of(traces: Mapping[str, Any]) -> dict[str, str]:
+    """Return, by field that dlt did not find, the first variable that it looked for.
 
     None at all where credentials of several fields are missing: what takes those connects.
     """
-    names = []
-    for found in traces.values():
+    names = {}
+    for field, found in traces.items():
         keys = [
             str(trace.key)
             for trace in found
             if getattr(trace, "provider", None) == "Environment Variables"
         ]
         if not keys:
-            return []
-        names.append(keys[0])
+            return {}
+        names[field] = keys[0]
     return names
 
 

@@ -1,8 +1,8 @@
 """A load in, the cursors that are stored for it out; and a cursor forgotten, by dlt's own state."""
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 from dlt.common.destination.client import WithStateSync
 from dlt.common.versioned_state import json_decode_state
 
-from loadsmith.engine.dlt_hooks import list_extracted, moment_of_package
+from loadsmith.engine.dlt_hooks import list_extracted, moment_of_package, secrets_of_load
 from loadsmith.engine.locks import destination_lock
 from loadsmith.engine.results import run_error
-from loadsmith.engine.secrets import missing_secret, redactor_of, secrets_in_environment
+from loadsmith.engine.secrets import Redactor
 from loadsmith.engine.workspace.names import Names
 from loadsmith.engine.workspace.open import Workspace, look_into, open_workspace
 from loadsmith.engine.workspace.state import (
@@ -22,8 +22,8 @@ from loadsmith.engine.workspace.state import (
     merged_sources,
     restore_state,
 )
-from loadsmith.errors import LoadsmithError, RunError
-from loadsmith.model import LoadDefinition, ResourceSelection, RunRequest, SourceReference
+from loadsmith.errors import RunError
+from loadsmith.model import LoadDefinition, ResourceSelection, RunRequest
 
 #: Takes the place of a cursor that was forgotten. It is another one each time, as only a value that
 #: no earlier state had is a change where loads share a pipeline name.
@@ -70,7 +70,7 @@ def fetch_cursors(
         SecretNotFound: A secret is missing.
     """
     with (
-        _told(definition, request),
+        _secrets_hidden(definition, request) as redactor,
         look_into(definition, request) as (pipeline, traits, names),
     ):
         states = []
@@ -86,10 +86,10 @@ def fetch_cursors(
             states = list(fetch_states_of_packages(pipeline, names))
         if not states:
             found = _local_sources(names)
-            return tuple(_cursors(definition, request, found, (), resources))
+            return _shown(_cursors(definition, request, found, (), resources), redactor)
         sources = [own for _, own in states]
         newest = merged_sources(sources) if names.shares_state else sources[-1]
-        return tuple(_cursors(definition, request, newest, states, resources))
+        return _shown(_cursors(definition, request, newest, states, resources), redactor)
 
 
 def reset_cursors(
@@ -112,7 +112,10 @@ def reset_cursors(
             reached.
         SecretNotFound: A secret is missing.
     """
-    with _told(definition, request), open_workspace(definition, request) as workspace:
+    with (
+        _secrets_hidden(definition, request) as redactor,
+        open_workspace(definition, request) as workspace,
+    ):
         pipeline = workspace.pipeline
         if workspace.is_blank():
             return ()
@@ -135,7 +138,7 @@ def reset_cursors(
             if found and list_extracted(pipeline):
                 pipeline.normalize()
                 pipeline.load()
-        return found
+        return _shown(found, redactor)
 
 
 def _forget(
@@ -239,18 +242,15 @@ def _text(value: Any) -> str | None:
 
 
 @contextlib.contextmanager
-def _told(definition: LoadDefinition, request: RunRequest) -> Iterator[None]:
-    """Put the secrets of the load where dlt finds them, and tell errors as a run does."""
-    source = definition.source
-    files = source.secrets_files if isinstance(source, SourceReference) else ()
-    with secrets_in_environment(files) as variables:
-        redactor = redactor_of(definition, request, variables)
+def _secrets_hidden(definition: LoadDefinition, request: RunRequest) -> Iterator[Redactor]:
+    """Let dlt find the secrets of the load, and raise errors as a run does."""
+    with secrets_of_load(definition, request) as redactor:
         try:
-            yield
+            yield redactor
         except Exception as error:
-            if isinstance(error, LoadsmithError | InterruptedError):
+            if isinstance(error, InterruptedError):
                 raise
-            told = missing_secret(error, files) or run_error(
+            instead = run_error(
                 error,
                 load=definition.name,
                 working_dir=None,
@@ -258,4 +258,9 @@ def _told(definition: LoadDefinition, request: RunRequest) -> Iterator[None]:
                 redactor=redactor,
                 stage="sync",
             )
-            raise told from (error if redactor.is_clean(error) else None)
+            redactor.raise_clean(error, instead)
+
+
+def _shown(cursors: Iterable[StoredCursor], redactor: Redactor) -> tuple[StoredCursor, ...]:
+    """Return cursors without secrets: a cursor may be an address with a token."""
+    return tuple(StoredCursor(**redactor.redact_value(asdict(cursor))) for cursor in cursors)
