@@ -27,7 +27,7 @@ from loadsmith.engine.secrets import (
     redacted_logs,
     secrets_in_environment,
 )
-from loadsmith.engine.secrets.environment import read_secrets, secret_variables
+from loadsmith.engine.secrets.environment import secret_variables
 from loadsmith.engine.sources import make_source
 from loadsmith.errors import ConfigError, RunError, SecretNotFound
 from loadsmith.model import SourceReference
@@ -77,7 +77,7 @@ def test_the_later_file_wins(secrets):
         secrets('[github]\napi_token = "own"', "own.toml"),
         "/there/is/no/such/file.toml",
     ]
-    variables = secret_variables(read_secrets(files))
+    variables = secret_variables(files)
     assert variables["GITHUB__API_TOKEN"] == "own"
     assert variables["GITHUB__OTHER"] == "kept"
 
@@ -120,7 +120,7 @@ def test_a_secret_that_no_variable_can_hold_is_refused_by_name(secrets):
 def test_a_damaged_file_is_named_without_its_contents(secrets):
     path = secrets("[github]\napi_token = ghp_very_secret\n")
     with pytest.raises(ConfigError) as caught:
-        read_secrets([path])
+        secret_variables([path])
     assert f"{path}:2:" in str(caught.value)
     assert "very_secret" not in str(caught.value)
 

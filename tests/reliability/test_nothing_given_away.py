@@ -1,7 +1,9 @@
 """Secrets are found nowhere outside the process, whatever happens to the run."""
 
+import logging
 import os
 import stat
+import sys
 import urllib.parse
 from dataclasses import replace
 from pathlib import Path
@@ -194,6 +196,9 @@ def test_the_errors_of_dlt_are_kept_as_causes_only_where_they_are_clean(make_sho
 def test_a_destination_that_tells_a_secret_while_it_loads_is_not_repeated(
     make_shop, tmp_path, monkeypatch, capfd
 ):
+    # dlt's handler writes to the standard error of the test that came first, which is closed.
+    for handler in logging.getLogger("dlt").handlers:
+        handler.setStream(sys.stderr)
     monkeypatch.setenv("LEAKY_PASSWORD", SECRETS["environment"])
     monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "2")
     shop = make_shop("filesystem")

@@ -12,7 +12,7 @@ from types import TracebackType
 import click
 
 from loadsmith import __version__
-from loadsmith.cli.output import EXIT_PROBLEM, show_unexpected
+from loadsmith.cli.output import EXIT_PROBLEM, show_traceback, show_unexpected
 
 _COMMANDS = {
     "check": ("loadsmith.cli.check", "Show every mistake in the files of a project."),
@@ -84,13 +84,12 @@ def cli(ctx: click.Context, debug: bool) -> None:
 def main() -> None:
     """Run the command line; what no command foresaw is shown in one line, without a traceback."""
     debug = "--debug" in sys.argv[1:]
-    default_hook = sys.excepthook
 
     def show(
-        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+        _kind: type[BaseException], error: BaseException, _traceback: TracebackType | None
     ) -> None:
         if debug:
-            default_hook(kind, error, traceback)
+            show_traceback(error)
         else:
             show_unexpected(error)
 

@@ -10,6 +10,7 @@ from loadsmith.cli.output import (
     EXIT_PROBLEM,
     ProjectCommand,
     counted,
+    hide_secrets_of,
     is_debug,
     problems_as_data,
     show_json,
@@ -86,6 +87,7 @@ def _problems_with_dlt(files: ProjectFiles, *, deep: bool) -> Iterator[Problem]:
     seen: set[str] = set()
     for located in files.dlt_assets:
         definition = resolve_asset(located, files)
+        hide_secrets_of([definition])
         for problem in _problems_of(located, definition, deep=deep):
             # Assets that share their settings share the mistake, too.
             if problem.message not in seen:

@@ -5,10 +5,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loadsmith.cli.locate import find_config_folder
-from loadsmith.cli.output import ProjectCommand, counted, show_json, show_table
+from loadsmith.cli.output import (
+    ProjectCommand,
+    counted,
+    hide_secrets_of,
+    show_json,
+    show_table,
+)
 
 if TYPE_CHECKING:
     import dagster as dg
+
+    from loadsmith.model import LoadDefinition
 
 _HELP = """\
 Show the assets of a project with their tables and destinations, and its schedules.
@@ -42,6 +50,7 @@ def list_command(path: str | None, settings: bool, as_json: bool) -> None:
     from loadsmith.project import build_definitions
 
     definitions = build_definitions(folder)
+    hide_secrets_of(_loads_of(folder))
     assets = describe_assets(definitions)
     schedules = describe_schedules(definitions)
     if as_json:
@@ -105,22 +114,29 @@ def describe_schedules(definitions: "dg.Definitions") -> list[dict[str, Any]]:
     ]
 
 
-def _list_settings(folder: str, as_json: bool) -> None:
+def _loads_of(folder: str) -> "list[LoadDefinition]":
     from loadsmith.config.files import read_project
-    from loadsmith.engine.settings import effective_settings
     from loadsmith.resolve import merge_definitions, resolve_asset
 
     files = read_project(folder)
     groups = merge_definitions(resolve_asset(located, files) for located in files.dlt_assets)
+    return [group.definition for group in groups]
+
+
+def _list_settings(folder: str, as_json: bool) -> None:
+    from loadsmith.engine.settings import effective_settings
+
+    loads = _loads_of(folder)
+    hide_secrets_of(loads)
     rows = [
         {
-            "load": group.definition.name,
+            "load": load.name,
             "setting": setting.name,
             "value": setting.value,
             "chosen by": setting.origin,
         }
-        for group in groups
-        for setting in effective_settings(group.definition)
+        for load in loads
+        for setting in effective_settings(load)
     ]
     if as_json:
         show_json(rows)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,9 @@ from loadsmith.errors import ConfigError, LoadsmithError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from loadsmith.engine.secrets import Redactor
+    from loadsmith.model import LoadDefinition
 
 EXIT_PROBLEM = 1
 """Mistakes were found, or a load failed. 0 is success; 2, by click, is wrong usage."""
@@ -67,9 +71,41 @@ def make_console(*, stderr: bool = False) -> "Console":
     return Console(file=stream, highlight=False, width=None if stream.isatty() else 240)
 
 
+def hide_secrets_of(definitions: "Iterable[LoadDefinition]") -> None:
+    """Hide the secrets of loads in all that this command shows from now on."""
+    from loadsmith.engine.secrets import secret_variables
+
+    redactor = _redactor()
+    for definition in definitions:
+        redactor.add_definition(definition)
+        files = getattr(definition.source, "secrets_files", ())
+        redactor.add_variables(secret_variables(files))
+
+
+def _redactor() -> "Redactor":
+    """Return what hides secrets in this command: those of the environment, at first."""
+    from loadsmith.engine.secrets import redactor_of
+
+    context = click.get_current_context(silent=True)
+    kept: dict[str, Any] = context.find_root().ensure_object(dict) if context else {}
+    if "redactor" not in kept:
+        kept["redactor"] = redactor_of()
+    redactor: Redactor = kept["redactor"]
+    return redactor
+
+
+def show_traceback(error: BaseException) -> None:
+    """Write the traceback of an error, without secrets, on standard error."""
+    if _redactor().clean(error):
+        traceback.print_exception(error)
+    else:
+        show_unexpected(error)
+
+
 def show_error(error: BaseException) -> None:
     """Write the message of an error, and how many problems it holds, on standard error."""
-    click.secho(str(error), err=True, fg="red" if sys.stderr.isatty() else None)
+    text = _redactor().redact(str(error))
+    click.secho(text, err=True, fg="red" if sys.stderr.isatty() else None)
     if isinstance(error, ConfigError) and len(error.problems) > 1:
         click.echo(f"{len(error.problems)} problems.", err=True)
 
@@ -79,7 +115,7 @@ def show_unexpected(error: BaseException) -> None:
     if isinstance(error, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
         return
-    text = str(error).strip() or "no message"
+    text = _redactor().redact(str(error)).strip() or "no message"
     click.echo(
         f"{type(error).__name__}: {text}\nRun it again with --debug for the traceback.",
         err=True,
@@ -93,7 +129,8 @@ def counted(number: int, noun: str) -> str:
 
 def show_json(value: Any) -> None:
     """Write `value` as JSON on standard output."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    plain = json.loads(json.dumps(value, ensure_ascii=False, default=str))
+    click.echo(json.dumps(_redactor().redact_value(plain), indent=2, ensure_ascii=False))
 
 
 def problems_as_data(error: LoadsmithError) -> list[dict[str, Any]]:
@@ -116,8 +153,9 @@ def show_table(
     for column in columns:
         number = column.startswith("#")
         table.add_column(column.lstrip("#"), justify="right" if number else "left", overflow="fold")
+    redact = _redactor().redact_value
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(_cell(redact(value)) for value in row))
     make_console().print(table)
 
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from loadsmith.cli.locate import find_config_folder
-from loadsmith.cli.output import ProjectCommand, counted, make_console, show_json, show_table
+from loadsmith.cli.output import (
+    ProjectCommand,
+    counted,
+    hide_secrets_of,
+    make_console,
+    show_json,
+    show_table,
+)
 from loadsmith.errors import ConfigError, SelectionError, did_you_mean
 from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 
@@ -229,6 +236,7 @@ def choose_cursors(
                         partitions=_partitions(part, partition),
                     )
                 )
+    hide_secrets_of(one.definition for one in chosen)
     if not resources:
         raise SelectionError(
             f"{pattern}: there is no such load or dlt asset.{did_you_mean(pattern, known)}"

@@ -20,8 +20,8 @@ from loadsmith.engine.secrets import (
     declare_secret,
     redacted_logs,
     redactor_of,
-    secret_variables,
     secrets_in_environment,
+    variables_of,
 )
 from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 
@@ -115,9 +115,7 @@ def _secrets_of_providers() -> Mapping[str, Any]:
         for provider in providers
         if isinstance(provider, BaseDocProvider) and provider.supports_secrets
     ]
-    return {
-        name: value for document in documents for name, value in secret_variables(document).items()
-    }
+    return {name: value for document in documents for name, value in variables_of(document).items()}
 
 
 def _log_and_declare(self: TraceLogContext, trace: Any) -> None:

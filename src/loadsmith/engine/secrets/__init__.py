@@ -3,6 +3,7 @@
 from loadsmith.engine.secrets.environment import (
     secret_variables as secret_variables,
     secrets_in_environment as secrets_in_environment,
+    variables_of as variables_of,
 )
 from loadsmith.engine.secrets.missing import missing_secret as missing_secret
 from loadsmith.engine.secrets.redaction import (

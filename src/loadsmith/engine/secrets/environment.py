@@ -34,8 +34,17 @@ def read_secrets(files: Sequence[str]) -> dict[str, Any]:
     return merged
 
 
-def secret_variables(tree: Mapping[str, Any]) -> dict[str, Any]:
+def secret_variables(files: Sequence[str]) -> dict[str, Any]:
     """Return the entries of secrets files by the environment variables that stand for them.
+
+    Raises:
+        ConfigError: A file is not TOML or cannot be read; its contents are not in the message.
+    """
+    return variables_of(read_secrets(files))
+
+
+def variables_of(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a document of secrets by the variables that stand for them.
 
     A section that is not one of dlt's own is there a second time under `SOURCES__`: with only
     `[github] api_token` in the file, dlt finds it for a source named `github`.
@@ -115,7 +124,7 @@ def secrets_in_environment(
         InterruptedError: The run was cancelled while it waited.
         RunError: The load and another one would wait for each other for ever.
     """
-    variables = secret_variables(read_secrets(files))
+    variables = secret_variables(files)
     texts = {name: _as_text(value) for name, value in variables.items()}
     for name, text in texts.items():
         if "\0" in text:

@@ -81,6 +81,14 @@ class Redactor:
         for name, value in params.items():
             self.add(*secrets_of_setting(name, value))
 
+    def add_definition(self, definition: LoadDefinition) -> None:
+        """Take what is secret of the parameters of a load."""
+        if isinstance(definition.source, SourceReference):
+            self.add_params(definition.source.params)
+        if definition.destination is not None:
+            self.add_destination(definition.destination.name, definition.destination.params)
+        self.add_params(definition.options.params)
+
     def add_destination(self, kind: str, params: Mapping[str, Any]) -> None:
         """Take what is secret of a destination's parameters.
 
@@ -194,12 +202,7 @@ def redactor_of(
     redactor.add_environment()
     redactor.add_variables(variables or {})
     if definition is not None:
-        if isinstance(definition.source, SourceReference):
-            redactor.add_params(definition.source.params)
-        destination = definition.destination
-        if destination is not None:
-            redactor.add_destination(destination.name, destination.params)
-        redactor.add_params(definition.options.params)
+        redactor.add_definition(definition)
     if request is not None:
         redactor.add_params(request.params)
         redactor.add_params(
