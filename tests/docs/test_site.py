@@ -150,7 +150,7 @@ def test_every_key_on_the_page_is_written_somewhere():
     documented = set(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE))
     sources = "".join(
         path.read_text(encoding="utf-8")
-        for path in (ROOT / "src" / "loadsmith" / "assets").glob("*.py")
+        for path in (ROOT / "src" / "loadsmith" / "assets").rglob("*.py")
     )
     assert [key for key in sorted(documented) if f'"{key}"' not in sources] == []
 
@@ -171,14 +171,14 @@ def exists(name):
 
 
 def metadata_keys():
-    """Return the names that `assets/metadata.py` and the report write into mappings `found`."""
+    """Return the names that the Dagster side writes into mappings `metadata`."""
     folder = ROOT / "src" / "loadsmith" / "assets"
     keys = {"loadsmith/resource", "loadsmith/table", "loadsmith/load"}
-    for name in ("metadata.py", "report.py"):
+    for name in ("run/metadata.py", "define/spec_metadata.py"):
         for node in ast.walk(ast.parse((folder / name).read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Subscript) and getattr(node.value, "id", "") == "found":
+            if isinstance(node, ast.Subscript) and getattr(node.value, "id", "") == "metadata":
                 keys |= constants([node.slice])
-            elif isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "found":
+            elif isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "metadata":
                 keys |= constants(getattr(node.value, "keys", []))
     return keys
 
