@@ -22,4 +22,4 @@ from loadsmith.engine.schema_files.tables import (
     tables_by_resource as tables_by_resource,
     types_of as types_of,
 )
-from loadsmith.engine.schema_files.text import parse_schema as parse_schema
+from loadsmith.engine.schema_files.text import decode as decode, parse_schema as parse_schema

@@ -15,7 +15,7 @@ from loadsmith.engine.schema_files.tables import (
     text_of,
     types_of,
 )
-from loadsmith.engine.schema_files.text import parse_schema, place_in
+from loadsmith.engine.schema_files.text import decode, parse_schema, place_in
 from loadsmith.errors import LoadsmithError, ResolveError, SchemaFileNotFound
 from loadsmith.model import SchemaChange, TableSnapshot
 
@@ -83,9 +83,6 @@ def read_schema_file(path: str, *, written_as: str | None = None, remedy: str = 
             "Run `loadsmith schema` for the asset, or the pipeline once with `export_schema_path`."
         )
         raise SchemaFileNotFound(f"Schema file not found at {shown!r}. {todo}") from exc
-    except UnicodeDecodeError as exc:
-        line = exc.object.count(b"\n", 0, exc.start) + 1
-        raise ResolveError(f"{shown}:{line}:1: this file is not UTF-8. {_AGAIN}") from exc
     except OSError as exc:
         raise ResolveError(f"{shown}: this file cannot be read ({type(exc).__name__}).") from exc
 
@@ -174,7 +171,7 @@ def write_whole(path: str, text: str) -> None:
 
 @lru_cache(maxsize=4096)
 def _read_cached(path: str, _mtime_ns: int, _size: int, shown: str) -> SchemaFile:
-    text = Path(path).read_text("utf-8-sig")
+    text = decode(Path(path).read_bytes(), shown)
     stored = parse_schema(text, shown)
     if "tables" not in stored or "name" not in stored:
         missing = "tables" if "tables" not in stored else "name"

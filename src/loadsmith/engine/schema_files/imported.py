@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from loadsmith.engine.schema_files.text import find_twice, parse_schema, place_in
+from loadsmith.engine.schema_files.text import decode, find_twice, parse_schema, place_in
 from loadsmith.errors import LoadsmithError, ResolveError
 
 _REMEDY = "Correct it, or remove the file: dlt writes it again."
@@ -60,15 +60,9 @@ class ImportSchemas:
         path = self._folder / file
         shown = str(path)
         try:
-            text = path.read_bytes().decode("utf-8-sig")
+            text = decode(path.read_bytes(), shown, remedy=self._remedy)
         except FileNotFoundError:
             raise
-        except UnicodeDecodeError as error:
-            line = error.object.count(b"\n", 0, error.start) + 1
-            column = error.start - error.object.rfind(b"\n", 0, error.start)
-            raise ResolveError(
-                f"{shown}:{line}:{column}: this byte is not UTF-8. {self._remedy}"
-            ) from error
         except OSError as error:
             raise ResolveError(
                 f"{shown}: this cannot be read ({error.strerror or error}). Name the folder of the"

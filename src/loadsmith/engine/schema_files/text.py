@@ -44,6 +44,20 @@ def parse_schema(text: str, shown: str, *, remedy: str = _AGAIN) -> dict[str, An
     return value
 
 
+def decode(raw: bytes, shown: str, *, remedy: str = _AGAIN) -> str:
+    """Return the text of a schema file.
+
+    Raises:
+        ResolveError: The file is not UTF-8. Line and column are named.
+    """
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = error.start - raw.rfind(b"\n", 0, error.start)
+        raise ResolveError(f"{shown}:{line}:{column}: this byte is not UTF-8. {remedy}") from error
+
+
 def place_in(text: str, path: Sequence[str]) -> tuple[int, int]:
     """Return line and column, from 1, of the key at the end of a path, or of its nearest parent.
 

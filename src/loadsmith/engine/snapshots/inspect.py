@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from loadsmith.engine.schema_files import (
     SchemaFile,
+    decode,
     parse_schema,
     read_schema_file,
     tables_of_schema,
@@ -134,10 +135,7 @@ def read_snapshot(path: str) -> LoadSnapshot:
         ResolveError: The file is neither; its line is named.
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        line = exc.object.count(b"\n", 0, exc.start) + 1
-        raise ResolveError(f"{path}:{line}:1: this file is not UTF-8. {_AGAIN}") from exc
+        text = decode(Path(path).read_bytes(), path)
     except OSError as exc:
         raise ResolveError(f"{path}: this file cannot be read ({type(exc).__name__}).") from exc
     if not path.endswith(".json") or '"engine_version"' in text:
