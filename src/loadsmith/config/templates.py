@@ -1,25 +1,18 @@
-"""Text with `{{variables}}` and their values in, plain values out.
+"""Fill the `{{variables}}` of a text, a list or a mapping.
 
-Mustache, strictly: an unknown variable is an error and nothing is HTML-escaped. Of Mustache's
-sections only `{{#date}}value|format{{/date}}` is there. pystache parses; its renderer is not
-used because it turns every value into text.
+An unknown variable is an error, nothing is HTML-escaped, and a text that is one variable gets the
+variable's value whatever its type.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from difflib import get_close_matches
-from functools import lru_cache
 from typing import Any
 
-import pystache
-from pystache.parser import ParsingError
-
+from loadsmith.config.mustache import DateSection, Part, Variable, parse_template
 from loadsmith.errors import ConfigError, ResolveError, did_you_mean
 from loadsmith.model import read_time
-
-DATE_SECTION = "date"
-"""The one section: `{{#date}}value|format{{/date}}`."""
 
 _DATE_FORMATS = ("%Y-%m-%d-%H:%M", "%Y-%m", "%Y%m%d", "%Y-%m-%dT%H", "%Y")
 """What dates look like beside ISO text: the partition keys that Dagster writes by default."""
@@ -39,19 +32,6 @@ _PARTITION_NAMES = {
     "context.partition_window_end": _ONE_WINDOW,
 }
 """Variables that a run without partitions lacks, and what to say then."""
-
-
-@dataclass(frozen=True)
-class _Variable:
-    name: str
-
-
-@dataclass(frozen=True)
-class _Date:
-    parts: tuple["_Part", ...]
-
-
-_Part = str | _Variable | _Date
 
 
 @dataclass(frozen=True)
@@ -115,7 +95,12 @@ def names_in(value: Any) -> set[str]:
     Raises:
         ConfigError: A template is malformed.
     """
-    return {name for _, text in _texts(value, ()) if "{{" in text for name in _names(_parse(text))}
+    return {
+        name
+        for _, text in _texts(value, ())
+        if "{{" in text
+        for name in _names(parse_template(text))
+    }
 
 
 def template_problems(value: Any, scope: Scope) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -128,7 +113,7 @@ def template_problems(value: Any, scope: Scope) -> Iterator[tuple[tuple[str | in
         if "{{" not in text:
             continue
         try:
-            parts = _parse(text)
+            parts = parse_template(text)
         except ConfigError as error:
             yield path, str(error)
             continue
@@ -159,69 +144,17 @@ def _texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str 
             yield from _texts(child, (*path, index))
 
 
-def _names(parts: tuple[_Part, ...]) -> Iterator[str]:
+def _names(parts: tuple[Part, ...]) -> Iterator[str]:
     for part in parts:
-        if isinstance(part, _Variable):
+        if isinstance(part, Variable):
             yield part.name
-        elif isinstance(part, _Date):
+        elif isinstance(part, DateSection):
             yield from _names(part.parts)
 
 
-@lru_cache(maxsize=4096)
-def _parse(text: str) -> tuple[_Part, ...]:
-    try:
-        parsed = pystache.parse(text, raise_on_mismatch=True)
-    except ParsingError as error:
-        raise ConfigError(
-            f"the template is malformed: {error}. Close each section as in "
-            "'{{#date}}value|format{{/date}}'."
-        ) from error
-    parts = tuple(_parts(parsed, inside_date=False))
-    for part in parts:
-        if isinstance(part, str) and ("{{" in part or "}}" in part):
-            _refuse_braces(part)
-    return parts
-
-
-def _refuse_braces(text: str) -> None:
-    # `}}` alone ends nested JSON in a string; `{{` alone is a variable that was not closed.
-    if "{{" in text:
-        raise ConfigError(
-            "the template is malformed: '{{' is not closed. Write variables as '{{name}}'."
-        )
-
-
-def _parts(parsed: Any, *, inside_date: bool) -> Iterator[_Part]:
-    # pystache shows its parse tree only by private names; its releases are years apart, and a
-    # test reads a template of each kind.
-    for node in parsed._parse_tree:
-        kind = type(node).__name__
-        if isinstance(node, str):
-            yield node
-        elif kind in ("_EscapeNode", "_LiteralNode"):
-            name = node.key.strip()
-            if not name or any(char in name for char in "{}\n"):
-                raise ConfigError(
-                    f"the template is malformed: {name!r} is not the name of a variable. Write "
-                    "variables as '{{name}}'."
-                )
-            yield _Variable(name)
-        elif kind == "_SectionNode" and node.key == DATE_SECTION and not inside_date:
-            inner = tuple(_parts(node.parsed, inside_date=True))
-            yield _Date(inner)
-        elif kind == "_CommentNode":
-            continue
-        else:
-            shown = getattr(node, "key", "")
-            raise ConfigError(
-                f"the template has a tag that is not supported{f' ({shown})' if shown else ''}. "
-                "There are variables, '{{name}}', and '{{#date}}value|format{{/date}}'."
-            )
-
-
-def _date_problem(part: _Part) -> str | None:
+def _date_problem(part: Part) -> str | None:
     """Return what is wrong with a date section as written, without the values."""
-    if not isinstance(part, _Date):
+    if not isinstance(part, DateSection):
         return None
     written = "".join(piece for piece in part.parts if isinstance(piece, str))
     if "|" not in written:
@@ -237,18 +170,18 @@ def _date_problem(part: _Part) -> str | None:
 def _render_text(text: str, variables: Mapping[str, Any]) -> Any:
     if "{{" not in text:
         return text
-    parts = _parse(text)
-    if len(parts) == 1 and isinstance(parts[0], _Variable):
+    parts = parse_template(text)
+    if len(parts) == 1 and isinstance(parts[0], Variable):
         return _look_up(parts[0].name, variables)
     return _join(parts, variables)
 
 
-def _join(parts: tuple[_Part, ...], variables: Mapping[str, Any]) -> str:
+def _join(parts: tuple[Part, ...], variables: Mapping[str, Any]) -> str:
     pieces = []
     for part in parts:
         if isinstance(part, str):
             pieces.append(part)
-        elif isinstance(part, _Variable):
+        elif isinstance(part, Variable):
             pieces.append(_as_text(_look_up(part.name, variables)))
         else:
             pieces.append(_format_date(_join(part.parts, variables)))
