@@ -457,3 +457,49 @@ def test_the_source_of_a_collection_is_not_asked_before_the_run() -> None:
 def test_a_database_needs_a_list_of_collections() -> None:
     with pytest.raises(ConfigError, match="mflix"):
         DagsterDltFactory.build_collection_definitions({"mflix": "comments"}, mongo)
+
+
+@pytest.mark.parametrize("granularity", ["source", "component"])
+def test_released_op_names_stay(granularity: str):
+    """An op's name is the scope of its load's ledger and cursors."""
+    definitions = DagsterDltFactory.build_definitions(
+        [
+            resource("crm.orders"),
+            resource("crm.customers", meta={"dagster": {"pool": "api"}}),
+            resource("crm.order-items", meta={"dagster": {"pool": "api"}}),
+            resource("crm.notes", meta={"dagster": {"retry_policy": {"max_retries": 2}}}),
+            resource("shop.one", meta={"dagster": {"pool": "x"}}),
+            resource("shop.two", meta={"dagster": {"pool": "x"}}),
+            resource("web.a", meta={"dagster": {"pool": "p"}}),
+            resource("web.b", meta={"dagster": {"partitions_def": {"keys": ["x"]}}}),
+        ],
+        granularity=granularity,
+    )
+    names = {
+        asset.op.name: sorted(key.path[-1] for key in asset.keys)
+        for asset in definitions.assets or ()
+        if isinstance(asset, dg.AssetsDefinition)
+    }
+    assert (
+        names
+        == {
+            "source": {
+                "crm__orders": ["orders"],
+                "crm__customers": ["customers", "order-items"],
+                "crm__notes": ["notes"],
+                "shop": ["one", "two"],
+                "web__a": ["a"],
+                "web__b": ["b"],
+            },
+            "component": {
+                "crm__orders": ["orders"],
+                "crm__customers__crm_customers": ["customers"],
+                "crm__customers__crm_order_items": ["order-items"],
+                "crm__notes": ["notes"],
+                "shop__shop_one": ["one"],
+                "shop__shop_two": ["two"],
+                "web__a": ["a"],
+                "web__b": ["b"],
+            },
+        }[granularity]
+    )

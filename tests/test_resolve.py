@@ -9,7 +9,14 @@ from loadsmith.config.files import read_project
 from loadsmith.config.models import AssetSettings, LoadParams, ResourceOpSettings
 from loadsmith.errors import ConfigError, ResolveError
 from loadsmith.model import LoadDefinition, PipelineSettings
-from loadsmith.resolve import merge_definitions, render_definition, resolve_asset, resolve_load
+from loadsmith.resolve import (
+    merge_definitions,
+    render_definition,
+    resolve_asset,
+    resolve_load,
+    run_variables,
+    used_variables,
+)
 
 BRANCH = {"DAGSTER_CLOUD_IS_BRANCH_DEPLOYMENT": "1", "DAGSTER_CLOUD_DEPLOYMENT_NAME": "fix"}
 
@@ -206,3 +213,31 @@ def test_the_variables_of_a_run_are_filled_in_everywhere():
     assert rendered.options.params == {"table_name": "t_3"}
     with pytest.raises(ResolveError, match=r"there is no variable '{{n}}'"):
         render_definition(definition, {"context.partition_key": "k", "env.FILE": "x.db"})
+
+
+def test_a_run_holds_only_the_variables_that_its_load_uses(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("USED", "in the source")
+    monkeypatch.setenv("ELSEWHERE", "in a resource")
+    monkeypatch.setenv("OTHER", "a secret of something else")
+    definition = resolve(
+        source_params={"token": "{{env.USED}}"},
+        destination_params={"database": "{{resource.duckdb.database_path}}"},
+        pipeline_params={"dataset_name": "x_{{context.partition_key}}"},
+        run_params={"loader_file_format": "{{env.MISSING}}"},
+    )
+    names = used_variables(definition)
+    assert names == {
+        "env.USED",
+        "env.MISSING",
+        "resource.duckdb.database_path",
+        "context.partition_key",
+    }
+    resources = {"duckdb": {"database_path": "{{env.ELSEWHERE}}", "base_path": "{{env.OTHER}}"}}
+    values = run_variables(names, run_id="1", partition_key="k", resources=resources)
+    assert values.pop("utils.now")
+    assert values == {
+        "env.USED": "in the source",
+        "resource.duckdb.database_path": "in a resource",
+        "context.run_id": "1",
+        "context.partition_key": "k",
+    }

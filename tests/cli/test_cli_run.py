@@ -24,6 +24,18 @@ def test_rows_of_each_table_are_loaded_and_printed(shop, call):
     assert rows_of("orders__items") == 6
 
 
+def test_tables_that_were_not_selected_came_along(shop, call):
+    SOURCE.write_text(SOURCE.read_text().replace('"items":', '"notes": [{"text": "x"}], "items":'))
+    done = call("run", "shop/orders__items")
+    assert done.exit_code == 0, done.stderr
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert [line.split("  ")[0] for line in lines if line.startswith("shop/")] == [
+        "shop/orders (came along)",
+        "shop/orders__items",
+        "shop/orders__notes (came along)",
+    ]
+
+
 def test_the_result_is_data_with_json(shop, call):
     done = call("run", "shop/customers", "--json")
     report = json.loads(done.stdout)

@@ -372,7 +372,7 @@ def test_a_broken_file_hides_no_mistake_of_others_and_makes_none(tmp_path):
     )
     found = problems(root)
     assert len(found) == 2
-    assert found[0].startswith("workflows/a.yaml:2:1: this is not YAML: ")
+    assert found[0].startswith("workflows/a.yaml:1:10: this is not YAML: ")
     assert found[1] == (
         "workflows/b.yaml:1:67: there is no field 'tag' here. Did you mean 'tags' or 'op_tags'?"
     )

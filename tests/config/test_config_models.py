@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from loadsmith.config.dlt_names import destination_names, destination_problem
 from loadsmith.config.models import (
     AssetSettings,
     LoadParams,
@@ -17,6 +16,8 @@ from loadsmith.config.models import (
     RunParams,
     json_schema,
 )
+from loadsmith.config.references import destination_problem
+from loadsmith.dlt_names import destination_names
 from loadsmith.model import OpSettings
 
 # What the load itself says, and what dlt keeps for its own use.

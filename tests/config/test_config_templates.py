@@ -38,6 +38,9 @@ VARIABLES = {
         ("on {{day}}", "on 2024-02-01"),
         ('{"a": {"b": {{n}}}}', '{"a": {"b": 5}}'),
         ("{{! a comment }}x", "x"),
+        ("SELECT 1\n  {{! a line of its own }}\nFROM x", "SELECT 1\nFROM x"),
+        ("a\r\n{{#date}}\r\n{{day}}|%Y\n{{/date}}\nb", "a\r\n2024b"),
+        ("a {{! in a line }}\nb", "a \nb"),
         ("no variables } here {", "no variables } here {"),
         ({"a": ["{{n}}", 1], "b": ("{{n}}",)}, {"a": [5, 1], "b": (5,)}),
     ],
@@ -68,6 +71,29 @@ def test_a_value_is_not_a_template_itself():
         ),
         ("{{n", ConfigError, "the template is malformed: '{{' is not closed."),
         ("{{}}", ConfigError, "the template is malformed: '{{' is not closed."),
+        (
+            "x {{#date}}{{n}}|%Y",
+            ConfigError,
+            ("the template is malformed: Did not find a matching tag for {{#date}}. Its section "
+            "starts at position 11. Close each section as in '{{#date}}value|format{{/date}}'."),
+        ),
+        (
+            "{{#date}}{{n}}|%Y{{/day}}",
+            ConfigError,
+            ("the template is malformed: Section end tag mismatch at position 25. Found {{/day}}, "
+            "expected {{/date}}."),
+        ),
+        (
+            "{{n}}{{/date}}",
+            ConfigError,
+            ("the template is malformed: Section end tag mismatch at position 14. Found {{/date}}, "
+            "expected {{#date}}."),
+        ),
+        (
+            "{{a{b}}",
+            ConfigError,
+            "the template is malformed: 'a{b' is not the name of a variable.",
+        ),
         ("{{#list}}x{{/list}}", ConfigError, "the template has a tag that is not supported (list)"),
         ("{{^n}}x{{/n}}", ConfigError, "the template has a tag that is not supported (n)."),
         ("{{>part}}", ConfigError, "the template has a tag that is not supported (part)."),
@@ -80,9 +106,10 @@ def test_mistakes_in_templates_are_errors(text, error, message):
     assert str(caught.value).startswith(message)
 
 
-def test_values_are_never_in_the_message():
+def test_values_are_never_in_the_message(monkeypatch):
+    monkeypatch.setenv("TOKEN", "very-secret")
     with pytest.raises(ResolveError) as caught:
-        render("{{env.TOKE}}", {"env.TOKEN": "very-secret"})
+        render("{{env.TOKE}}", {})
     assert "very-secret" not in str(caught.value)
     assert "Did you mean 'TOKEN'?" in str(caught.value)
 

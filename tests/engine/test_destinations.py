@@ -5,6 +5,7 @@ import os
 import dlt
 import pytest
 
+from loadsmith.dlt_names import destination_names
 from loadsmith.engine.destinations import (
     check_destination,
     destination_dataset,
@@ -14,7 +15,6 @@ from loadsmith.engine.destinations import (
     table_locations,
     traits,
 )
-from loadsmith.engine.destinations.params import known_destinations
 from loadsmith.engine.normalizing import arrow_normalizer
 from loadsmith.errors import ResolveError
 from loadsmith.model import DestinationReference
@@ -130,7 +130,7 @@ def test_a_parameter_that_a_destination_does_not_take_is_an_error(reference, clo
 
 
 def test_a_misspelled_destination_is_told_without_dlt():
-    assert {"duckdb", "postgres", "bigquery", "filesystem", "sqlite"} <= set(known_destinations())
+    assert {"duckdb", "postgres", "bigquery", "filesystem", "sqlite"} <= set(destination_names())
     (problem,) = destination_problems(refer("dukdb"))
     assert "'duckdb'" in problem
     assert destination_problems(refer("duckdb")) == []

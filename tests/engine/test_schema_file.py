@@ -97,7 +97,7 @@ def test_a_missing_file_is_named_as_it_was_written():
         ("name: x\ntables: {a: {parent: b}}", "has the parent 'b'"),
         ("name: x\ntables: {a: {parent: b}, b: {parent: a}}", "each other's parents"),
         ("a: !!python/object/apply:os.getcwd []", ":1:"),
-        ("a: \x00", "not YAML"),
+        ("a: \x00", "not allowed in YAML"),
     ],
 )
 def test_a_damaged_file_is_an_error_of_ours(tmp_path, text, place):

@@ -1,17 +1,18 @@
 """Read what the launchpad and the tags of a run ask of a load."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
 from loadsmith.assets._dagster import op_config_of
+from loadsmith.config.load_params import WRITE_DISPOSITIONS, LoadOptions
 from loadsmith.errors import ConfigError, did_you_mean
-from loadsmith.model import Window, read_time
+from loadsmith.model import NORMALIZERS, ON_EMPTY, Window, read_time
 
 TAG_PREFIX = "loadsmith/"
 
@@ -24,29 +25,19 @@ class Refresh(Enum):
     drop_data = "drop_data"
 
 
-class WriteDisposition(Enum):
-    """How dlt writes rows."""
-
-    append = "append"
-    replace = "replace"
-    merge = "merge"
-    skip = "skip"
+def _enum(name: str, choices: Iterable[str]) -> Any:
+    """Return the enum that Dagster's launchpad needs for choices that are known as text."""
+    return Enum(name, {choice: choice for choice in choices})
 
 
-class OnEmpty(Enum):
-    """What happens to a resource that yields no row."""
-
-    truncate = "truncate"
-    keep = "keep"
-    fail = "fail"
-    warn = "warn"
-
-
-class Normalizer(Enum):
-    """How records become rows of tables."""
-
-    arrow = "arrow"
-    dlt = "dlt"
+if TYPE_CHECKING:
+    WriteDisposition = Enum
+    OnEmpty = Enum
+    Normalizer = Enum
+else:
+    WriteDisposition = _enum("WriteDisposition", WRITE_DISPOSITIONS)
+    OnEmpty = _enum("OnEmpty", ON_EMPTY)
+    Normalizer = _enum("Normalizer", NORMALIZERS)
 
 
 class WindowConfig(dg.Config):
@@ -69,13 +60,11 @@ class DltRunConfig(dg.Config):
     )
     on_empty: OnEmpty | None = Field(
         default=None,
-        description="Where a resource yields no row: `truncate` a replaced table, `keep` its rows, "
-        "`fail` before anything is loaded, or truncate and `warn`.",
+        description=LoadOptions.model_fields["on_empty"].description,
     )
     normalizer: Normalizer | None = Field(
         default=None,
-        description="`arrow` takes plain records apart by column, with the same result as dlt's "
-        "row normalizer; `dlt` takes that one for all records.",
+        description=LoadOptions.model_fields["normalizer"].description,
     )
     limit: int | None = Field(
         default=None, description="Load at most so many pages of each resource, to try a load out."

@@ -1,7 +1,7 @@
 """The command line: `loadsmith check`, `init`, `json-schema`, `list`, `run`, `schema`, `state`.
 
 Nothing here imports dlt or Dagster before a command needs it, so that help and completion are
-there at once.
+fast.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""`loadsmith check`: every mistake in the files of a project, each with its place."""
+"""`loadsmith check`: show every mistake in the files of a project with its place."""
 
 from collections.abc import Iterator
 from typing import Any

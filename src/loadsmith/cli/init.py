@@ -1,4 +1,4 @@
-"""`loadsmith init`: a new project that loads something right away."""
+"""`loadsmith init`: make a new project that loads something right away."""
 
 import json
 import runpy
@@ -62,10 +62,10 @@ def init_command(
     _check_free(folder)
     layout = layout or _ask("Layout", LAYOUTS, "odp", yes)
     source = source or _ask(
-        "Source", {key: found.title for key, found in SOURCES.items()}, "python", yes
+        "Source", {key: starter.title for key, starter in SOURCES.items()}, "python", yes
     )
     destination = destination or _ask(
-        "Destination", {key: found.title for key, found in DESTINATIONS.items()}, "duckdb", yes
+        "Destination", {key: starter.title for key, starter in DESTINATIONS.items()}, "duckdb", yes
     )
     project = folder.absolute().name
     written = _write_files(

@@ -1,4 +1,4 @@
-"""`loadsmith json-schema`: the JSON Schema of the files, for editors."""
+"""`loadsmith json-schema`: write the JSON Schema of the files for editors."""
 
 import json
 from pathlib import Path

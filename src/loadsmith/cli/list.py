@@ -1,4 +1,4 @@
-"""`loadsmith list`: what a project has, without running any of it."""
+"""`loadsmith list`: show what a project has, without running it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -71,11 +71,11 @@ def list_command(path: str | None, settings: bool, as_json: bool) -> None:
 def describe_assets(definitions: "dg.Definitions") -> list[dict[str, Any]]:
     """Return the assets that can be materialized as plain data, sorted by key."""
     graph = definitions.resolve_asset_graph()
-    found = []
+    assets = []
     for key in sorted(graph.materializable_asset_keys, key=lambda key: key.to_user_string()):
         node = graph.get(key)
         metadata = node.metadata
-        found.append(
+        assets.append(
             {
                 "asset": key.to_user_string(),
                 "table": metadata.get("dagster/table_name"),
@@ -88,7 +88,7 @@ def describe_assets(definitions: "dg.Definitions") -> list[dict[str, Any]]:
                 "description": node.description,
             }
         )
-    return found
+    return assets
 
 
 def _describe_partitions(partitions_def: Any) -> str | None:

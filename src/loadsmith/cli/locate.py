@@ -1,4 +1,4 @@
-"""Which project a command is about: the argument, `ODP_CONFIG_PATH`, or `./odp_config`."""
+"""Find the project of a command: the argument, `ODP_CONFIG_PATH`, or `./odp_config`."""
 
 import os
 from pathlib import Path

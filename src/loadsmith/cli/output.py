@@ -1,4 +1,4 @@
-"""What commands say and how they end: consoles, tables, JSON, errors, exit codes."""
+"""Write tables, JSON and errors of commands, and define their exit codes."""
 
 import json
 import sys

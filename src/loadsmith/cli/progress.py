@@ -1,4 +1,4 @@
-"""Dagster's events of a run in, lines on the terminal out, while it goes on."""
+"""Show the progress of a run on the terminal while it goes on."""
 
 import os
 import sys

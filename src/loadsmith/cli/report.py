@@ -1,10 +1,13 @@
-"""Dagster's events of a run in, what a person or a script reads out."""
+"""Summarize the events of a finished run for `loadsmith run`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 _ROW_NAMES = ("rows_loaded", "rows_loaded_in_all_partitions", "row_count", "dagster/row_count")
+
+_NOT_SELECTED = frozenset({"loadsmith/came_along", "loadsmith/undeclared"})
+"""Metadata of tables that a load brings although nobody selected them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +85,9 @@ def _step_seconds(result: Any) -> dict[str, float]:
 
 
 def _asset_line(event: Any, times: dict[str, float]) -> AssetLine | None:
-    if event.is_step_materialization:
-        shown, selected = event.step_materialization_data.materialization, True
-    elif event.is_asset_observation:
-        shown, selected = event.asset_observation_data.asset_observation, False
-    else:
+    if not event.is_step_materialization:
         return None
+    shown = event.step_materialization_data.materialization
     metadata = {name: entry.value for name, entry in shown.metadata.items()}
     rows = next((metadata[name] for name in _ROW_NAMES if name in metadata), None)
     place = metadata.get("destination_table_id") or metadata.get("destination_file_uri")
@@ -96,7 +96,7 @@ def _asset_line(event: Any, times: dict[str, float]) -> AssetLine | None:
         rows=rows if isinstance(rows, int) else None,
         seconds=times.get(event.step_key),
         destination=str(place) if place else None,
-        selected=selected,
+        selected=not _NOT_SELECTED.intersection(metadata),
         partition=shown.partition,
     )
 

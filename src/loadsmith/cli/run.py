@@ -1,4 +1,4 @@
-"""`loadsmith run`: materialize assets in this process and say what came of it."""
+"""`loadsmith run`: materialize assets in this process and print the result."""
 
 import os
 import time

@@ -1,101 +1,139 @@
-"""A load's definition in, the schema of a few of its rows out; everything else is thrown away."""
+"""Load a few rows of each resource into a scratch DuckDB that is thrown away.
 
-import shutil
+Neither the real destination nor the state of the pipeline is touched.
+"""
+
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import datetime, timezone
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loadsmith.config.project_files import ProjectFiles
-from loadsmith.config.templates import names_in
 from loadsmith.errors import ResolveError, SelectionError, did_you_mean
 from loadsmith.model import (
     DestinationReference,
     LoadDefinition,
+    LoadResult,
     PartitionSettings,
     PipelineSettings,
     RunOptions,
     RunRequest,
     Window,
 )
+from loadsmith.resolve import render_definition, run_variables, used_variables
+
+if TYPE_CHECKING:
+    from dlt import Schema
+
+DATASET = "scratch"
+"""The dataset of every scratch database."""
 
 _ELSEWHERE = ("credentials", "loader_file_format", "refresh", "staging", "table_format")
 """Options of a run that mean the real destination and would be wrong, or harmful, in a scratch."""
 
 
-@contextmanager
-def sample_schema(
-    definition: LoadDefinition, files: ProjectFiles, *, rows: int, partition: str | None
-) -> Iterator[Any]:
-    """Load about `rows` rows of each resource into a scratch DuckDB and yield dlt's schema.
+@dataclass(frozen=True, kw_only=True)
+class ScratchLoad:
+    """A load into a scratch database.
 
-    The real destination is not touched, nor the state of the pipeline.
+    Attributes:
+        database: The DuckDB file; its tables are in the dataset `DATASET`.
+        run: Runs the load with a run id; returns what it did and dlt's schema after it.
 
-    Raises:
-        RunError: The source failed.
-        ResolveError: The source or a variable is not there.
-        SelectionError: The partition is not one.
+    `run` raises `RunError` where the source fails.
     """
-    folder = tempfile.mkdtemp(prefix="loadsmith-schema-")
-    try:
-        yield _run(definition, files, rows=rows, partition=partition, folder=Path(folder))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+    database: Path
+    run: Callable[[str], "tuple[LoadResult, Schema]"]
 
 
-def _run(
+@contextmanager
+def scratch_load(
     definition: LoadDefinition,
     files: ProjectFiles,
     *,
     rows: int,
     partition: str | None,
-    folder: Path,
-) -> Any:
+    run_id: str,
+) -> Iterator[ScratchLoad]:
+    """Prepare a load of about `rows` rows of each resource; its files are removed after the block.
+
+    Args:
+        definition: The load.
+        files: The project that it is part of.
+        rows: Rows of each resource, about.
+        partition: The partition to load; the last one where None and there are some.
+        run_id: Value of `{{context.run_id}}`.
+
+    Raises:
+        ResolveError: The source or a variable is not there.
+        SelectionError: The partition is not one.
+    """
+    key, window = choose_partition(definition.partitions, partition, definition.name)
+    with tempfile.TemporaryDirectory(
+        prefix="loadsmith-scratch-", ignore_cleanup_errors=True
+    ) as folder:
+        database = Path(folder) / "rows.duckdb"
+        scratch = _in_scratch(definition, database)
+        names = used_variables(scratch)
+        variables = run_variables(
+            names,
+            run_id=run_id,
+            partition_key=key,
+            window=window,
+            resources={entry.value.resource_kind: entry.value.params for entry in files.resources},
+        )
+        _refuse_unknown(names - set(variables), definition.place or definition.name)
+        rendered = render_definition(scratch, variables)
+        request = RunRequest(
+            partition_key=key, window=window, source=_limited_source(rendered, rows)
+        )
+        yield ScratchLoad(
+            database=database,
+            run=lambda run_id: _run(rendered, replace(request, run_id=run_id)),
+        )
+
+
+def _run(definition: LoadDefinition, request: RunRequest) -> "tuple[LoadResult, Schema]":
     import dlt
 
     from loadsmith.engine.run import run_load
-    from loadsmith.engine.sources import make_source
-    from loadsmith.resolve import render_definition
 
-    key, window = choose_partition(definition.partitions, partition, definition.name)
-    scratch = _in_scratch(definition, folder)
-    rendered = render_definition(scratch, _variables(scratch, files, key, window))
+    with run_load(definition, request) as result:
+        return result, dlt.current.pipeline().default_schema
 
-    def make_limited_source() -> Any:
-        source = make_source(rendered.source)
+
+def _limited_source(definition: LoadDefinition, rows: int) -> Callable[[], Any]:
+    def make() -> Any:
+        from loadsmith.engine.sources import make_source
+
+        source = make_source(definition.source)
         for resource in source.resources.values():
             # dlt limits what feeds a transformer, never the transformer.
             if not resource.is_transformer:
                 resource.add_limit(rows, count_rows=True)
         return source
 
-    request = RunRequest(
-        run_id="schema", partition_key=key, window=window, source=make_limited_source
-    )
-    with run_load(rendered, request):
-        return dlt.current.pipeline().default_schema
+    return make
 
 
-def _in_scratch(definition: LoadDefinition, folder: Path) -> LoadDefinition:
-    """Return the load with a DuckDB file in `folder` as its destination."""
+def _in_scratch(definition: LoadDefinition, database: Path) -> LoadDefinition:
+    """Return the load with a DuckDB file as its destination."""
     params = {
         name: value for name, value in definition.options.params.items() if name not in _ELSEWHERE
     }
     return replace(
         definition,
-        destination=DestinationReference(
-            name="duckdb", params={"database": str(folder / "sample.duckdb")}
-        ),
+        destination=DestinationReference(name="duckdb", params={"database": str(database)}),
         pipeline=PipelineSettings(
-            pipeline_name="scratch",
-            dataset_name="scratch",
-            pipelines_dir=str(folder / "pipelines"),
+            pipeline_name=DATASET,
+            dataset_name=DATASET,
+            pipelines_dir=str(database.parent / "pipelines"),
         ),
         options=RunOptions(params=params, normalizer=definition.options.normalizer),
-        # The file is what comes of this run, so the run must not need it.
+        # The run must not need the schema file: it may be the first one, or outdated.
         schema_file_path=None,
         snapshot_path=None,
     )
@@ -104,7 +142,7 @@ def _in_scratch(definition: LoadDefinition, folder: Path) -> LoadDefinition:
 def choose_partition(
     settings: PartitionSettings | None, wanted: str | None, name: str
 ) -> tuple[str | None, Window | None]:
-    """Return the partition to look at, the last one unless told otherwise, and its window.
+    """Return the partition to look at, by default the last one, and its window.
 
     Raises:
         SelectionError: There is no such partition, or none at all.
@@ -131,33 +169,13 @@ def choose_partition(
     return key, window_of_keys(partitions_def, [key])
 
 
-def _variables(
-    definition: LoadDefinition, files: ProjectFiles, key: str | None, window: Window | None
-) -> Mapping[str, Any]:
-    from loadsmith.project.variables import environment_variables, resource_variables
+def _refuse_unknown(names: frozenset[str], place: str) -> None:
+    """Refuse variables that have no value without a run under Dagster.
 
-    source = definition.source
-    used = names_in([getattr(source, "params", {}), definition.options.params])
-    found: dict[str, Any] = {
-        "context.run_id": "schema",
-        "utils.now": datetime.now(timezone.utc).isoformat(),
-        **environment_variables(used),
-        **resource_variables(
-            used, {entry.value.resource_kind: entry.value.params for entry in files.resources}
-        ),
-    }
-    if key is not None:
-        found["context.partition_key"] = key
-    if window is not None:
-        found["context.partition_window_start"] = window.start.isoformat()
-        found["context.partition_window_end"] = window.end.isoformat()
-    _refuse_unknown(used, found, definition)
-    return found
-
-
-def _refuse_unknown(used: set[str], found: Mapping[str, Any], definition: LoadDefinition) -> None:
-    for name in sorted(used - set(found)):
-        place = definition.place or definition.name
+    Raises:
+        ResolveError: There is one.
+    """
+    for name in sorted(names):
         if name.startswith("env."):
             raise ResolveError(f"{place}: {name[4:]} is not set. Set it in the environment.")
         if name.startswith("context.partition"):

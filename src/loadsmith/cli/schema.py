@@ -1,4 +1,4 @@
-"""`loadsmith schema`: what a source really yields, written to its schema file."""
+"""`loadsmith schema`: write the tables that a source yields to its schema file."""
 
 import shutil
 import tempfile
@@ -12,7 +12,7 @@ import click
 
 from loadsmith.cli.locate import find_config_folder, find_dg_project
 from loadsmith.cli.output import EXIT_PROBLEM, ProjectCommand, make_console, show_json, show_table
-from loadsmith.cli.sampling import sample_schema
+from loadsmith.cli.sampling import scratch_load
 from loadsmith.config.files import read_project
 from loadsmith.config.models import DltAsset
 from loadsmith.config.project_files import Located, ProjectFiles
@@ -98,17 +98,20 @@ def schema_command(
         return
     files = read_project(find_config_folder(path))
     loads = choose_loads(files, asset_key or "*")
-    found: dict[str, FileChanges] = {}
+    changes: dict[str, FileChanges] = {}
     console = make_console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="loadsmith-check-") as folder:
         for load in loads:
             with (
                 console.status(f"Looking at {load.name} ..."),
-                sample_schema(load, files, rows=limit, partition=partition) as schema,
+                scratch_load(
+                    load, files, rows=limit, partition=partition, run_id="schema"
+                ) as scratch,
             ):
+                _, schema = scratch.run("schema")
                 changed = _update(load, schema, files, Path(folder) if check else None, prune)
-            before = found.get(changed.file)
-            found[changed.file] = (
+            before = changes.get(changed.file)
+            changes[changed.file] = (
                 FileChanges(
                     changed.file,
                     before.is_new,
@@ -118,11 +121,11 @@ def schema_command(
                 else changed
             )
     if as_json:
-        show_json([{**asdict(entry), "check": check} for entry in found.values()])
+        show_json([{**asdict(entry), "check": check} for entry in changes.values()])
     else:
-        for entry in found.values():
+        for entry in changes.values():
             _show(entry, check)
-    if check and not all(entry.is_empty for entry in found.values()):
+    if check and not all(entry.is_empty for entry in changes.values()):
         ctx.exit(EXIT_PROBLEM)
 
 

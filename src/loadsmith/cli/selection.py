@@ -1,4 +1,4 @@
-"""What the user typed, and the assets and partitions that it means."""
+"""Find the assets and partitions that a user selects on the command line."""
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -24,11 +24,11 @@ def select_assets(definitions: "dg.Definitions", selections: Sequence[str]) -> l
     """
     graph = definitions.resolve_asset_graph()
     known = {key.to_user_string(): key for key in graph.materializable_asset_keys}
-    found: set[Any] = set()
+    selected: set[Any] = set()
     for selection in selections:
         for part in _parts(selection):
-            found |= _select(graph, known, part)
-    return sorted(found, key=lambda key: key.to_user_string())
+            selected |= _select(graph, known, part)
+    return sorted(selected, key=lambda key: key.to_user_string())
 
 
 def _parts(selection: str) -> list[str]:
@@ -41,13 +41,13 @@ def _select(graph: Any, known: dict[str, Any], part: str) -> set[Any]:
     by_pattern = {key for name, key in known.items() if fnmatchcase(name, part)}
     if by_pattern:
         return by_pattern
-    found = _select_by_dagster(graph, part) & set(known.values())
-    if not found:
+    selected = _select_by_dagster(graph, part) & set(known.values())
+    if not selected:
         raise SelectionError(
             f"{part}: no asset of this project is selected by it.{did_you_mean(part, known)} "
             "`loadsmith list` shows all of them."
         )
-    return found
+    return selected
 
 
 def _select_by_dagster(graph: Any, part: str) -> set[Any]:

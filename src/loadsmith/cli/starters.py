@@ -1,4 +1,4 @@
-"""What `loadsmith init` can start from: sources with something to load, and destinations.
+"""The sources and destinations that `loadsmith init` can start from.
 
 They are described in `templates/sources.yaml` and `templates/destinations.yaml`.
 """
@@ -61,10 +61,10 @@ class DestinationStarter:
 
 
 def _read(name: str) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = yaml.safe_load(
+    starters: dict[str, dict[str, Any]] = yaml.safe_load(
         (TEMPLATES / name).read_text(encoding="utf-8")
     )
-    return found
+    return starters
 
 
 SOURCES = {

@@ -1,6 +1,5 @@
-"""`loadsmith state`: the cursors of loads, and how one is forgotten."""
+"""`loadsmith state`: show the cursors of loads, or forget them."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
@@ -100,11 +99,11 @@ def show_state_command(
 ) -> None:
     """Show cursors."""
     chosen = choose_cursors(find_config_folder(path), load or "*", partition)
-    found = _fetch(chosen)
+    cursors = _fetch(chosen)
     if as_json:
-        show_json([asdict(cursor) for cursor in found])
+        show_json([asdict(cursor) for cursor in cursors])
     else:
-        show_cursors(found)
+        show_cursors(cursors)
 
 
 @state_command.command(
@@ -132,11 +131,10 @@ def reset_state_command(
         raise click.UsageError("--json leaves no room for a question. Add --yes.")
     chosen = choose_cursors(find_config_folder(path), load, partition, resource)
     if not yes:
-        found = _fetch(chosen)
-        if not found:
-            show_cursors(found)
+        cursors = _fetch(chosen)
+        show_cursors(cursors)
+        if not cursors:
             return
-        show_cursors(found)
         click.confirm(
             "Forget them? Rows stay; what a resource appends is loaded again. Reset",
             abort=True,
@@ -145,9 +143,9 @@ def reset_state_command(
 
     gone = [
         cursor
-        for one in chosen
-        for request in one.requests()
-        for cursor in reset_cursors(one.definition, request, one.resources)
+        for part in chosen
+        for request in part.requests()
+        for cursor in reset_cursors(part.definition, request, part.resources)
     ]
     if as_json:
         show_json([asdict(cursor) for cursor in gone])
@@ -275,34 +273,24 @@ def _partitions(definition: LoadDefinition, wanted: str | None) -> tuple[str | N
 
 def _rendered(definition: LoadDefinition, files: "ProjectFiles") -> LoadDefinition:
     """Return the load with the variables of its destination filled in; its source is not asked."""
-    from loadsmith.config.templates import names_in
-    from loadsmith.project.variables import resource_variables
-    from loadsmith.resolve import render_definition
+    from loadsmith.resolve import early_variables, render_definition, used_variables
 
     if isinstance(definition.source, SourceReference):
         definition = replace(definition, source=replace(definition.source, params={}))
-    used = names_in(
-        [
-            getattr(definition.destination, "params", {}),
-            vars(definition.pipeline) if not callable(definition.pipeline) else {},
-            definition.options.params,
-        ]
-    )
     known = {entry.value.resource_kind: entry.value.params for entry in files.resources}
-    variables = {f"env.{name}": value for name, value in os.environ.items()}
-    return render_definition(definition, {**variables, **resource_variables(used, known)})
+    return render_definition(definition, early_variables(used_variables(definition), known))
 
 
 def _fetch(chosen: Iterable[ChosenLoad]) -> list["StoredCursor"]:
     from loadsmith.engine.workspace import fetch_cursors
 
     console = make_console(stderr=True)
-    found: list[StoredCursor] = []
-    for one in chosen:
-        for request in one.requests():
-            with console.status(f"Looking at {one.definition.name} ..."):
-                found.extend(fetch_cursors(one.definition, request, one.resources))
-    return found
+    cursors: list[StoredCursor] = []
+    for part in chosen:
+        for request in part.requests():
+            with console.status(f"Looking at {part.definition.name} ..."):
+                cursors.extend(fetch_cursors(part.definition, request, part.resources))
+    return cursors
 
 
 def _note(line: str) -> None:

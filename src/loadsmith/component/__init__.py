@@ -1,4 +1,4 @@
-"""The component, its scaffolder, and one load of it: the front door of `defs.yaml`."""
+"""The front door of `defs.yaml`: the component, its loads and its scaffolder."""
 
 from loadsmith.component.component import DltLoadCollectionComponent
 from loadsmith.component.load_spec import DltLoadSpecModel

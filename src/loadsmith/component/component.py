@@ -1,4 +1,4 @@
-"""DltLoadCollectionComponent: dlt loads that a `defs.yaml` describes, as Dagster's definitions."""
+"""`DltLoadCollectionComponent`: Dagster definitions from the loads of a `defs.yaml`."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
@@ -204,9 +204,9 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
                 specs += built
                 for definition, part in split_load(load.definition, built, known.snapshot):
                     assets.append(self._build_assets(load, definition, part))
-                found = build_freshness(load.definition, built)
-                checks += found[0]
-                sensors += found[1]
+                freshness = build_freshness(load.definition, built)
+                checks += freshness[0]
+                sensors += freshness[1]
         warn_of_unknown_tables(unknown)
         return dg.Definitions(assets=assets, asset_checks=checks, sensors=sensors)
 

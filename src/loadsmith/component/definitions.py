@@ -1,4 +1,4 @@
-"""Entries of `loads` and where they stand in, LoadDefinitions out."""
+"""Resolve the entries of `loads` to LoadDefinitions."""
 
 import os
 from collections import Counter
@@ -71,9 +71,9 @@ def resolve_loads(
         ConfigError: A load has no source or no destination, or a setting is wrong.
         ResolveError: A reference leads nowhere.
     """
-    found = [_resolve(load, defaults, home) for load in loads]
-    shared = Counter(_pipeline_name(load) for load in found)
-    names = unique_names([load.definition.name for load in found])
+    resolved = [_resolve(load, defaults, home) for load in loads]
+    shared = Counter(_pipeline_name(load) for load in resolved)
+    names = unique_names([load.definition.name for load in resolved])
     return [
         replace(
             load,
@@ -84,7 +84,7 @@ def resolve_loads(
                 and shared[_pipeline_name(load)] == 1,
             ),
         )
-        for load, name in zip(found, names, strict=True)
+        for load, name in zip(resolved, names, strict=True)
     ]
 
 

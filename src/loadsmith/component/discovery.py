@@ -1,8 +1,7 @@
-"""What is known of the sources of a component without asking them, and how they are asked."""
+"""Look up the tables of a component's loads, and ask sources that alone know theirs."""
 
 import contextlib
 import json
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -40,7 +39,7 @@ from loadsmith.model import (
     SourceReference,
     TableSnapshot,
 )
-from loadsmith.resolve import render_definition
+from loadsmith.resolve import early_variables, render_definition, used_variables
 
 REFRESH = "dg utils refresh-defs-state"
 
@@ -249,8 +248,8 @@ def refresh(loads: Iterable[ComponentLoad], state_path: Path | None, *, write: b
             state[definition.name] = after
             names.append(definition.name)
     if state_path is not None and write:
-        found = {name: state[name].to_dict() for name in names}
-        _write(state_path, {"version": _VERSION, "loads": found})
+        stored = {name: state[name].to_dict() for name in names}
+        _write(state_path, {"version": _VERSION, "loads": stored})
     return changed
 
 
@@ -303,25 +302,27 @@ def _is_asked(definition: LoadDefinition) -> bool:
 
 def _ask(load: ComponentLoad) -> LoadSnapshot:
     """Ask the source itself, as a run would make it: with the secrets that are only named."""
-    variables = {f"env.{name}": value for name, value in os.environ.items()}
+    definition = replace(load.definition, snapshot_path=None)
     try:
-        definition = render_definition(replace(load.definition, snapshot_path=None), variables)
-        found = inspect_load(definition)
+        variables = early_variables(used_variables(definition))
+        snapshot = inspect_load(render_definition(definition, variables))
     except LoadsmithError as error:
         raise type(error)(f"{load.spec.described}: {error}") from error
     # A database gives its tables in another order each time; a file in Git is to stay the same.
-    return replace(found, resources=tuple(sorted(found.resources, key=lambda known: known.name)))
+    return replace(
+        snapshot, resources=tuple(sorted(snapshot.resources, key=lambda known: known.name))
+    )
 
 
 def _tables(snapshot: LoadSnapshot | None) -> dict[str, TableSnapshot | None]:
     """Return the tables by name; a resource without known tables stands for its own."""
-    found: dict[str, TableSnapshot | None] = {}
+    tables: dict[str, TableSnapshot | None] = {}
     for resource in snapshot.resources if snapshot else ():
         if resource.tables:
-            found.update({table.name: table for table in resource.tables})
+            tables.update({table.name: table for table in resource.tables})
         else:
-            found[resource.table_name or resource.name] = None
-    return found
+            tables[resource.table_name or resource.name] = None
+    return tables
 
 
 def _stored(value: Mapping[str, Any]) -> LoadSnapshot:

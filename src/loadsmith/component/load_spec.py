@@ -1,4 +1,4 @@
-"""DltLoadSpecModel: one entry of `loads`, from YAML or from Python."""
+"""`DltLoadSpecModel`: one entry of `loads`, from YAML or from Python."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -214,7 +214,7 @@ def _entry(settings: Mapping[str, Any]) -> LoadEntry:
 
 def _name_of(value: Any) -> str:
     for name in ("name", "__name__"):
-        found = getattr(value, name, None)
-        if isinstance(found, str):
-            return found
+        text = getattr(value, name, None)
+        if isinstance(text, str):
+            return text
     return value if isinstance(value, str) else "load"

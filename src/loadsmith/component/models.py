@@ -1,4 +1,4 @@
-"""The component's YAML as pydantic models: what the files of all front doors share, and a bit."""
+"""The YAML of the component as pydantic models."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""A dotted reference and the folder it stands in, the Python object that it names out."""
+"""Find the Python object that a dotted reference in a `defs.yaml` names."""
 
 import inspect
 import pkgutil
@@ -36,22 +36,22 @@ def load_reference(path: str, *, package: str, kind: str) -> Any:
             f"{kind} {path!r}: {_place(module)} has no {name!r}."
             + (did_you_mean(name, candidates) or f" It has no {kind} at all.")
         )
-    found = getattr(module, name)
-    if isinstance(found, ModuleType):
+    value = getattr(module, name)
+    if isinstance(value, ModuleType):
         raise ResolveError(
             f"{kind} {path!r}: this is a module. Name what is in it."
-            + _listed(f"{path}.{candidate}" for candidate in _names_of(found, kind))
+            + _listed(f"{path}.{candidate}" for candidate in _names_of(value, kind))
         )
-    if not _may_be(found, kind):
+    if not _may_be(value, kind):
         raise ResolveError(
-            f"{kind} {path!r}: {name!r} in {_place(module)} is {_described(found)}, "
+            f"{kind} {path!r}: {name!r} in {_place(module)} is {_described(value)}, "
             f"not a {kind} or a function that makes one."
             + _listed(candidate for candidate in _names_of(module, kind) if candidate != name)
         )
-    return found
+    return value
 
 
-def recipe(found: Any, *, kind: str, path: str) -> Callable[[], Any]:
+def recipe(value: Any, *, kind: str, path: str) -> Callable[[], Any]:
     """Return a function without arguments that gives the source or the pipeline.
 
     A live object is returned as it is; a dlt source that was not called, or a function that
@@ -60,14 +60,14 @@ def recipe(found: Any, *, kind: str, path: str) -> Callable[[], Any]:
     Raises:
         ResolveError: The function needs arguments that nobody gives it.
     """
-    missing = _missing_arguments(found) if _is_function(found) else []
+    missing = _missing_arguments(value) if _is_function(value) else []
     if missing:
         raise ResolveError(
             f"{kind} {path!r}: it is a function that needs {', '.join(missing)}. "
             "Give the arguments defaults (dlt.config.value and dlt.secrets.value are such), "
             "or call it in the module and name what it returns."
         )
-    return recipe_of(found)
+    return recipe_of(value)
 
 
 def _absolute(path: str, package: str, kind: str) -> str:
@@ -103,7 +103,7 @@ def _modules_like(module_name: str, package: str, kind: str) -> str:
             folder = import_module(parent)
         except ImportError:
             return ""
-        siblings = [found.name for found in pkgutil.iter_modules(getattr(folder, "__path__", []))]
+        siblings = [module.name for module in pkgutil.iter_modules(getattr(folder, "__path__", []))]
     text = did_you_mean(last, siblings)
     if parent == package:
         text += _listed(known for name in siblings for known in _names_below(package, name, kind))
@@ -116,7 +116,7 @@ def _names_below(package: str, name: str, kind: str) -> list[str]:
         module = import_module(f"{package}.{name}")
     except ImportError:
         return []
-    return [f".{name}.{found}" for found in _names_of(module, kind)]
+    return [f".{name}.{public_name}" for public_name in _names_of(module, kind)]
 
 
 def _listed(candidates: Iterable[str]) -> str:

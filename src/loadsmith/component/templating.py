@@ -1,4 +1,4 @@
-"""What Dagster may render when it loads a component, and what has to wait for the run."""
+"""Render the templates of a `defs.yaml`, except those that wait for the run."""
 
 import re
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""The YAML and JSON side: files in, validated models with their places out."""
+"""Read and validate the YAML and JSON files of a project."""

@@ -1,4 +1,4 @@
-"""The folder of a project in, its validated models and their places out; all mistakes at once."""
+"""Read the folder of a project, validate its files, and report all mistakes at once."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -83,10 +83,10 @@ def read_project(
     Raises:
         ConfigError: The files have mistakes; all of them are in it.
     """
-    found = look_at_project(path, task_types=task_types, resource_kinds=resource_kinds)
-    if found.problems:
-        raise ConfigError(found.problems)
-    return found.files
+    project = look_at_project(path, task_types=task_types, resource_kinds=resource_kinds)
+    if project.problems:
+        raise ConfigError(project.problems)
+    return project.files
 
 
 def look_at_project(
@@ -149,12 +149,12 @@ def find_files(root: Path) -> tuple[list[Path], list[Path], list[Problem]]:
         message = "this folder is missing. Make it and put a file such as github.yaml into it."
         problems.append(Problem(WORKFLOWS, 0, 0, message))
         return configs[:1], [], problems
-    found = sorted(
+    workflows = sorted(
         file
         for file in folder.rglob("*")
         if file.suffix in SUFFIXES and not file.name.startswith(".") and file.is_file()
     )
-    return configs[:1], found, problems
+    return configs[:1], workflows, problems
 
 
 class _Reader:
@@ -258,7 +258,9 @@ class _Reader:
         self.problems += problems
         if problems:
             # A mistake in `defaults` is one mistake, however many assets would have it from there.
-            defaults = _without_places(defaults, {(found.line, found.column) for found in problems})
+            defaults = _without_places(
+                defaults, {(problem.line, problem.column) for problem in problems}
+            )
         for _, node in self._members(document, "assets"):
             entry, is_dlt = node, _is_dlt(node, self.task_types)
             if defaults is not None and isinstance(node.value, dict):

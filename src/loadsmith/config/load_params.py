@@ -1,11 +1,12 @@
-"""What describes a load: the `params` of a dlt asset, and the component's declared load."""
+"""The models of a load in files: the `params` of a dlt asset and an entry of the component."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
 from loadsmith.config.settings import Names, Settings
 from loadsmith.errors import did_you_mean
+from loadsmith.model import Granularity, Normalizer, OnEmpty, OnError
 
 WRITE_DISPOSITIONS = ("append", "replace", "merge", "skip")
 """dlt's write dispositions; a mapping with `disposition` and `strategy` is one, too."""
@@ -152,25 +153,25 @@ class LoadOptions(Settings):
         default=None,
         description="Schema file exported by dlt, relative to `project_dir`; tells the tables.",
     )
-    on_error: Literal["fail", "keep"] = Field(
+    on_error: OnError = Field(
         default="fail",
         description="`fail` with the first resource that fails, or `keep` what the others loaded.",
     )
-    on_empty: Literal["truncate", "keep", "fail", "warn"] = Field(
+    on_empty: OnEmpty = Field(
         default="truncate",
         description=(
             "Where a resource yields no row in a run: `truncate` a replaced table, as dlt does, "
             "`keep` its rows, `fail` before anything is loaded, or truncate and `warn`."
         ),
     )
-    granularity: Literal["source", "component", "table"] = Field(
+    granularity: Granularity = Field(
         default="source",
         description=(
             "Ops of the load, each with its own retries: one for the whole `source`, for each "
             "`component` of resources that feed one another, or for each `table`."
         ),
     )
-    normalizer: Literal["arrow", "dlt"] = Field(
+    normalizer: Normalizer = Field(
         default="arrow",
         description=(
             "`arrow` takes plain records apart by column, with the same result as dlt's row "

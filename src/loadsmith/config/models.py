@@ -1,4 +1,4 @@
-"""The files of a project as pydantic models; their JSON Schema comes from here."""
+"""The files of a project as pydantic models, which also give their JSON Schema."""
 
 import re
 from typing import Any, Literal

@@ -1,7 +1,8 @@
-"""The partitions of a load as they are written in files, and the cron expressions in them."""
+"""The model of partitions in files, and the check of cron expressions."""
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import fields
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -160,21 +161,9 @@ class PartitionParams(Settings):
 
     def to_settings(self) -> PartitionSettings:
         """Return the partitions as plain data."""
-        return PartitionSettings(
-            kind=self.kind,
-            start=self.start,
-            end=self.end,
-            cron_schedule=self.cron_schedule,
-            timezone=self.timezone,
-            fmt=self.fmt,
-            minute_offset=self.minute_offset,
-            hour_offset=self.hour_offset,
-            day_offset=self.day_offset,
-            end_offset=self.end_offset,
-            keys=self.keys,
-            name=self.name,
-            dimensions={name: part.to_settings() for name, part in self.dimensions.items()},
-        )
+        values = {field.name: getattr(self, field.name) for field in fields(PartitionSettings)}
+        values["dimensions"] = {name: part.to_settings() for name, part in self.dimensions.items()}
+        return PartitionSettings(**values)
 
 
 _ONLY_SOME_TAKE = ("minute_offset", "hour_offset", "day_offset", "keys", "name", "dimensions")

@@ -1,4 +1,4 @@
-"""What pydantic found in, problems with file, line, column and advice out."""
+"""Turn the errors of pydantic into problems with file, line, column and advice."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -53,7 +53,7 @@ def problems_of(
     """Return the errors of pydantic about the value at `path`, each at its own place."""
     root, _ = document.root.follow(path)
     expected: dict[Path, list[str]] = {}
-    found: list[Problem] = []
+    problems: list[Problem] = []
     inner: set[Path] = set()
     details = error.errors(include_url=False)
     misspelled = _misspelled(details, model)
@@ -71,7 +71,7 @@ def problems_of(
         inner.add(full)
         message = _describe(detail, model, loc, node.value)
         at_key = kind == "extra_forbidden"
-        found.append(document.problem(message, *full, at_key=at_key))
+        problems.append(document.problem(message, *full, at_key=at_key))
     for full, wanted in expected.items():
         value = document.root.follow(full)[0].value
         below = inner | (expected.keys() - {full})
@@ -83,8 +83,8 @@ def problems_of(
         shown = f"`{name}`" if isinstance(name, str) and full else "this value"
         advice = " Put it into quotes." if words == "text" and _is_scalar(value) else ""
         message = f"{shown} takes {words}, not {_word_for(value)}."
-        found.append(document.problem(message + (advice or " Change it."), *full))
-    return found
+        problems.append(document.problem(message + (advice or " Change it."), *full))
+    return problems
 
 
 def _in_data(root: Node, loc: Path, kind: str) -> Path:
@@ -99,13 +99,13 @@ def _in_data(root: Node, loc: Path, kind: str) -> Path:
 
 def _misspelled(details: Iterable[Any], model: type[BaseModel]) -> set[Path]:
     """Return the fields that are there under a name so close that one mistake explains both."""
-    found: set[Path] = set()
+    fields: set[Path] = set()
     for detail in details:
         loc: Path = tuple(detail["loc"])
         if detail["type"] == "extra_forbidden":
             close = get_close_matches(str(loc[-1]), _fields_at(model, loc[:-1]), n=1)
-            found.update((*loc[:-1], name) for name in close)
-    return found
+            fields.update((*loc[:-1], name) for name in close)
+    return fields
 
 
 def _number(value: float) -> str:
@@ -164,8 +164,8 @@ def _word_for(value: Any) -> str:
 
 
 def _fields_at(model: type[BaseModel], loc: Path) -> list[str]:
-    found = _model_at(model, loc)
-    return list(found.model_fields) if found else []
+    parent = _model_at(model, loc)
+    return list(parent.model_fields) if parent else []
 
 
 def _choices(model: type[BaseModel], loc: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Environment variables in, the profile of this deployment out; a pure choice.
+"""Choose the profile of this deployment from environment variables.
 
 A branch deployment never gets production's profile, nor production's dataset: whatever profile
 it has, its datasets and pipelines carry the branch's name.
@@ -62,13 +62,13 @@ def choose_profile(profiles: Collection[str], environment: Mapping[str, str]) ->
     if not deployment:
         return ProfileChoice(_first(DEVELOPMENT_NAMES, profiles))
     wanted = PRODUCTION_NAMES if deployment.lower() in PRODUCTION_NAMES else (deployment,)
-    found = _first(wanted, profiles)
-    if found is None:
+    profile = _first(wanted, profiles)
+    if profile is None:
         raise ConfigError(
             f"no profile is called like the deployment {deployment!r}. Add one, or set "
             f"{PROFILE_VARIABLE} to one of: {', '.join(sorted(profiles))}."
         )
-    return ProfileChoice(found)
+    return ProfileChoice(profile)
 
 
 def branch_suffix(deployment: str) -> str:

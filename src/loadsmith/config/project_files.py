@@ -1,4 +1,4 @@
-"""What the files of a project say, and where each of it stands."""
+"""The validated files of a project, and the place of each entry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -90,8 +90,8 @@ class ProjectFiles:
     @cached_property
     def project_dir(self) -> str | None:
         """Absolute path of the folder of the dlt code, where there is one."""
-        found = self.dlt_resource
-        return str(Path(self.base_path) / found.project_dir) if found else None
+        resource = self.dlt_resource
+        return str(Path(self.base_path) / resource.project_dir) if resource else None
 
     @cached_property
     def _partitions_by_key(self) -> Mapping[str, Located[PartitionEntry]]:

@@ -1,13 +1,13 @@
-"""The models of all files in, what is wrong between them out: names that lead nowhere, circles."""
+"""Check the references between entries of a project: unknown names, duplicates and circles."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from loadsmith.config.dlt_names import destination_problem
 from loadsmith.config.models import Asset, ResourceEntry
 from loadsmith.config.project_files import Located, ProjectFiles
 from loadsmith.config.templates import Scope, template_problems
+from loadsmith.dlt_names import destination_names
 from loadsmith.documents import Document, Node, shorten
 from loadsmith.errors import Problem, did_you_mean
 
@@ -34,8 +34,8 @@ class AssetReference:
     @property
     def place(self) -> tuple[str, int, int]:
         """File, line and column of the name."""
-        found = self.located.problem("", *self.path)
-        return found.file, found.line, found.column
+        problem = self.located.problem("", *self.path)
+        return problem.file, problem.line, problem.column
 
     def problem(self, known: Iterable[str]) -> Problem:
         """Return the problem that there is no such asset, with the nearest keys."""
@@ -82,7 +82,7 @@ def unknown_references(files: ProjectFiles, known: Collection[str]) -> list[Asse
     `read_project` lets a key pass that may be a table of a load. Whoever knows the tables asks
     here again.
     """
-    return [found for found in asset_references(files) if found.key not in known]
+    return [reference for reference in asset_references(files) if reference.key not in known]
 
 
 def asset_references(files: ProjectFiles) -> Iterator[AssetReference]:
@@ -175,6 +175,18 @@ def _destination_problems(
                 yield document.problem(problem, *path, "destination")
 
 
+def destination_problem(name: str) -> str | None:
+    """Return what is wrong with a destination's name, or None.
+
+    A dotted path is left to the run, which imports it, and so is a name with a variable.
+    """
+    known = destination_names()
+    if not known or name in known or "." in name or "{{" in name:
+        return None
+    hint = did_you_mean(name, known) or f" There is: {', '.join(known)}."
+    return f"there is no destination {name!r}.{hint}"
+
+
 def _members(node: Node | None) -> Mapping[str, Node]:
     """Return the members of a mapping; none of whatever else is there."""
     return node.value if node is not None and isinstance(node.value, dict) else {}
@@ -232,9 +244,9 @@ def _parents(
 ) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     for field in ("depends_on", "deps"):
         for index, key in enumerate(getattr(asset, field)):
-            found = _asset_of(key, assets)
-            if found is not None:
-                yield found, (field, index)
+            parent = _asset_of(key, assets)
+            if parent is not None:
+                yield parent, (field, index)
 
 
 def _asset_of(key: str, assets: Mapping[str, object]) -> str | None:

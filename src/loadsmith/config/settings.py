@@ -1,11 +1,11 @@
-"""What can be set on a load and on one of its resources; one text per option.
+"""The Dagster settings of a load and of its resources.
 
 The YAML door, the `defaults` block of its files and the component read the same models, so that
 a setting has one name, one description and one JSON Schema wherever it is written.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
@@ -41,14 +41,14 @@ Names = Annotated[
 
 def merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """Return `own` over `defaults`: mappings key by key, all else as a whole."""
-    found = dict(defaults)
+    result = dict(defaults)
     for name, value in own.items():
-        before = found.get(name)
+        before = result.get(name)
         if isinstance(before, Mapping) and isinstance(value, Mapping):
-            found[name] = merged(before, value)
+            result[name] = merged(before, value)
         else:
-            found[name] = value
-    return found
+            result[name] = value
+    return result
 
 
 CHECKS = ("primary_key", "row_count", "schema_change", "schema_contract")
@@ -141,17 +141,7 @@ class ResourceSettings(Settings):
     def to_attributes(self) -> AssetAttributes:
         """Return the settings of the assets as plain data."""
         return AssetAttributes(
-            group_name=self.group_name,
-            description=self.description,
-            owners=self.owners,
-            tags=dict(self.tags),
-            kinds=self.kinds,
-            deps=self.deps,
-            metadata=dict(self.metadata),
-            automation_condition=self.automation_condition,
-            automation_condition_config=dict(self.automation_condition_config),
-            freshness_lower_bound_delta_seconds=self.freshness_lower_bound_delta_seconds,
-            checks=dict(self.checks),
+            **{field.name: getattr(self, field.name) for field in fields(AssetAttributes)}
         )
 
 

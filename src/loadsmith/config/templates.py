@@ -4,7 +4,8 @@ An unknown variable is an error, nothing is HTML-escaped, and a text that is one
 variable's value whatever its type.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from difflib import get_close_matches
@@ -192,9 +193,9 @@ def _as_text(value: Any) -> str:
     return value.isoformat() if isinstance(value, (date, datetime)) else str(value)
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
+def _nearest(name: str, known: Iterable[str]) -> str:
     """Return only near names: a list of the environment would tell too much."""
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(name, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
@@ -210,10 +211,9 @@ def _look_up(name: str, variables: Mapping[str, Any]) -> Any:
                 )
             first, _, rest = name.partition(".")
             if first == "env":
-                known = [str(other)[4:] for other in variables if str(other).startswith("env.")]
                 raise ResolveError(
                     f"the environment variable {rest!r}, which '{{{{{name}}}}}' asks for, is not "
-                    f"set. Set it where the run is started.{_nearest(rest, known)}"
+                    f"set. Set it where the run is started.{_nearest(rest, os.environ)}"
                 )
             close = [other for other in variables if str(other).startswith(f"{first}.")]
             hint = did_you_mean(name, close or variables)

@@ -5,4 +5,6 @@ from loadsmith.documents.read import (
     decode as decode,
     read_definitions as read_definitions,
     read_document as read_document,
+    read_text as read_text,
+    toml_problem as toml_problem,
 )

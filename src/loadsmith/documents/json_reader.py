@@ -1,4 +1,4 @@
-"""JSON text in, a tree of values with their places out.
+"""Read JSON into a tree of nodes.
 
 YAML readers refuse some JSON, such as characters that are escaped as surrogate pairs.
 """

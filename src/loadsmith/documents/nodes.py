@@ -1,4 +1,4 @@
-"""The values of a file as a tree that knows its lines and columns."""
+"""The values of a file as a tree of nodes with lines and columns."""
 
 import re
 from bisect import bisect_right

@@ -1,7 +1,9 @@
-"""Bytes of a YAML or JSON file in, a tree of values with line and column out."""
+"""Read YAML, JSON and TOML, and say at which line and column something stands."""
+
+import re
 
 from loadsmith.documents.json_reader import JsonReader
-from loadsmith.documents.nodes import Document, Lines, Unreadable
+from loadsmith.documents.nodes import MAX_VALUES, Document, Lines, Unreadable
 from loadsmith.documents.yaml_reader import TextDates, YamlReader
 from loadsmith.errors import Problem
 
@@ -13,9 +15,25 @@ def read_document(file: str, raw: bytes) -> tuple[Document | None, list[Problem]
         The document, unless it cannot be used at all, and what is wrong with it.
     """
     text, problems = decode(file, raw)
-    if text is None:
-        return None, problems
-    parser = JsonReader(file, text) if file.endswith(".json") else YamlReader(file, text)
+    return (None, problems) if text is None else read_text(file, text)
+
+
+def read_text(
+    file: str, text: str, *, max_values: int = MAX_VALUES
+) -> tuple[Document | None, list[Problem]]:
+    """Read the text of `file`, JSON if its name says so.
+
+    Args:
+        file: Its name, for messages.
+        text: The text.
+        max_values: Values that YAML may have, those repeated by aliases counted each time.
+
+    Returns:
+        The document, unless it cannot be used at all, and what is wrong with it.
+    """
+    parser: JsonReader | YamlReader = YamlReader(file, text, max_values=max_values)
+    if file.endswith(".json"):
+        parser = JsonReader(file, text)
     try:
         root = parser.read()
     except Unreadable as stop:
@@ -42,6 +60,20 @@ def read_definitions(file: str, raw: bytes) -> tuple[list[Document] | None, list
     if not roots:
         return None, [*parser.problems, _only_comments(file)]
     return [Document(file, root) for root in roots], parser.problems
+
+
+def toml_problem(file: str, text: str) -> Problem | None:
+    """Return why the text of `file` is not TOML, or None."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        tomlkit.parse(text)
+    except TOMLKitError as error:
+        reason = re.sub(r" at line \d+ col \d+$", "", str(error))
+        message = f"this is not TOML: {reason}. Look at the quotes and brackets."
+        return Problem(file, getattr(error, "line", 1), getattr(error, "col", 0) + 1, message)
+    return None
 
 
 def decode(file: str, raw: bytes) -> tuple[str | None, list[Problem]]:

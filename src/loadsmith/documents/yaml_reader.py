@@ -1,4 +1,4 @@
-"""YAML text in, a tree of values with their places out; nothing in it is executed.
+"""Read YAML into a tree of nodes; nothing in the file is executed.
 
 libyaml's safe loader reads it. Its events are put together here, without recursion, so that
 depth and aliases have a limit and a duplicate key is seen: what `yaml.safe_load` builds has
@@ -30,7 +30,7 @@ class TextDates(yaml.SafeLoader):
     """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
-        first: [found for found in resolvers if found[0] != _DATE]
+        first: [resolver for resolver in resolvers if resolver[0] != _DATE]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -49,7 +49,6 @@ class _Frame:
     keys: dict[str, tuple[int, int]] = field(default_factory=dict)
     key: str | None = None
     merged: list[Node] = field(default_factory=list)
-    is_key: bool = False
     size: int = 1
 
 
@@ -60,13 +59,17 @@ class YamlReader:
         file: Its name, for messages.
         text: The text.
         loader: Class of PyYAML that takes it apart.
+        max_values: Values that it may have, those repeated by aliases counted each time.
     """
 
-    def __init__(self, file: str, text: str, *, loader: Any = _SafeLoader) -> None:
+    def __init__(
+        self, file: str, text: str, *, loader: Any = _SafeLoader, max_values: int = MAX_VALUES
+    ) -> None:
         self.file = file
         self.problems: list[Problem] = []
         self._text = text
         self._loader_class = loader
+        self._max_values = max_values
         self._anchors: dict[str, Node] = {}
         self._frames: list[_Frame] = []
         self._roots: list[Node] = []
@@ -128,13 +131,15 @@ class YamlReader:
             # libyaml counts a line too many where the last one has no end.
             mark = error.context_mark or mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        written = lines[line - 1] if line <= len(lines) else ""
+        if line > len(lines):
+            line, column = len(lines), len(lines[-1])
+        written = lines[line - 1]
         context = error.context_mark or error.problem_mark
         before = lines[context.line] if context and context.line < len(lines) else ""
-        said = ", ".join(part for part in (error.problem, error.context) if part)
+        reason = ", ".join(part for part in (error.problem, error.context) if part)
         if "\t" in written[: max(column, 1)]:
             advice = "YAML is indented with spaces. Replace the tab."
-        elif "alias" in said:
+        elif "alias" in reason:
             advice = "A value that begins with '*' needs quotes. Write it as '* ...'."
         elif "{{" in written or "{{" in before:
             advice = "A value that begins with '{{' needs quotes."
@@ -142,7 +147,7 @@ class YamlReader:
             advice = (
                 "Look at the indentation, the colons and the quotes here and in the line above."
             )
-        return Problem(self.file, line, column, f"this is not YAML: {said}. {advice}")
+        return Problem(self.file, line, column, f"this is not YAML: {reason}. {advice}")
 
     def _stop(self, line: int, column: int, message: str) -> Unreadable:
         return Unreadable(Problem(self.file, line, column, message))
@@ -198,10 +203,10 @@ class YamlReader:
 
     def _tag_of(self, text: str, implicit: tuple[bool, bool]) -> str:
         # Regular expressions decide; the same few words are most of a file.
-        found = self._tags.get((text, implicit))
-        if found is None:
-            found = self._tags[text, implicit] = self._resolve(yaml.ScalarNode, text, implicit)
-        return found
+        tag = self._tags.get((text, implicit))
+        if tag is None:
+            tag = self._tags[text, implicit] = self._resolve(yaml.ScalarNode, text, implicit)
+        return tag
 
     def _refuse_tag(self, tag: str, line: int, column: int) -> None:
         shown = tag.replace("tag:yaml.org,2002:", "!!")
@@ -214,7 +219,6 @@ class YamlReader:
     def _key(self, name: str, line: int, column: int, *, plain: bool) -> None:
         frame = self._frames[-1]
         frame.key = name
-        frame.is_key = False
         if name == _MERGE_KEY and plain:
             return
         if name in frame.keys:
@@ -295,11 +299,11 @@ class YamlReader:
             return
         frame = self._frames[-1]
         frame.size += node.size
-        if frame.size > MAX_VALUES:
+        if frame.size > self._max_values:
             raise self._stop(
                 node.line,
                 node.column,
-                f"the aliases make more than {MAX_VALUES:,} values of the file. Write fewer.",
+                f"the aliases make more than {self._max_values:,} values of the file. Write fewer.",
             )
         if not frame.is_mapping:
             frame.items.append(node)

@@ -1,4 +1,4 @@
-"""dlt resources with Dagster settings in, definitions out: a list of them is a whole project."""
+"""The front door of Python lists: Dagster definitions from dlt resources."""
 
 from loadsmith.factory.definitions import DagsterDltFactory
 from loadsmith.factory.resource import ConfigurableDltResource

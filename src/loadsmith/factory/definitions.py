@@ -1,4 +1,4 @@
-"""`DagsterDltFactory`: lists of dlt resources in, Dagster's definitions out."""
+"""`DagsterDltFactory`: build Dagster definitions from lists of dlt resources."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -79,17 +79,16 @@ class DagsterDltFactory:
         )
         schemas: dict[str, dict[str, ConfigurableDltResource]] = {}
         for given in resources:
-            found = (
+            member = (
                 given
                 if isinstance(given, ConfigurableDltResource)
                 else ConfigurableDltResource.config(given)
             )
-            members = schemas.setdefault(found.schema, {})
-            if found.resource.name in members:
-                raise ConfigError(
-                    f"resource '{found.resource.name}': the list has it twice. Remove one of them."
-                )
-            members[found.resource.name] = found
+            name = member.resource.name
+            members = schemas.setdefault(member.schema, {})
+            if name in members:
+                raise ConfigError(f"resource '{name}': the list has it twice. Remove one of them.")
+            members[name] = member
         loads = [
             load
             for schema, members in schemas.items()

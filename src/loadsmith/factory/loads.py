@@ -1,4 +1,4 @@
-"""Lists of dlt resources, and of collections, in; the loads that they are out."""
+"""Divide lists of dlt resources, and of collections, into loads."""
 
 import glob
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loadsmith.assets.define import with_seen_tables
+from loadsmith.assets.define import group_equal, load_part, with_seen_tables
 from loadsmith.engine.destinations import destination_problems
 from loadsmith.engine.snapshots import inspect_source
 from loadsmith.engine.sources import recipe_of
@@ -161,33 +161,33 @@ class SchemaLoad(FactoryLoad):
             destination_name=target.name,
         )
         snapshot = with_seen_tables(snapshot, definition)
-        ways = _by_way_to_run(members)
+        ways = group_equal(
+            ((member.op, member.partitions_def), name) for name, member in members.items()
+        )
         if len(ways) == 1:
-            (names,) = ways
-            op = members[names[0]].op
+            ((op, _), _) = ways[0]
             return [SchemaLoad(replace(definition, op=op), snapshot, schema, members)]
         return [
             SchemaLoad(
-                replace(
+                load_part(
                     definition,
-                    name=f"{definition.name}__{op_name(members[names[0]].table)}",
-                    op=members[names[0]].op,
-                    resources=ResourceSelection(include=tuple(map(glob.escape, names))),
-                    owns_pipeline_name=False,
-                    part_of=ResourceSelection(include=tuple(map(glob.escape, members))),
+                    f"{definition.name}__{op_name(members[names[0]].table)}",
+                    op,
+                    names,
+                    members,
                 ),
                 snapshot,
                 schema,
                 members,
             )
-            for names in ways
+            for (op, _), names in ways
         ]
 
     @property
     def _member(self) -> ConfigurableDltResource:
         """A resource of the load; all of them are run in the same way."""
         selected = self.definition.resources
-        return next(found for name, found in self.members.items() if selected.matches(name))
+        return next(member for name, member in self.members.items() if selected.matches(name))
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -274,19 +274,6 @@ class CollectionLoad(FactoryLoad):
     def source_key(self, resource: ResourceSnapshot) -> dg.AssetKey:
         """Return `<database>/<collection>`."""
         return dg.AssetKey([self.database, resource.name])
-
-
-def _by_way_to_run(members: Mapping[str, ConfigurableDltResource]) -> list[list[str]]:
-    """Return names of resources, those together whose ops are the same."""
-    ways: list[tuple[Any, list[str]]] = []
-    for name, member in members.items():
-        way = (member.op, member.partitions_def)
-        names = next((names for known, names in ways if known == way), None)
-        if names is None:
-            ways.append((way, [name]))
-        else:
-            names.append(name)
-    return [names for _, names in ways]
 
 
 def _make_source(schema: str, resources: Sequence["DltResource"]) -> "DltSource":

@@ -1,4 +1,4 @@
-"""One dlt resource and what Dagster is to know of it."""
+"""`ConfigurableDltResource`: a dlt resource with its Dagster settings."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace

@@ -4,19 +4,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
-#: What a load does when a resource fails.
-ON_ERROR = ("fail", "keep")
+OnError = Literal["fail", "keep"]
+"""What a load does when a resource fails."""
 
-#: What a load does when a resource yields no row.
-ON_EMPTY = ("truncate", "keep", "fail", "warn")
+OnEmpty = Literal["truncate", "keep", "fail", "warn"]
+"""What a load does when a resource yields no row."""
 
-#: How records become rows of tables.
-NORMALIZERS = ("arrow", "dlt")
+Normalizer = Literal["arrow", "dlt"]
+"""How records become rows of tables."""
 
-#: How a load is split into ops.
-GRANULARITIES = ("source", "component", "table")
+Granularity = Literal["source", "component", "table"]
+"""How a load is split into ops."""
+
+ON_ERROR: tuple[str, ...] = get_args(OnError)
+ON_EMPTY: tuple[str, ...] = get_args(OnEmpty)
+NORMALIZERS: tuple[str, ...] = get_args(Normalizer)
+GRANULARITIES: tuple[str, ...] = get_args(Granularity)
 
 #: What makes a shell pattern of a name.
 _SPECIAL = frozenset("*?[")

@@ -1,4 +1,4 @@
-"""A whole project from files: resources, loads, tasks, partitions, jobs and schedules."""
+"""The front door of YAML files: build the definitions of a whole project."""
 
 from loadsmith.project.build import build_definitions
 from loadsmith.project.resources import resource_kind

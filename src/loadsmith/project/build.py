@@ -1,4 +1,4 @@
-"""The folder of a project in, Dagster's definitions out: assets, jobs, schedules and resources."""
+"""Build the Dagster definitions of a project: assets, jobs, schedules and resources."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -12,9 +12,7 @@ from loadsmith.assets.build import build_load_definitions, build_upstream_specs
 from loadsmith.assets.define import build_partitions_def
 from loadsmith.config.files import Located, ReadProject, look_at_project, unknown_references
 from loadsmith.config.models import TaskAsset
-from loadsmith.config.templates import names_in
 from loadsmith.errors import ConfigError, LoadsmithError, Problem
-from loadsmith.model import LoadDefinition, PipelineSettings, SourceReference
 from loadsmith.names import op_name, unique_name
 from loadsmith.project.jobs import build_job
 from loadsmith.project.loads import (
@@ -34,7 +32,8 @@ from loadsmith.project.task_assets import (
     with_advice,
 )
 from loadsmith.project.task_types import task_types
-from loadsmith.project.variables import Parents, run_variables, variable_name
+from loadsmith.project.variables import Parents, project_variables, variable_name
+from loadsmith.resolve import used_variables
 
 PATH_VARIABLE = "ODP_CONFIG_PATH"
 """Environment variable that names the folder where `build_definitions` is given none."""
@@ -53,30 +52,30 @@ def build_definitions(path: str | os.PathLike[str] | None = None) -> dg.Definiti
     Raises:
         ConfigError: No folder is named, or its files have mistakes; all of them are in it.
     """
-    found = look_at_project(
+    project = look_at_project(
         _folder_of(path), task_types=task_types(), resource_kinds=resource_kinds()
     )
-    return _Project(found).build()
+    return _Project(project).build()
 
 
 def _folder_of(path: str | os.PathLike[str] | None) -> Path:
-    found = path if path is not None else os.environ.get(PATH_VARIABLE)
-    if not found:
+    folder = path if path is not None else os.environ.get(PATH_VARIABLE)
+    if not folder:
         raise ConfigError(
             f"build_definitions: no folder is named. Give it the path of one, such as "
             f"'odp_config', or set the environment variable {PATH_VARIABLE}."
         )
-    return Path(found)
+    return Path(folder)
 
 
 class _Project:
     """One project on its way to definitions; made for each call, so that no two meet."""
 
-    def __init__(self, found: ReadProject) -> None:
-        self.files = found.files
-        self.problems = list(found.problems)
-        self._broken_keys = found.broken_keys
-        self._has_broken_resources = found.has_broken_resources
+    def __init__(self, project: ReadProject) -> None:
+        self.files = project.files
+        self.problems = list(project.problems)
+        self._broken_keys = project.broken_keys
+        self._has_broken_resources = project.has_broken_resources
         self._op_names: set[str] = set()
 
     def build(self) -> dg.Definitions:
@@ -112,9 +111,9 @@ class _Project:
                 self.problems.append(_taken_by_a_table(task, loads))
             else:
                 around = self._surroundings(task, loads, resources, partitions)
-                found, problems = build_task(task, around)
+                assets, problems = build_task(task, around)
                 self.problems += problems
-                built += [dg.Definitions(assets=found)]
+                built += [dg.Definitions(assets=assets)]
         sensors = {sensor.name for part in built for sensor in part.sensors or ()}
         built.append(build_task_freshness(tasks, taken=sensors))
         for job in self.files.jobs:
@@ -139,9 +138,9 @@ class _Project:
         known = self._keys(loads) | broken
         reported = self._reported_places()
         return [
-            found.problem(known)
-            for found in unknown_references(self.files, known)
-            if found.key.rpartition("/")[0] not in prefixes and found.place not in reported
+            reference.problem(known)
+            for reference in unknown_references(self.files, known)
+            if reference.key.rpartition("/")[0] not in prefixes and reference.place not in reported
         ]
 
     def _reported_places(self) -> set[tuple[str, int, int]]:
@@ -156,7 +155,7 @@ class _Project:
 
     def _partitions(self, loads: ProjectLoads) -> dict[str, Any]:
         """Return Dagster's partitions by key, of tables and of task assets."""
-        found: dict[str, Any] = {}
+        by_key: dict[str, Any] = {}
         for entry in self.files.partitions:
             try:
                 built = build_partitions_def(entry.value.params.to_settings(), where="`params`")
@@ -171,11 +170,11 @@ class _Project:
                         "partitions to that one; its tables all have them."
                     )
                     self.problems.append(entry.problem(message, "assets", index))
-                found[key] = built
+                by_key[key] = built
         for key, owner in loads.entry_of.items():
-            if owner.value.asset_key in found:
-                found[key] = found[owner.value.asset_key]
-        return found
+            if owner.value.asset_key in by_key:
+                by_key[key] = by_key[owner.value.asset_key]
+        return by_key
 
     def _parents(
         self, keys: Iterable[str], loads: ProjectLoads, partitions: Mapping[str, Any]
@@ -198,7 +197,7 @@ class _Project:
         partitions: Mapping[str, Any],
     ) -> dg.Definitions:
         definition = load.definition
-        names = names_in(_texts_of(definition))
+        names = used_variables(definition)
         if "context.partition_key" in names and definition.op.max_partitions_per_run is None:
             # A run of several partitions has a window and no key.
             definition = replace(definition, op=replace(definition.op, max_partitions_per_run=1))
@@ -212,7 +211,9 @@ class _Project:
 
         def variables_for(context: dg.AssetExecutionContext) -> Mapping[str, Any]:
             try:
-                return run_variables(context, names, resources=resources.params, parents=parents)
+                return project_variables(
+                    context, names, resources=resources.params, parents=parents
+                )
             except LoadsmithError as error:
                 text = f"{definition.place}: {error}"
                 raise dg.Failure(description=text, allow_retries=False) from error
@@ -305,21 +306,3 @@ def _problem_of(error: Exception, load: ProjectLoad) -> Problem:
     message = message.removeprefix("ProjectTranslator, ")
     message = message.replace("Fix the translator or the settings of the resource.", "Change it.")
     return entry.problem(message.removeprefix(f"{entry.place}: "))
-
-
-def _texts_of(definition: LoadDefinition) -> list[Any]:
-    """Return what of a definition may hold variables."""
-    source, pipeline = definition.source, definition.pipeline
-    texts: list[Any] = [definition.options.params]
-    if isinstance(source, SourceReference):
-        texts.append(source.params)
-    if isinstance(pipeline, PipelineSettings):
-        texts += [
-            pipeline.pipeline_name,
-            pipeline.dataset_name,
-            pipeline.pipelines_dir,
-            pipeline.params,
-        ]
-    if definition.destination is not None:
-        texts += [definition.destination.name, definition.destination.params]
-    return texts

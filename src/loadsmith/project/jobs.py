@@ -1,4 +1,4 @@
-"""The jobs of a project's files in, Dagster's jobs and schedules out."""
+"""Build the jobs and schedules of a project."""
 
 import re
 import warnings
@@ -117,12 +117,12 @@ def _build_cron_schedule(
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> Any:
         assert context.repository_def is not None
-        found = context.repository_def.get_job(built.name).partitions_def
+        partitions = context.repository_def.get_job(built.name).partitions_def
         with dg.partition_loading_context(
             effective_dt=context.scheduled_execution_time,
             dynamic_partitions_store=context.instance,
         ):
-            yield from _requests_for(found)
+            yield from _requests_for(partitions)
 
     return schedule
 

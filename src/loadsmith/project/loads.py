@@ -1,4 +1,4 @@
-"""The dlt assets of a project in, their definitions, snapshots and asset keys out; without dlt."""
+"""Resolve the dlt assets of a project to loads, and give their tables asset keys."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,15 +51,15 @@ class ProjectLoad:
         if not resource.root_tables:
             return [(self.key_for(resource, None), True)]
         names = {table.name: table for table in resource.tables}
-        found = []
+        keys = []
         for table in resource.tables:
             root = table
             while root.parent is not None:
                 root = names[root.parent]
             key = self.key_for(resource, root)
             is_root = root is table
-            found.append((key if is_root else nested_key(key, root.name, table.name), is_root))
-        return found
+            keys.append((key if is_root else nested_key(key, root.name, table.name), is_root))
+        return keys
 
     @property
     def upstream_keys(self) -> set[dg.AssetKey]:
@@ -122,9 +122,9 @@ def inspect_project(files: ProjectFiles) -> tuple[ProjectLoads, list[Problem]]:
     definitions: list[LoadDefinition] = []
     seen: dict[str, str | None] = {}
     for asset in files.dlt_assets:
-        found = list(_problems_of(asset, files, seen))
-        if found:
-            problems += found
+        mistakes = list(_problems_of(asset, files, seen))
+        if mistakes:
+            problems += mistakes
             continue
         try:
             definition = resolve_asset(asset, files)
@@ -222,11 +222,11 @@ def _with_keys(loads: Sequence[ProjectLoad]) -> tuple[ProjectLoads, list[Problem
                 entry_of[name] = entry
                 if is_root:
                     roots.setdefault(entry.value.asset_key, []).append(name)
-    aliases = {key: tuple(found) for key, found in roots.items() if key not in entry_of}
+    aliases = {key: tuple(names) for key, names in roots.items() if key not in entry_of}
     if aliases:
         loads = [_with_real_deps(load, aliases) for load in loads]
-    found = ProjectLoads(loads=tuple(loads), aliases=aliases, entry_of=entry_of)
-    return found, problems
+    project_loads = ProjectLoads(loads=tuple(loads), aliases=aliases, entry_of=entry_of)
+    return project_loads, problems
 
 
 def _made_twice(key: str, entry: Located[DltAsset], other: Located[DltAsset]) -> Problem:

@@ -1,4 +1,4 @@
-"""Names in a project's files to classes: a registered name or an import path in, a class out."""
+"""Find the class that a file names by a registered name or by an import path."""
 
 import inspect
 import sys
@@ -81,13 +81,13 @@ class Register:
         return sorted({*self.built_in, *self.decorated})
 
     def _choose(self, name: str, project_folder: Path) -> type:
-        found = self.decorated[name]
-        if len(found) == 1:
-            return found[0]
-        own = [cls for cls in found if _is_in(cls, project_folder)]
+        classes = self.decorated[name]
+        if len(classes) == 1:
+            return classes[0]
+        own = [cls for cls in classes if _is_in(cls, project_folder)]
         if len(own) == 1:
             return own[0]
-        paths = ", ".join(sorted(_path_of(cls) for cls in found))
+        paths = ", ".join(sorted(_path_of(cls) for cls in classes))
         raise ResolveError(
             f"{self.noun} {name!r} was decorated more than once: {paths}. "
             "Write the import path of the one that is meant."

@@ -1,6 +1,5 @@
-"""The resources of `dagster_config.yaml` in, Dagster's resources out; nothing is opened."""
+"""Make the Dagster resources that `dagster_config.yaml` describes; nothing is opened."""
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +11,11 @@ from pydantic_core import InitErrorDetails
 
 from loadsmith.config.files import Located, ProjectFiles
 from loadsmith.config.models import ResourceEntry
-from loadsmith.config.templates import names_in, render
+from loadsmith.config.templates import names_in
 from loadsmith.errors import ConfigError, Problem, ResolveError
 from loadsmith.names import op_name
 from loadsmith.project.resources import DuckDBDatabase, find_resource_kind
-from loadsmith.project.variables import now, render_early
+from loadsmith.resolve import render_early
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +56,8 @@ def make_resources(files: ProjectFiles) -> tuple[ProjectResources, list[Problem]
         if kind not in classes:
             continue
         keys[kind] = op_name(kind)
-        made, found = _make(entry, classes[kind], files.base_path, params)
-        problems += found
+        made, mistakes = _make(entry, classes[kind], files.base_path, params)
+        problems += mistakes
         if made is not None:
             by_key[keys[kind]] = made
     return ProjectResources(by_key=by_key, keys=keys, params=params), problems
@@ -120,10 +119,8 @@ def _build_waiting(
 
     @dg.resource(description=cls.__doc__)
     def waiting(_context: dg.InitResourceContext) -> Iterator[Any]:
-        values = render(
-            params, {"env": os.environ, "utils": {"now": now()}, "resource": all_params}
-        )
-        resource = cls(**render_early(values))
+        # A parameter of another resource may hold variables itself.
+        resource = cls(**render_early(render_early(params, all_params)))
         with resource.process_config_and_initialize_cm() as ready:
             yield ready
 
@@ -133,9 +130,9 @@ def _build_waiting(
 def _with_defaults(cls: type[Any] | None, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters with the defaults of the class that are plain values."""
     defaults = {
-        name: found.default
-        for name, found in (cls.model_fields if cls else {}).items()
-        if isinstance(found.default, (str, int, float, bool))
+        name: field_info.default
+        for name, field_info in (cls.model_fields if cls else {}).items()
+        if isinstance(field_info.default, (str, int, float, bool))
     }
     return {**defaults, **params}
 

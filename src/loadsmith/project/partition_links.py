@@ -1,4 +1,4 @@
-"""The partitions of an asset's run in, those of its parent that belong to them out."""
+"""Find the partitions of a parent that belong to the partitions of a run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -27,8 +27,8 @@ def parent_partitions(
     dimensions = _dimensions_of(own, keys)
     if isinstance(parent, dg.MultiPartitionsDefinition):
         return _keys_of_multi(dimensions, parent)
-    for found, found_keys in dimensions.values():
-        mapped = _mapped(found, found_keys, parent)
+    for dimension, found_keys in dimensions.values():
+        mapped = _mapped(dimension, found_keys, parent)
         if mapped is not None:
             return mapped
     return None
@@ -71,8 +71,8 @@ def _keys_of_multi(
 def _all_mapped(
     own: Sequence[tuple[str, _Dimension]], parent: Partitions
 ) -> Iterator[tuple[str, ...]]:
-    for _, (found, keys) in own:
-        mapped = _mapped(found, keys, parent)
+    for _, (dimension, keys) in own:
+        mapped = _mapped(dimension, keys, parent)
         if mapped is not None:
             yield mapped
 

@@ -1,4 +1,4 @@
-"""The task `duckdb_query`: SQL in, the number of rows and a preview of them out."""
+"""The task `duckdb_query`: run SQL and report the number of rows and a preview."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Resources of a project: the kinds `dlt` and `duckdb`, and those that a project brings itself."""
+"""The resource kinds `dlt` and `duckdb`, and the register of a project's own kinds."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

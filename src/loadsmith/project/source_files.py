@@ -1,4 +1,4 @@
-"""The `source_module` of an asset in, what its files tell of it out; nothing is imported."""
+"""Check that a `source_module` exists by looking at files; nothing is imported."""
 
 import re
 from importlib.util import find_spec

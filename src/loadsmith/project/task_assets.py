@@ -1,4 +1,4 @@
-"""A task of a workflow file in, its asset out: an op that fills in variables and runs the task."""
+"""Build the asset of a task: an op that fills in variables and runs the task."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from loadsmith.project.make_resources import ProjectResources, fixed_problems
 from loadsmith.project.resources import DuckDBDatabase
 from loadsmith.project.task_types import find_task_type
 from loadsmith.project.tasks import TaskContext, to_result
-from loadsmith.project.variables import Parents, run_variables
+from loadsmith.project.variables import Parents, project_variables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +191,7 @@ def _build_op(
     )
     def task_op(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         def variables(used: Any) -> dict[str, Any]:
-            return run_variables(
+            return project_variables(
                 context, used, resources=around.resources.params, parents=around.parents
             )
 

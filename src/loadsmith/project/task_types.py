@@ -1,4 +1,4 @@
-"""The name of a task type in, its pydantic model out: built in, decorated, or an import path."""
+"""The register of task types: built in, decorated, or named by an import path."""
 
 from collections.abc import Callable
 from pathlib import Path

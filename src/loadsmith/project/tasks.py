@@ -1,4 +1,4 @@
-"""Tasks of a project: a pydantic model with `run` is one, and its fields are the `params`."""
+"""The base class of tasks: a pydantic model with `run`, whose fields are the `params`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

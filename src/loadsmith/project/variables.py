@@ -1,17 +1,15 @@
-"""A run's context in, the values of a project's `{{variables}}` out; only those that are used."""
+"""Collect the variables of a run in a project, including the metadata of parent assets."""
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any
 
 import dagster as dg
 
 from loadsmith.assets.define import read_partitions
-from loadsmith.config.templates import render
 from loadsmith.errors import ResolveError, did_you_mean
 from loadsmith.project.partition_links import parent_partitions
+from loadsmith.resolve import run_variables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +30,7 @@ def variable_name(key: str) -> str:
     return key.replace("/", "_")
 
 
-def run_variables(
+def project_variables(
     context: dg.AssetExecutionContext,
     names: Collection[str],
     *,
@@ -53,8 +51,14 @@ def run_variables(
     Raises:
         ResolveError: A parent was not materialized yet, or its metadata has no such name.
     """
-    found = {**environment_variables(names), **_context_variables(context)}
-    found.update(resource_variables(names, resources))
+    partitions = read_partitions(context)
+    values = run_variables(
+        names,
+        run_id=context.run.run_id,
+        partition_key=partitions.keys[0] if len(partitions.keys) == 1 else None,
+        window=partitions.window,
+        resources=resources,
+    )
     metadata: dict[dg.AssetKey, Mapping[str, Any]] = {}
     for name in names:
         first, _, rest = name.partition(".")
@@ -63,8 +67,8 @@ def run_variables(
             continue
         if key not in metadata:
             metadata[key] = _metadata_of(context, key, parents)
-        found[name] = _value_of(metadata[key], rest, key.to_user_string())
-    return found
+        values[name] = _value_of(metadata[key], rest, key.to_user_string())
+    return values
 
 
 def _value_of(metadata: Mapping[str, Any], name: str, key: str) -> Any:
@@ -76,52 +80,9 @@ def _value_of(metadata: Mapping[str, Any], name: str, key: str) -> Any:
     )
 
 
-def environment_variables(names: Collection[str]) -> dict[str, Any]:
-    """Return the `env.` variables among `names` that are set."""
-    return {
-        name: os.environ[name[4:]]
-        for name in names
-        if name.startswith("env.") and name[4:] in os.environ
-    }
-
-
-def resource_variables(
-    names: Collection[str], resources: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
-    """Return the `resource.` variables among `names`; their own variables are filled in."""
-    found: dict[str, Any] = {}
-    for kind, params in resources.items():
-        for param, value in params.items():
-            name = f"resource.{kind}.{param}"
-            if name in names:
-                found[name] = render_early(value)
-    return found
-
-
-def render_early(value: Any) -> Any:
-    """Fill in the variables that do not need a run: `env` and `utils`."""
-    return render(value, {"env": os.environ, "utils": {"now": now()}})
-
-
 def plain_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return metadata of a materialization as plain values."""
     return {name: _plain(value) for name, value in metadata.items()}
-
-
-def _context_variables(context: dg.AssetExecutionContext) -> dict[str, Any]:
-    partitions = read_partitions(context)
-    found: dict[str, Any] = {"context.run_id": context.run.run_id, "utils.now": now()}
-    if len(partitions.keys) == 1:
-        found["context.partition_key"] = partitions.keys[0]
-    if partitions.window is not None:
-        found["context.partition_window_start"] = partitions.window.start.isoformat()
-        found["context.partition_window_end"] = partitions.window.end.isoformat()
-    return found
-
-
-def now() -> str:
-    """Return the time as ISO text with its zone, for `{{utils.now}}`."""
-    return datetime.now(timezone.utc).isoformat()
 
 
 def _metadata_of(

@@ -1,4 +1,4 @@
-"""LoadDefinitions in, those that one op loads together out."""
+"""Merge loads that one op can run together."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Configuration in, load definitions out. Nothing is imported, opened or asked."""
+"""Turn the params of a load into its definition."""
 
 import os
 import re

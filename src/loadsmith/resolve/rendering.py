@@ -1,4 +1,4 @@
-"""A LoadDefinition with `{{variables}}` in, the one of a run out."""
+"""Fill in the `{{variables}}` of a load for a run."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Tests for one's own project in five lines, and awkward sources to try things on.
+"""Test your own project in five lines, and try things on awkward sources.
 
     from loadsmith.testing import build_project_tests
 

@@ -1,4 +1,4 @@
-"""Dagster definitions in, a class of tests for pytest out; for loads that Python describes."""
+"""`build_definitions_tests`: a class of pytest tests for Dagster definitions with loads."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -184,16 +184,16 @@ def _differences(key: str, first: Rows, second: Rows, partition: str | None) -> 
     assert total is not None
     assert more is not None
     assert held is not None
-    found = []
+    differences = []
     # A table with partitions holds the rows of the others, too.
     if total < loaded or (partition is None and total != loaded):
-        found.append(f"{key}: the first run reported {loaded} rows, and {total} are there.")
+        differences.append(f"{key}: the first run reported {loaded} rows, and {total} are there.")
     if held > total + more or (more and not held):
-        found.append(
+        differences.append(
             f"{key}: the second run reported {more} rows; before it there were {total}, and after "
             f"it {held}."
         )
-    return found
+    return differences
 
 
 def _number(value: dg.MetadataValue[Any] | None) -> int | None:
@@ -207,6 +207,6 @@ def _maker_of(
         target = definitions
         return lambda: load_definitions(target)
     if isinstance(definitions, dg.Definitions):
-        found = definitions
-        return lambda: found
+        made = definitions
+        return lambda: made
     return definitions

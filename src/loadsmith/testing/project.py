@@ -1,4 +1,4 @@
-"""The folder of a project in YAML in, a class of tests for pytest out."""
+"""`build_project_tests`: a class of pytest tests for a project in YAML."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Awkward dlt sources, each once: what a load has to get right, small enough to read.
+"""Awkward dlt sources, small enough to read.
 
 Use them to test a destination, a translator or a front door of your own:
 

@@ -1,4 +1,4 @@
-"""Definitions in a process of their own, every connection and every written file out."""
+"""Build definitions in a separate process and report every connection and every write."""
 
 import errno
 import json
@@ -85,8 +85,8 @@ def load_definitions(target: str) -> Any:
         return build_definitions(target)
     if "" not in sys.path:
         sys.path.insert(0, "")
-    found = getattr(import_module(module), attribute)
-    return found() if callable(found) else found
+    definitions = getattr(import_module(module), attribute)
+    return definitions() if callable(definitions) else definitions
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def _watching() -> Iterator[list[Touch]]:
     Raises:
         FileNotFoundError: In the block, where a `secrets.toml` is opened.
     """
-    found: list[Touch] = []
+    touches: list[Touch] = []
     is_on = True
     # Asked once and before: the first answer writes a file, which the hook would be told of.
     temporary = tempfile.gettempdir()
@@ -108,11 +108,11 @@ def _watching() -> Iterator[list[Touch]]:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(arguments[0]))
         touch = _touch_of(event, arguments)
         if touch is not None and not (touch.kind == "disk" and temporary in touch.text):
-            found.append(touch)
+            touches.append(touch)
 
     sys.addaudithook(hook)
     try:
-        yield found
+        yield touches
     finally:
         is_on = False
 
@@ -144,9 +144,9 @@ def main() -> None:
     """Print as JSON what the definitions touch that the first argument names."""
     from loadsmith.errors import LoadsmithError
 
-    with _watching() as found:
+    with _watching() as touches:
         try:
             load_definitions(sys.argv[1]).resolve_asset_graph()
         except LoadsmithError as error:
             sys.exit(str(error))
-    json.dump([asdict(touch) for touch in dict.fromkeys(found)], sys.stdout)
+    json.dump([asdict(touch) for touch in dict.fromkeys(touches)], sys.stdout)

@@ -48,6 +48,8 @@ from loadsmith.assets.define.specs import (
 )
 from loadsmith.assets.define.split import (
     OUTPUTS_PER_OP as OUTPUTS_PER_OP,
+    group_equal as group_equal,
+    load_part as load_part,
     split_load as split_load,
     with_granularity as with_granularity,
 )

@@ -1,8 +1,9 @@
 """A load and its specs in, the parts of it that an op each loads out."""
 
 import glob
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import dagster as dg
 
@@ -16,6 +17,9 @@ from loadsmith.model import (
     ResourceSelection,
 )
 from loadsmith.names import op_name, unique_name
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 # Dagster's own time grows with the square of the outputs of one op, and each op has to make the
 # source and to open the destination. 3,000 resources took 66 s in parts of 100, 62 s in parts of
@@ -60,17 +64,10 @@ def split_load(
     if len(parts) == 1:
         return [(replace(definition, op=parts[0].op), parts[0].specs)]
     ends = _op_names(definition.name, parts)
-    whole = _selection(specs)
+    whole = _resources_of(specs)
     return [
         (
-            replace(
-                definition,
-                name=end,
-                op=part.op,
-                resources=_selection(part.specs),
-                owns_pipeline_name=False,
-                part_of=whole,
-            ),
+            load_part(definition, end, part.op, _resources_of(part.specs), whole),
             part.specs,
         )
         for end, part in zip(ends, parts, strict=True)
@@ -97,9 +94,46 @@ def with_granularity(definition: LoadDefinition, granularity: str) -> LoadDefini
     return replace(definition, op=replace(definition.op, granularity=granularity))
 
 
-def _selection(specs: Sequence[dg.AssetSpec]) -> ResourceSelection:
-    names = dict.fromkeys(str(spec.metadata[RESOURCE_KEY]) for spec in specs)
-    return ResourceSelection(include=tuple(map(glob.escape, names)))
+def load_part(
+    definition: LoadDefinition,
+    name: str,
+    op: OpSettings,
+    resources: Iterable[str],
+    whole: Iterable[str],
+) -> LoadDefinition:
+    """Return the part of a load that an op of its own loads.
+
+    Args:
+        definition: The load.
+        name: Name of the part.
+        op: How Dagster runs its op.
+        resources: Names of its resources.
+        whole: Names of all resources of the load.
+    """
+    return replace(
+        definition,
+        name=name,
+        op=op,
+        resources=ResourceSelection(include=tuple(map(glob.escape, resources))),
+        owns_pipeline_name=False,
+        part_of=ResourceSelection(include=tuple(map(glob.escape, whole))),
+    )
+
+
+def group_equal(pairs: Iterable[tuple[K, V]]) -> list[tuple[K, list[V]]]:
+    """Return the values together whose keys are equal; keys need not be hashable."""
+    groups: list[tuple[K, list[V]]] = []
+    for key, value in pairs:
+        values = next((values for known, values in groups if known == key), None)
+        if values is None:
+            groups.append((key, [value]))
+        else:
+            values.append(value)
+    return groups
+
+
+def _resources_of(specs: Sequence[dg.AssetSpec]) -> list[str]:
+    return list(dict.fromkeys(str(spec.metadata[RESOURCE_KEY]) for spec in specs))
 
 
 def _families(
@@ -138,19 +172,15 @@ def _by_op(
     definition: LoadDefinition, families: Mapping[str, list[dg.AssetSpec]]
 ) -> list[tuple[OpSettings, dict[str, list[dg.AssetSpec]]]]:
     """Return the families by how their op is run, those that are run as the load's first."""
-    found: list[tuple[OpSettings, dict[str, list[dg.AssetSpec]]]] = [(definition.op, {})]
-    for name, family in families.items():
-        members = dict.fromkeys(str(spec.metadata[RESOURCE_KEY]) for spec in family)
-        op = next(
-            (definition.resource_ops[one] for one in members if one in definition.resource_ops),
-            definition.op,
-        )
-        own = next((own for known, own in found if known == op), None)
-        if own is None:
-            found.append((op, {name: family}))
-        else:
-            own[name] = family
-    return [(op, own) for op, own in found if own]
+
+    def op_of(family: Sequence[dg.AssetSpec]) -> OpSettings:
+        ops = definition.resource_ops
+        return next((ops[name] for name in _resources_of(family) if name in ops), definition.op)
+
+    groups = group_equal((op_of(family), (name, family)) for name, family in families.items())
+    return [
+        (op, dict(members)) for op, members in sorted(groups, key=lambda g: g[0] != definition.op)
+    ]
 
 
 def _op_names(load: str, parts: Sequence[_Part]) -> list[str]:

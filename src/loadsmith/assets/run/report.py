@@ -38,7 +38,7 @@ LoadEvent: TypeAlias = "dg.MaterializeResult[Any] | dg.AssetMaterialization | dg
 
 
 @dataclass(kw_only=True)
-class Report:
+class ResultEvents:
     """The events of a run.
 
     A table that was loaded without being selected has changed. So it is reported as materialized,

@@ -1,11 +1,9 @@
 """Run a load in the context of an asset or an op."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -22,7 +20,7 @@ from loadsmith.assets.define import (
     targets_of,
 )
 from loadsmith.assets.run.outcome import outcome_of
-from loadsmith.assets.run.report import LoadEvent, Report
+from loadsmith.assets.run.report import LoadEvent, ResultEvents
 from loadsmith.assets.run_config import asks_for_row_counts, has_our_config, read_choices
 from loadsmith.engine.results import notify_schema_changes
 from loadsmith.engine.sources import live_resources, recipe_of
@@ -36,8 +34,8 @@ from loadsmith.errors import (
     SelectionError,
     did_you_mean,
 )
-from loadsmith.model import LoadDefinition, RunRequest, Window
-from loadsmith.resolve import render_definition
+from loadsmith.model import LoadDefinition, RunRequest
+from loadsmith.resolve import render_definition, run_variables, used_variables
 
 Context: TypeAlias = "dg.AssetExecutionContext | dg.OpExecutionContext"
 
@@ -67,7 +65,7 @@ def current_load(current: CurrentLoad) -> Iterator[None]:
 class LoadEvents(Iterator[LoadEvent]):
     """The events of a run. The load begins with the first event."""
 
-    def __init__(self, run: "_Run") -> None:
+    def __init__(self, run: "_StepRun") -> None:
         self._run = run
         self._events = run.events()
 
@@ -158,7 +156,7 @@ def run_load_in_context(
         variables: Values of `{{variables}}` in addition to those of the context.
     """
     return LoadEvents(
-        _Run(
+        _StepRun(
             context=context,
             definition=definition,
             translator=translator,
@@ -172,7 +170,7 @@ def run_load_in_context(
 
 
 @dataclass(kw_only=True)
-class _Run:
+class _StepRun:
     context: Any
     definition: LoadDefinition
     translator: DagsterDltTranslator | None
@@ -201,7 +199,7 @@ class _Run:
         partitions = read_partitions(self.context)
         targets = self._targets()
         selected = self._of_source(targets, self._selected(targets))
-        self.report = Report(
+        self.report = ResultEvents(
             context=self.context,
             definition=self.definition,
             targets=targets,
@@ -324,7 +322,12 @@ class _Run:
             window=window,
             window_is_chosen=choices.window is not None,
             variables={
-                **_context_variables(context, partitions.key, window),
+                **run_variables(
+                    used_variables(self.definition),
+                    run_id=context.run.run_id,
+                    partition_key=partitions.key,
+                    window=window,
+                ),
                 **self.variables,
             },
             source=self.source,
@@ -334,20 +337,6 @@ class _Run:
             log=context.log.info,
             warn=context.log.warning,
         )
-
-
-def _context_variables(
-    context: Any, partition_key: str | None, window: Window | None
-) -> dict[str, Any]:
-    variables: dict[str, Any] = {f"env.{name}": value for name, value in os.environ.items()}
-    variables["context.run_id"] = context.run.run_id
-    variables["utils.now"] = datetime.now(timezone.utc).isoformat()
-    if partition_key is not None:
-        variables["context.partition_key"] = partition_key
-    if window is not None:
-        variables["context.partition_window_start"] = window.start.isoformat()
-        variables["context.partition_window_end"] = window.end.isoformat()
-    return variables
 
 
 def _upstream_first(

@@ -1,8 +1,7 @@
-"""The `defs.yaml` files of a `dg` project in, their mistakes with file, line and column out.
+"""Find the mistakes in the `defs.yaml` files of a `dg` project, with file, line and column.
 
-Dagster parses these files before it asks whose components they describe, tells what is no YAML in
-words of its own, and follows aliases that repeat one another for ever. Here they are read by the
-reader of all our files, which has limits.
+Dagster parses these files before it knows whose components they describe. Its messages about
+invalid YAML lack a place, and nested aliases can keep it busy for ever. `documents` has limits.
 """
 
 from collections.abc import Iterator
@@ -53,9 +52,9 @@ def look_at_defs(folder: Path, module: str) -> DefsFiles:
         folder: The defs folder.
         module: Its module; types such as `.MyLoads` start from the module of their folder.
     """
-    found = DefsFiles()
-    _look_into(folder, module, folder, found)
-    return found
+    files = DefsFiles()
+    _look_into(folder, module, folder, files)
+    return files
 
 
 def file_of(folder: Path) -> Path:
@@ -63,46 +62,46 @@ def file_of(folder: Path) -> Path:
     return next((folder / name for name in _NAMES if (folder / name).exists()), folder / _NAMES[0])
 
 
-def _look_into(folder: Path, module: str, defs: Path, found: DefsFiles) -> None:
+def _look_into(folder: Path, module: str, defs: Path, files: DefsFiles) -> None:
     file = file_of(folder)
-    if file.exists() and not _look_at(file, module, defs, found):
+    if file.exists() and not _look_at(file, module, defs, files):
         return
     try:
         below = sorted(path for path in folder.iterdir() if path.is_dir())
     except OSError as error:
-        found.problems.append(_cannot_read(_name(folder, defs), error))
+        files.problems.append(_cannot_read(_name(folder, defs), error))
         return
     for path in below:
         if path.name != "__pycache__" and not path.name.startswith("."):
-            _look_into(path, f"{module}.{path.name}", defs, found)
+            _look_into(path, f"{module}.{path.name}", defs, files)
 
 
-def _look_at(file: Path, module: str, defs: Path, found: DefsFiles) -> bool:
+def _look_at(file: Path, module: str, defs: Path, files: DefsFiles) -> bool:
     """Read one file, and tell whether Dagster looks into the folders below it, too."""
     name = _name(file, defs)
     try:
         raw = file.read_bytes()
     except OSError as error:
-        found.problems.append(_cannot_read(name, error))
-        found.are_readable = False
+        files.problems.append(_cannot_read(name, error))
+        files.are_readable = False
         return True
     documents, problems = read_definitions(name, raw)
     is_folder = documents is None
     is_ours = False
-    found.are_readable &= documents is not None
+    files.are_readable &= documents is not None
     for document in documents or ():
         component, wrong = _component_of(document, module)
         problems += wrong
         if component is None:
-            found.are_readable = False
+            files.are_readable = False
         elif issubclass(component, DltLoadCollectionComponent):
             is_ours = True
             problems += _problems_of_ours(component, document)
         else:
             is_folder |= issubclass(component, dg.DefsFolderComponent)
-    found.problems += dict.fromkeys(problems)
+    files.problems += dict.fromkeys(problems)
     if documents and is_ours and not problems:
-        found.ours[file.parent] = documents
+        files.ours[file.parent] = documents
     return is_folder
 
 
@@ -130,7 +129,7 @@ def _import(text: str, module: str) -> type[dg.Component]:
     if not all(part.isidentifier() for part in (*home.split("."), name)):
         raise _NoComponent(f"{shown!r} is no component. {_ADVICE}")
     try:
-        found = getattr(import_module(home), name, None)
+        component = getattr(import_module(home), name, None)
     except ModuleNotFoundError as error:
         raise _NoComponent(
             f"there is no component {shown!r}: there is no module {error.name!r}."
@@ -142,9 +141,9 @@ def _import(text: str, module: str) -> type[dg.Component]:
             f"the component {shown!r}: its module fails when it is imported: "
             f"{type(error).__name__}: {error}. Correct the module."
         ) from error
-    if not isinstance(found, type) or not issubclass(found, dg.Component):
+    if not isinstance(component, type) or not issubclass(component, dg.Component):
         raise _NoComponent(f"there is no component {shown!r}.{_hint(text) or f' {_ADVICE}'}")
-    return found
+    return component
 
 
 def _hint(text: str) -> str:

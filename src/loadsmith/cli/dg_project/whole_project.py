@@ -1,4 +1,4 @@
-"""The root of a `dg` project in, the components of all its `defs.yaml` files checked or asked."""
+"""Check the components of a `dg` project, or ask their sources for their tables."""
 
 import asyncio
 import os
@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import tomlkit
 from dagster.components.resolved.errors import ResolutionException
 from dotenv import dotenv_values
-from tomlkit.exceptions import TOMLKitError
 
 from loadsmith.cli.dg_project.defs_files import DefsFiles, look_at_defs
 from loadsmith.component.component import DltLoadCollectionComponent
 from loadsmith.component.templating import PlacedError
-from loadsmith.documents import Document, decode
+from loadsmith.documents import Document, decode, toml_problem
 from loadsmith.errors import ConfigError, LoadsmithError, Problem, causes_of
 
 #: A text that begins with its place, as those of our errors about files do.
@@ -44,10 +42,10 @@ def check_components(root: Path, *, deep: bool = False) -> int:
         ConfigError: There are mistakes; all that were found are in it.
     """
     tree = open_project(root)
-    found = _look_at(tree)
-    problems, assets = list(found.problems), 0
+    files = _look_at(tree)
+    problems, assets = list(files.problems), 0
     # Dagster makes no component before it knows whose each file is.
-    for folder, documents in found.ours.items() if found.are_readable else ():
+    for folder, documents in files.ours.items() if files.are_readable else ():
         try:
             definitions = tree.build_defs_at_path(folder)
             assets += len(definitions.resolve_asset_graph().materializable_asset_keys)
@@ -72,9 +70,9 @@ def refresh_project(root: Path, *, check: bool = False) -> bool:
         ConfigError: The project has no component whose source has to be asked.
     """
     tree = open_project(root)
-    found = _look_at(tree)
-    if found.problems:
-        raise ConfigError(found.problems)
+    files = _look_at(tree)
+    if files.problems:
+        raise ConfigError(files.problems)
     try:
         components = tree.get_all_components(of_type=DltLoadCollectionComponent)
     except Exception as error:
@@ -122,13 +120,9 @@ def _problems_of_settings(root: Path) -> Iterator[Problem]:
         yield from problems
         if text is None or name == ".env":
             continue
-        try:
-            tomlkit.parse(text)
-        except TOMLKitError as error:
-            said = re.sub(r" at line \d+ col \d+$", "", str(error))
-            message = f"this is not TOML: {said}. Look at the quotes and brackets."
-            line, column = getattr(error, "line", 1), getattr(error, "col", 0) + 1
-            yield Problem(name, line, column, message)
+        problem = toml_problem(name, text)
+        if problem:
+            yield problem
 
 
 def _look_at(tree: Any) -> DefsFiles:

@@ -1,4 +1,4 @@
-"""A source and a destination in, the files that `dlt init` makes for them out."""
+"""Run `dlt init` and collect the files that it makes."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`dg scaffold defs`: a name in, a folder out that loads and runs as it is."""
+"""`dg scaffold defs`: write a component that runs as it is."""
 
 from collections.abc import Mapping
 from pathlib import Path

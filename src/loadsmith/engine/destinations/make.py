@@ -14,7 +14,6 @@ from loadsmith.engine.destinations.params import (
     destination_problems as destination_problems,
     find_factory,
     kind_of,
-    known_destinations as known_destinations,
     to_dlt,
 )
 from loadsmith.errors import ResolveError

@@ -1,14 +1,13 @@
 """Turn the name and settings of a destination into dlt's class and its parameters."""
 
-import importlib.util
 import os
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from loadsmith.dlt_names import CUSTOM_DESTINATION, destination_names
 from loadsmith.errors import ResolveError, did_you_mean
 from loadsmith.model import DestinationReference
 
@@ -24,30 +23,14 @@ IN_MEMORY = (":memory:", ":pipeline:", ":external:")
 def destination_problems(reference: DestinationReference) -> list[str]:
     """Return what is wrong with a destination, as far as that is known without dlt."""
     name = reference.name
-    if "." in name or "destination_type" in reference.params or name in known_destinations():
+    known = destination_names()
+    if "." in name or "destination_type" in reference.params:
+        return []
+    if name in known or name == CUSTOM_DESTINATION:
         return []
     if f"DESTINATION__{name.upper()}__DESTINATION_TYPE" in os.environ:
         return []
-    known = known_destinations()
     return [f"destination {name!r}: dlt has none of that name.{did_you_mean(name, known)}"]
-
-
-@lru_cache(maxsize=1)
-def known_destinations() -> tuple[str, ...]:
-    """Return the names of dlt's destinations from its folder, without an import of dlt."""
-    spec = importlib.util.find_spec("dlt")
-    folders = [
-        Path(root) / "destinations" / "impl"
-        for root in (spec and spec.submodule_search_locations) or ()
-    ]
-    names = {
-        entry.name
-        for folder in folders
-        if folder.is_dir()
-        for entry in folder.iterdir()
-        if (entry / "factory.py").is_file()
-    }
-    return tuple(sorted(names | set(_ALIASES)))
 
 
 def find_factory(reference: DestinationReference) -> Any:

@@ -104,7 +104,7 @@ def tables_of_schema(
     def where(*path: str) -> str:
         if text is None:
             return shown
-        line, column = place_in(text, path)
+        line, column = place_in(text, shown, path)
         return f"{shown}:{line}:{column}"
 
     tables = _mapping(stored.get("tables"), "`tables`", where, "tables")
@@ -179,7 +179,7 @@ def _read_cached(path: str, _mtime_ns: int, _size: int, shown: str) -> SchemaFil
             f"{shown}:1:1: this is not a schema that dlt exported: it has no `{missing}`. {_AGAIN}"
         )
     if not isinstance(stored["name"], str):
-        line, column = place_in(text, ["name"])
+        line, column = place_in(text, shown, ["name"])
         raise ResolveError(f"{shown}:{line}:{column}: `name` is no text. {_AGAIN}")
     return SchemaFile(
         schema_name=stored["name"],

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from loadsmith.engine.schema_files.text import decode, find_twice, parse_schema, place_in
+from loadsmith.engine.schema_files.text import decode, parse_schema, place_in
 from loadsmith.errors import LoadsmithError, ResolveError
 
 _REMEDY = "Correct it, or remove the file: dlt writes it again."
@@ -125,16 +125,9 @@ def _refuse_wrong(stored: dict[str, Any], name: str, text: str, shown: str, reme
     """
 
     def fail(message: str, path: list[str], error: Exception | None = None) -> None:
-        line, column = place_in(text, path)
+        line, column = place_in(text, shown, path)
         raise ResolveError(f"{shown}:{line}:{column}: {message}. {remedy}") from error
 
-    twice = find_twice(text)
-    if twice:
-        key, line, column, first = twice
-        raise ResolveError(
-            f"{shown}:{line}:{column}: the key {_short(repr(key))} is here twice, first in line"
-            f" {first}. {remedy}"
-        )
     for field in ("name", "engine_version", "version", "version_hash", "tables"):
         if field not in stored:
             fail(f"the field `{field}` is missing", [])
