@@ -27,7 +27,7 @@ _COMMANDS = {
 
 
 class _LazyGroup(click.Group):
-    """A group that knows its commands' names and imports only the one that is called."""
+    """A group that imports a command only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -77,12 +77,12 @@ Example:
 def cli(ctx: click.Context, debug: bool) -> None:
     """Run one of the commands."""
     ctx.ensure_object(dict)["debug"] = debug
-    # Dagster warns of every selection by group; nobody who runs a command can do anything about it.
+    # Dagster warns about every selection by group, which users of a command cannot change.
     warnings.filterwarnings("ignore", message=".* is currently in beta")
 
 
 def main() -> None:
-    """Run the command line; what no command foresaw is shown in one line, without a traceback."""
+    """Run the command line; an unexpected error is shown in one line, without a traceback."""
     debug = "--debug" in sys.argv[1:]
 
     def show(

@@ -118,9 +118,9 @@ def make_project(
 
 
 def _source_path(path: str, layout: str, code: str) -> str:
-    """Return where a file of a source goes: `../` is the project, else the folder of the code.
+    """Return the path of a source's file; `../` is the project, else the folder of the code.
 
-    The component finds its code beside `defs.yaml`, without the folder of the source's name.
+    In the component's layout the code is beside `defs.yaml`.
     """
     if path.startswith("../"):
         return path.removeprefix("../")
@@ -136,7 +136,7 @@ def _values(
     destination: DestinationStarter,
     code: str,
 ) -> dict[str, str]:
-    """Return what stands for each `$name` of the templates."""
+    """Return the values of the `$name`s in the templates."""
     extras = sorted(
         {extra for extra in (source.extra, destination.extra) if extra}
         | ({"dg"} if layout == "dg" else set())
@@ -181,7 +181,7 @@ def _assets(source: SourceStarter) -> str:
 def _first_commands(
     layout: str, source: SourceStarter | None, destination: DestinationStarter
 ) -> list[str]:
-    """Return what is run first; with a source also what only a fresh clone needs."""
+    """Return the first commands; with a source, also those that only a fresh clone needs."""
     commands = []
     if destination.needs_secrets:
         secrets = f"{_secrets_folder(layout)}/secrets.toml"
@@ -207,7 +207,7 @@ def _where(layout: str, yaml: str) -> str:
 
 
 def _make_test(layout: str, source: SourceStarter, values: Mapping[str, str]) -> str:
-    """Return the project's own test, with what its source needs to be there first."""
+    """Return the project's test, including the setup that its source needs."""
     fixture, setup = "", ""
     if source.name == "rest_api":
         pattern = (
@@ -244,7 +244,7 @@ def _make_test(layout: str, source: SourceStarter, values: Mapping[str, str]) ->
 
 
 def _package(project: str) -> str:
-    """Return the project's name as a module of its own, one that hides nobody else's."""
+    """Return a module name for the project that hides no installed module."""
     name = lower_identifier(project, prefix="project", is_ascii=False)
     return f"{name}_project" if _is_taken(name) else name
 

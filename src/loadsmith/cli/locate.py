@@ -15,7 +15,7 @@ _MARKS = ("workflows", "dagster_config.yaml", "dagster_config.yml", "dagster_con
 def find_config_folder(path: str | None) -> str:
     """Return the folder that holds `dagster_config.yaml` and `workflows/`.
 
-    The folder above it will do as well, since that is where one usually is.
+    The folder above it is accepted, too, because users usually work there.
 
     Raises:
         ConfigError: There is no such folder.
@@ -43,7 +43,7 @@ def find_config_folder(path: str | None) -> str:
 def find_dg_project(path: str | None) -> Path | None:
     """Return the root of the `dg` project that a folder is in, or None.
 
-    None, too, where the folder holds the files of the YAML door.
+    It is also None if the folder holds workflow files.
     """
     folder = Path(path or ".").absolute()
     if any((base / mark).exists() for base in (folder, folder / CONFIG_FOLDER) for mark in _MARKS):

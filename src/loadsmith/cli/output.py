@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from loadsmith.model import LoadDefinition
 
 EXIT_PROBLEM = 1
-"""Mistakes were found, or a load failed. 0 is success; 2, by click, is wrong usage."""
+"""There are mistakes, or a load failed. 0 is success; click exits with 2 for wrong usage."""
 
 EXIT_STOPPED = 130
-"""The user pressed Ctrl-C; the number is the shell's own for it."""
+"""The user pressed Ctrl-C; shells use the same number."""
 
 
 class ProjectCommand(click.Command):
@@ -63,7 +63,7 @@ def is_debug(ctx: click.Context) -> bool:
 def make_console(*, stderr: bool = False) -> "Console":
     """Return a console on standard output, or on standard error for progress and errors.
 
-    Into a pipe or a file, where there is no terminal to fit, lines are as long as they need to be.
+    Lines are not wrapped in a pipe or a file.
     """
     from rich.console import Console
 
@@ -111,7 +111,7 @@ def show_error(error: BaseException) -> None:
 
 
 def show_unexpected(error: BaseException) -> None:
-    """Write what no command foresaw in one paragraph on standard error."""
+    """Write an unexpected error in one paragraph on standard error."""
     if isinstance(error, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
         return

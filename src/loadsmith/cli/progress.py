@@ -9,15 +9,15 @@ from typing import Any
 import click
 
 _SHOWN_LEVEL = 20
-"""Python's INFO: what loads log for people. DEBUG is Dagster's own bookkeeping."""
+"""Python's INFO, the level of messages of loads; DEBUG is Dagster's bookkeeping."""
 
 
 @contextmanager
 def show_progress(*, quiet: bool) -> Iterator[Callable[[Any], None]]:
     """Yield a listener for Dagster's events that shows the steps under way on standard error.
 
-    On a terminal each step is a line with a spinner, its time and what it last said; elsewhere
-    a finished step is a line of text.
+    On a terminal, each step has a line with a spinner, its time and its last message. Elsewhere a
+    line is written when a step ends.
     """
     if quiet:
         yield lambda _event: None
@@ -33,14 +33,14 @@ def _live() -> Iterator[Callable[[Any], None]]:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    # Dagster may send the process's standard error to a file during a step; the terminal is kept
-    # by a descriptor of its own.
+    # Dagster may redirect standard error to a file during a step, so the terminal gets a separate
+    # descriptor.
     with os.fdopen(os.dup(sys.stderr.fileno()), "w") as terminal:
         progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[said]}", style="dim"),
+            TextColumn("{task.fields[message]}", style="dim"),
             console=Console(file=terminal),
         )
         with progress:
@@ -54,16 +54,16 @@ def _listener(progress: Any) -> Callable[[Any], None]:
         event = entry.dagster_event
         step = entry.step_key
         if event is not None and event.is_step_start:
-            tasks[step] = progress.add_task(step, total=1, said="")
+            tasks[step] = progress.add_task(step, total=1, message="")
         if step not in tasks:
             return
         if event is None:
             if entry.level >= _SHOWN_LEVEL:
-                progress.update(tasks[step], said=_one_line(entry.user_message))
+                progress.update(tasks[step], message=_one_line(entry.user_message))
         elif event.is_step_success:
-            progress.update(tasks[step], completed=1, said="")
+            progress.update(tasks[step], completed=1, message="")
         elif event.is_step_failure:
-            progress.update(tasks[step], description=f"[red]✗ {step}", said="failed")
+            progress.update(tasks[step], description=f"[red]✗ {step}", message="failed")
             progress.stop_task(tasks[step])
 
     return listen

@@ -7,7 +7,7 @@ from typing import Any
 _ROW_NAMES = ("rows_loaded", "rows_loaded_in_all_partitions", "row_count", "dagster/row_count")
 
 _NOT_SELECTED = frozenset({"loadsmith/came_along", "loadsmith/undeclared"})
-"""Metadata of tables that a load brings although nobody selected them."""
+"""Metadata of tables that a load brings although they are not selected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,10 +15,10 @@ class AssetLine:
     """What a run did to one asset.
 
     Attributes:
-        rows: Rows of this run, or None where nobody counted.
+        rows: Rows of this run, or None if unknown.
         seconds: Time of the step that made it; assets of one load share it.
-        destination: The table or the folder that it is in.
-        selected: False for a table that came along because its load brings it.
+        destination: Its table or folder in the destination.
+        selected: False for a table that its load brought although it was not selected.
         partition: The partition, where it has one.
     """
 
@@ -35,7 +35,7 @@ class RunReport:
     """What a run did.
 
     Attributes:
-        errors: What a person should do about a failure, one text for each failed step.
+        errors: Reason of the failure of each failed step.
         failed_checks: Checks that failed as errors, as `asset: check`.
         warnings: Checks that failed as warnings.
     """
@@ -125,7 +125,7 @@ def _error_texts(event: Any) -> list[str]:
         return [error_text(data.error)] if data.error else []
     if event.event_type_value == "PIPELINE_FAILURE":
         failure = event.event_specific_data
-        # A step that failed has told why; the run's own error only says that a step did.
+        # The failed step has reported the reason; the run's error only names the step.
         is_steps = getattr(failure, "first_step_failure_event", None)
         error = getattr(failure, "error", None)
         return [error_text(error)] if error and not is_steps else []
@@ -133,7 +133,7 @@ def _error_texts(event: Any) -> list[str]:
 
 
 def was_stopped(result: Any) -> bool:
-    """Tell whether a run ended because the user pressed Ctrl-C; Dagster calls that a failure."""
+    """Return whether the user stopped the run with Ctrl-C, which Dagster reports as a failure."""
     for event in result.all_events:
         error = event.step_failure_data.error if event.is_step_failure else None
         while error is not None:
@@ -144,7 +144,7 @@ def was_stopped(result: Any) -> bool:
 
 
 def error_text(error: Any) -> str:
-    """Return what went wrong in the words of the innermost error that is not Dagster's.
+    """Return the message of the innermost error that is not Dagster's own.
 
     Args:
         error: Dagster's `SerializableErrorInfo`.

@@ -40,7 +40,7 @@ Examples:
 
 @dataclass(frozen=True)
 class FileChanges:
-    """What a sample adds to one schema file; `is_new` where there was none."""
+    """The changes of a schema file; `is_new` if it did not exist."""
 
     file: str
     is_new: bool
@@ -137,7 +137,7 @@ def _refresh_components(ctx: click.Context, root: Path, check: bool) -> None:
 
 
 def choose_loads(files: ProjectFiles, pattern: str) -> list[LoadDefinition]:
-    """Return the loads of the dlt assets that are meant; what goes together is one load.
+    """Return the loads of the dlt assets that match a pattern, merged as in a run.
 
     Raises:
         SelectionError: There is no such asset.
@@ -149,7 +149,7 @@ def choose_loads(files: ProjectFiles, pattern: str) -> list[LoadDefinition]:
     chosen = [
         located
         for key, located in assets.items()
-        # A nested table is asked for by its own key, and its resource is what is run.
+        # The key of a nested table selects its resource.
         if fnmatchcase(key, pattern) or pattern.startswith(f"{key}__")
     ]
     if not chosen:
@@ -181,7 +181,7 @@ def _dlt_assets(files: ProjectFiles) -> dict[str, Located[DltAsset]]:
 def _update(
     load: LoadDefinition, schema: Any, files: ProjectFiles, scratch: Path | None, prune: bool
 ) -> FileChanges:
-    """Bring the file up to date, or a copy of it in `scratch` where nothing is to be written."""
+    """Update the schema file, or a copy of it in `scratch` if there is such a folder."""
     from loadsmith.engine.schema_files import update_schema_file
 
     assert load.schema_file_path is not None

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
 RANGE_MARK = "..."
-"""Between the first and the last partition of a range, as on Dagster's own page."""
+"""Separates the first and the last partition of a range, as in Dagster's UI."""
 
 
 def select_assets(definitions: "dg.Definitions", selections: Sequence[str]) -> list["dg.AssetKey"]:
@@ -20,7 +20,7 @@ def select_assets(definitions: "dg.Definitions", selections: Sequence[str]) -> l
     commas, or what Dagster's own selection takes (`key:"a/b"+`, `group:raw`, `kind:dlt`).
 
     Raises:
-        SelectionError: Nothing is selected, or a selection means nothing.
+        SelectionError: A selection matches no asset.
     """
     graph = definitions.resolve_asset_graph()
     known = {key.to_user_string(): key for key in graph.materializable_asset_keys}
@@ -117,7 +117,7 @@ def _check_partition(
 
     is_dynamic = isinstance(partitions_def, dg.DynamicPartitionsDefinition)
     if is_dynamic and instance.is_ephemeral:
-        # Nobody else can have added the key to an instance that lives as long as this command.
+        # An ephemeral instance knows no dynamic partition yet.
         instance.add_dynamic_partitions(partitions_def.name, [key])
     known = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
     if key in known:

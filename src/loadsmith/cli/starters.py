@@ -14,19 +14,19 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True, kw_only=True)
 class SourceStarter:
-    """A source that a new project begins with.
+    """A source for a new project.
 
     Attributes:
         title: What it is, in the words of the question that `init` asks.
         prefix: First part of the asset keys, name of the dataset and of the schema file.
         module: `source_module` in the YAML layout.
         resources: Resources with a description each; each is an entry of `assets`.
-        tables: All tables that come of them.
+        tables: All tables of the resources.
         params: Lines of `source_params`, without indentation.
         secrets: Lines of `secrets.toml.example`.
         extra: Extra of the package that the source needs, or None.
         files: Files of the project, by the template that they are made from.
-        next_steps: What the README says about putting one's own data in.
+        next_steps: Advice of the README on loading the user's own data.
     """
 
     name: str
@@ -48,8 +48,8 @@ class DestinationStarter:
 
     Attributes:
         params: Lines of YAML that choose it, without indentation.
-        secrets: Lines of `secrets.toml.example`, empty where there is none.
-        needs_secrets: Whether nothing can be loaded before these are filled in.
+        secrets: Lines of `secrets.toml.example`; may be empty.
+        needs_secrets: Whether a load fails before they are filled in.
     """
 
     name: str

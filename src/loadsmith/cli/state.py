@@ -63,11 +63,11 @@ _PARTITION_HELP = "Partition whose cursor is meant, where each keeps its own; el
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenLoad:
-    """A load, or a part of one that has an op of its own, and what is meant of it.
+    """A selected load, or the selected part of a load that runs as a separate op.
 
     Attributes:
-        resources: Resources that are meant.
-        partitions: Partitions that keep a cursor each; only None where there are none such.
+        resources: The selected resources.
+        partitions: The selected partitions that keep a cursor each; only None if none do.
     """
 
     definition: LoadDefinition
@@ -189,7 +189,7 @@ def show_cursors(cursors: Sequence["StoredCursor"]) -> None:
 def choose_cursors(
     folder: str, pattern: str, partition: str | None, resource: str | None = None
 ) -> list[ChosenLoad]:
-    """Return the loads that are meant, each as an op runs it.
+    """Return the selected loads, each as an op runs it.
 
     Raises:
         ConfigError: The files have mistakes.

@@ -53,13 +53,13 @@ RESOURCE_PARAMS: Mapping[str, type[BaseModel]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ReadProject:
-    """What of a project's files is right, and what is wrong with the rest.
+    """The valid entries of a project's files, and the mistakes in the others.
 
     Attributes:
-        files: All entries that have no mistake by themselves.
+        files: All entries without a mistake of their own.
         problems: The mistakes.
-        broken_keys: Keys of the assets that have mistakes; None where files are not readable.
-        has_broken_resources: Whether resources are among them, so that not all are known.
+        broken_keys: Keys of the assets with mistakes; None if a file is unreadable.
+        has_broken_resources: Whether a resource has a mistake, so that not all are known.
     """
 
     files: ProjectFiles
@@ -92,10 +92,10 @@ def read_project(
 def look_at_project(
     path: str | Path, *, task_types: Iterable[str] = (), resource_kinds: Iterable[str] = ()
 ) -> ReadProject:
-    """Read the folder of a project, and keep what is right in files that have mistakes.
+    """Read the folder of a project, and keep the valid entries of files with mistakes.
 
-    So whoever goes on with the rest finds its mistakes in the same go. The arguments are those of
-    `read_project`.
+    The caller can build the valid entries and report the mistakes of both steps together. The
+    arguments are those of `read_project`.
 
     Raises:
         ConfigError: The folder cannot be read.
@@ -116,7 +116,7 @@ def look_at_project(
         *reader.problems,
         *project_problems(
             files,
-            # With a file missing, nobody can tell whether a key is misspelled.
+            # An unreadable file may define the keys that others refer to.
             broken_keys=None if reader.has_broken_files else reader.broken_keys,
             broken_assets=reader.broken_assets,
             task_types=task_types,
@@ -133,7 +133,7 @@ def look_at_project(
 
 
 def find_files(root: Path) -> tuple[list[Path], list[Path], list[Problem]]:
-    """Return the configuration and the workflow files of a folder, and what is wrong with it."""
+    """Return the configuration file, the workflow files and the problems of a folder."""
     problems: list[Problem] = []
     if not root.is_dir():
         problems.append(
@@ -158,7 +158,7 @@ def find_files(root: Path) -> tuple[list[Path], list[Path], list[Problem]]:
 
 
 class _Reader:
-    """Reads the files one after the other; keeps what is right and what is wrong with them."""
+    """Reads the files in order; collects valid entries and problems."""
 
     def __init__(self, root: Path, task_types: Collection[str]) -> None:
         self.root = root
@@ -169,7 +169,7 @@ class _Reader:
         self.partitions: list[Located[PartitionEntry]] = []
         self.jobs: list[Located[JobParams]] = []
         self.broken_keys: set[str] = set()
-        """Keys of assets with mistakes: they are there, so that nobody refers to nothing."""
+        """Keys of assets with mistakes; references to them are valid."""
         self.broken_assets: list[Document] = []
         self.has_broken_resources = False
         self.has_broken_files = False
@@ -257,7 +257,7 @@ class _Reader:
         problems = validate(Defaults, document, ("defaults",))[1] if defaults else []
         self.problems += problems
         if problems:
-            # A mistake in `defaults` is one mistake, however many assets would have it from there.
+            # A mistake in `defaults` is reported once, not for each asset that inherits it.
             defaults = _without_places(
                 defaults, {(problem.line, problem.column) for problem in problems}
             )
@@ -265,7 +265,7 @@ class _Reader:
             entry, is_dlt = node, _is_dlt(node, self.task_types)
             if defaults is not None and isinstance(node.value, dict):
                 entry = node.merged_over(defaults if is_dlt else _without_params(defaults))
-            # A document of the asset alone, so that what came from `defaults` has its place.
+            # A document of this asset, in which values from `defaults` keep their places.
             own = Document(document.file, entry)
             model: type[DltAsset] | type[TaskAsset] = DltAsset if is_dlt else TaskAsset
             value, problems = validate(model, own)
@@ -284,7 +284,10 @@ def _member(node: Node, name: str) -> Any:
 
 
 def _is_dlt(node: Node, task_types: Collection[str]) -> bool:
-    """Tell whether an asset is, or is meant to be, a load: then all its mistakes are told."""
+    """Return whether an asset is a load, or is probably meant to be one.
+
+    The mistakes of such an asset are those of a load.
+    """
     if not isinstance(node.value, dict):
         return False
     if "task_type" in node.value:
@@ -309,7 +312,7 @@ def _without_params(defaults: Node) -> Node:
 
 
 def _without_places(node: Node, places: Collection[tuple[int, int]]) -> Node:
-    """Return the mapping without the members that begin at one of the places."""
+    """Return the mapping without the members that begin at any of the places."""
     if not isinstance(node.value, dict):
         return node
     keys = node.keys or {}

@@ -123,7 +123,7 @@ class TaskAsset(_AssetEntry):
 
 
 Asset = DltAsset | TaskAsset
-"""An entry of `assets`; `task_type` tells which."""
+"""An entry of `assets`; `task_type` decides which of the two."""
 
 
 class Defaults(AssetSettings):

@@ -35,10 +35,10 @@ _EXPECTED = {
 def validate(
     model: type[ModelT], document: Document, path: Path = ()
 ) -> tuple[ModelT | None, list[Problem]]:
-    """Read the value at `path` as `model`.
+    """Validate the value at `path` as `model`.
 
     Returns:
-        The model, or None and all that is wrong with it.
+        The model, or None and its problems.
     """
     node, _ = document.root.follow(path)
     try:
@@ -75,8 +75,8 @@ def problems_of(
     for full, wanted in expected.items():
         value = document.root.follow(full)[0].value
         below = inner | (expected.keys() - {full})
-        if wanted == ["text"] and any(told[: len(full)] == full for told in below):
-            # A mapping that may stand for text is a mapping with a mistake.
+        if wanted == ["text"] and any(path[: len(full)] == full for path in below):
+            # The mapping was tried as well, and its own mistakes are reported.
             continue
         name = full[-1] if full else "the file"
         words = " or ".join(dict.fromkeys(wanted))
@@ -88,7 +88,7 @@ def problems_of(
 
 
 def _in_data(root: Node, loc: Path, kind: str) -> Path:
-    """Return the path in the file; pydantic also names the member of a union that it tried."""
+    """Return the path in the file, without the names of union members that pydantic adds."""
     steps: list[str | int] = []
     for index, step in enumerate(loc):
         is_missing = kind == "missing" and index == len(loc) - 1
@@ -98,7 +98,7 @@ def _in_data(root: Node, loc: Path, kind: str) -> Path:
 
 
 def _misspelled(details: Iterable[Any], model: type[BaseModel]) -> set[Path]:
-    """Return the fields that are there under a name so close that one mistake explains both."""
+    """Return the missing fields that are present under a misspelled name."""
     fields: set[Path] = set()
     for detail in details:
         loc: Path = tuple(detail["loc"])
@@ -122,7 +122,7 @@ def _describe(detail: Any, model: type[BaseModel], loc: Path, value: Any) -> str
     if kind == "missing":
         field = _model_at(model, loc[:-1])
         text = field.model_fields[str(name)].description if field else None
-        # The first clause says what it is; the examples behind it make a message too long.
+        # The first clause defines the field; the rest would make the message too long.
         clause = re.split(r" \(|[;:.,] |\.$", text)[0] if text else ""
         return f"the field '{name}' is missing. Add it{f': {_lower(clause)}' if clause else ''}."
     if kind == "literal_error":
@@ -206,7 +206,7 @@ def _is_model(option: Any) -> bool:
 
 
 def _is_called(option: Any, step: str | int) -> bool:
-    """Tell whether pydantic means this member of a union; it may name its validators, too."""
+    """Return whether `step` names this member of a union, alone or with its validators."""
     name = getattr(option, "__name__", None)
     return name is not None and (step == name or str(step).endswith(f", {name}]"))
 

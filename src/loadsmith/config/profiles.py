@@ -1,7 +1,7 @@
 """Choose the profile of this deployment from environment variables.
 
-A branch deployment never gets production's profile, nor production's dataset: whatever profile
-it has, its datasets and pipelines carry the branch's name.
+A branch deployment never gets the profile or the dataset of production: its datasets and pipelines
+carry the name of the branch, whatever its profile.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,14 +16,14 @@ DEPLOYMENT_VARIABLE = "DAGSTER_CLOUD_DEPLOYMENT_NAME"
 BRANCH_VARIABLE = "DAGSTER_CLOUD_IS_BRANCH_DEPLOYMENT"
 
 PRODUCTION_NAMES = ("prod", "production")
-"""Profiles that are production's; Dagster's own name of the first full deployment is `prod`."""
+"""Profiles of production; Dagster calls the first full deployment `prod`."""
 
 DEVELOPMENT_NAMES = ("dev", "development", "local")
-"""Profiles for a machine of one's own."""
+"""Profiles for a developer's machine."""
 
 BRANCH_NAMES = ("branch", "preview", *DEVELOPMENT_NAMES)
-"""Profiles for branch deployments, the first that there is. `staging` is not in it: it is
-the dataset of somebody, too."""
+"""Profiles for branch deployments; the first existing one is taken. `staging` is not among them,
+because its dataset belongs to another deployment."""
 
 MAX_SUFFIX = 24
 """Characters of a suffix; the shortest limit of a destination's names is 63 for all of it."""
@@ -31,11 +31,11 @@ MAX_SUFFIX = 24
 
 @dataclass(frozen=True)
 class ProfileChoice:
-    """What this deployment is.
+    """The profile of this deployment.
 
     Attributes:
-        name: The profile, or None where a load is as it is written.
-        suffix: Put behind the names of datasets and pipelines; empty but on branches.
+        name: The profile, or None if loads stay as they are written.
+        suffix: Suffix of datasets and pipelines on branch deployments; empty elsewhere.
     """
 
     name: str | None = None
@@ -47,7 +47,7 @@ def choose_profile(profiles: Collection[str], environment: Mapping[str, str]) ->
 
     Raises:
         ConfigError: The variable names a profile that does not exist, or production's on a
-            branch; or a full deployment has profiles, and none of its name.
+            branch; or a full deployment has profiles, but none of its name.
     """
     deployment = environment.get(DEPLOYMENT_VARIABLE, "")
     is_branch = environment.get(BRANCH_VARIABLE, "").lower() in ("1", "true", "yes")
@@ -72,7 +72,7 @@ def choose_profile(profiles: Collection[str], environment: Mapping[str, str]) ->
 
 
 def branch_suffix(deployment: str) -> str:
-    """Return `_` and the deployment's name as a destination takes it, short and unique."""
+    """Return `_` and the deployment's name in a short, unique form that destinations accept."""
     name = words(deployment.lower()) or "branch"
     if len(name) > MAX_SUFFIX:
         digest = blake2b(deployment.encode(), digest_size=4).hexdigest()

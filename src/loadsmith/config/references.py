@@ -17,7 +17,7 @@ CONTEXT_NAMES = frozenset(
 """What follows `context.` in a variable."""
 
 _SELECTED_KEY = re.compile(r"^(?:\d*\+|\*)*(?P<key>[A-Za-z_][\w./-]*)(?:\+\d*|\*)*$")
-"""A Dagster selection that is one key, with its parents and children; others name no key."""
+"""A Dagster selection of a single key, with or without its parents and children."""
 
 _OUTSIDE = "Assets that are not in these files go into `deps`."
 
@@ -55,15 +55,15 @@ def project_problems(
     resource_kinds: Collection[str],
     has_broken_resources: bool,
 ) -> Iterator[Problem]:
-    """Yield what is wrong with models that are right by themselves.
+    """Yield the problems between models that are valid by themselves.
 
     Args:
         files: The models.
-        broken_keys: Keys of assets that were refused; None where not all keys are known.
+        broken_keys: Keys of assets with mistakes; None if not all keys are known.
         broken_assets: Those assets as they are written.
         task_types: Names of tasks.
         resource_kinds: Names of resource kinds.
-        has_broken_resources: Whether resources were refused, so that not all are known.
+        has_broken_resources: Whether a resource has a mistake, so that not all are known.
     """
     yield from _repeated(files)
     yield from _unknown_kinds(files, task_types, resource_kinds)
@@ -79,8 +79,8 @@ def project_problems(
 def unknown_references(files: ProjectFiles, known: Collection[str]) -> list[AssetReference]:
     """Return the references to assets that are not in `known`, all keys of the project.
 
-    `read_project` lets a key pass that may be a table of a load. Whoever knows the tables asks
-    here again.
+    `read_project` accepts any key that may be a table of a load. This checks again once the tables
+    are known.
     """
     return [reference for reference in asset_references(files) if reference.key not in known]
 
@@ -168,7 +168,7 @@ def _destination_problems(
         ]
         for node, path in named:
             name = _members(node).get("destination")
-            # What is no text was told when the asset was read.
+            # A name that is not text was reported when the asset was read.
             is_named = name is not None and isinstance(name.value, str) and name.value
             problem = destination_problem(name.value) if name and is_named else None
             if problem:
@@ -188,7 +188,7 @@ def destination_problem(name: str) -> str | None:
 
 
 def _members(node: Node | None) -> Mapping[str, Node]:
-    """Return the members of a mapping; none of whatever else is there."""
+    """Return the members of a mapping, or none if the node is not a mapping."""
     return node.value if node is not None and isinstance(node.value, dict) else {}
 
 
@@ -203,7 +203,7 @@ def _twice_partitioned(files: ProjectFiles) -> Iterator[Problem]:
 
 
 def _unknown_keys(files: ProjectFiles, known: set[str]) -> Iterator[Problem]:
-    # A load makes its prefix an asset, and below it tables that only its schema file tells.
+    # A load defines its prefix as an asset, and tables below it that its schema file names.
     prefixes = {asset.value.asset_key.rpartition("/")[0] for asset in files.dlt_assets}
     known = known | prefixes
     for reference in asset_references(files):
@@ -218,7 +218,7 @@ def _circles(files: ProjectFiles) -> Iterator[Problem]:
     for start in assets:
         if start in done:
             continue
-        # Each entry is an asset on the way and what is left of the assets it depends on.
+        # Each entry is an asset on the path, and the parents that are still to be visited.
         way: dict[str, Iterator[tuple[str, tuple[str | int, ...]]]] = {
             start: _parents(assets[start].value, assets)
         }
@@ -250,7 +250,7 @@ def _parents(
 
 
 def _asset_of(key: str, assets: Mapping[str, object]) -> str | None:
-    """Return the entry that makes the asset `key`, which may be a nested table of a load."""
+    """Return the entry that defines the asset `key`, which may be a nested table of a load."""
     while key not in assets:
         key, separator, _ = key.rpartition("__")
         if not separator:
@@ -290,6 +290,6 @@ def _resource_names(resources: Iterable[Located[ResourceEntry]]) -> frozenset[st
         if kind in ("dlt", "duckdb"):
             names.update(f"{kind}.{param}" for param in entry.value.params)
         else:
-            # A resource of the project's own has defaults that only its class knows.
+            # Only the class of a project's own resource kind knows its defaults.
             names.add(f"{kind.partition('.')[0]}.*")
     return frozenset(names)

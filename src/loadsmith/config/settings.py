@@ -1,7 +1,7 @@
 """The Dagster settings of a load and of its resources.
 
-The YAML door, the `defaults` block of its files and the component read the same models, so that
-a setting has one name, one description and one JSON Schema wherever it is written.
+Workflow files, their `defaults` and the component use the same models, so that a setting has the
+same name, description and JSON Schema everywhere.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from loadsmith.model import AssetAttributes, OpSettings
 
 
 class Settings(BaseModel):
-    """Base of all models of the files: frozen, and a field that is not known is an error."""
+    """Base of all models of files: frozen, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _as_text(value: Any) -> Any:
-    """Give back as text what YAML turned into a date or a number, such as `start: 2024-01-01`."""
+    """Return dates and numbers of YAML as text, such as `start: 2024-01-01`."""
     if isinstance(value, (date, datetime)):
         return value.isoformat()
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -36,13 +36,13 @@ Text = Annotated[str, BeforeValidator(_as_text)]
 Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
 ]
-"""A list of names, or one name alone."""
+"""A list of names, or a single name."""
 
 
-def merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `own` over `defaults`: mappings key by key, all else as a whole."""
+def merged(defaults: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `settings` over `defaults`; mappings are merged key by key."""
     result = dict(defaults)
-    for name, value in own.items():
+    for name, value in settings.items():
         before = result.get(name)
         if isinstance(before, Mapping) and isinstance(value, Mapping):
             result[name] = merged(before, value)
@@ -70,7 +70,7 @@ class RetryPolicySettings(Settings):
     )
 
     def to_retries(self) -> dict[str, Any]:
-        """Return the fields of `OpSettings` that say the same."""
+        """Return the policy as fields of `OpSettings`."""
         return {
             "max_retries": self.max_retries,
             "retry_delay_seconds": self.delay,
@@ -146,7 +146,7 @@ class ResourceSettings(Settings):
 
 
 class ResourceOpSettings(ResourceSettings):
-    """Dagster's settings of the assets of one dlt resource, and of an op of its own."""
+    """Dagster's settings of the assets of one dlt resource, and of a separate op for it."""
 
     pool: str | None = Field(
         default=None, description="Dagster pool that limits how many such loads run at once."
@@ -159,10 +159,10 @@ class ResourceOpSettings(ResourceSettings):
     )
 
     def own_op(self, of_load: OpSettings) -> OpSettings | None:
-        """Return how the op of the resource is run, or None where that of the load loads it.
+        """Return the settings of the resource's separate op, or None if it needs no separate op.
 
         Args:
-            of_load: What holds where this says nothing; tags are merged.
+            of_load: The settings of the load, which fill what is missing here; tags are merged.
         """
         if not (self.pool or self.op_tags or self.retry_policy):
             return None

@@ -16,7 +16,7 @@ from loadsmith.errors import ConfigError, ResolveError, did_you_mean
 from loadsmith.model import read_time
 
 _DATE_FORMATS = ("%Y-%m-%d-%H:%M", "%Y-%m", "%Y%m%d", "%Y-%m-%dT%H", "%Y")
-"""What dates look like beside ISO text: the partition keys that Dagster writes by default."""
+"""Forms of dates beside ISO text: Dagster's default partition keys."""
 
 
 _ONE_WINDOW = (
@@ -32,7 +32,7 @@ _PARTITION_NAMES = {
     "context.partition_window_start": _ONE_WINDOW,
     "context.partition_window_end": _ONE_WINDOW,
 }
-"""Variables that a run without partitions lacks, and what to say then."""
+"""Variables that have no value in a run without partitions, and the advice for them."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Scope:
         )
 
     def problem_of(self, name: str) -> str | None:
-        """Return what is wrong with the variable `name`, or None."""
+        """Return the problem with the variable `name`, or None."""
         first, _, rest = name.partition(".")
         known = self.names.get(first, frozenset())
         if known is None or rest in known or f"{rest.partition('.')[0]}.*" in known:
@@ -105,7 +105,7 @@ def names_in(value: Any) -> set[str]:
 
 
 def template_problems(value: Any, scope: Scope) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield what is wrong with the templates in `value` as far as it is known before a run.
+    """Yield the problems of the templates in `value` that are known before a run.
 
     Yields:
         The path in `value` and the message, for each mistake.
@@ -129,7 +129,7 @@ def template_problems(value: Any, scope: Scope) -> Iterator[tuple[tuple[str | in
 
 
 def _same_start(name: str, candidates: frozenset[str]) -> str:
-    """Return the candidates in a sentence, where none is close and a list would be too long."""
+    """Return the first candidates in a sentence, if all of them would be too long."""
     shown = sorted(candidates)[:12]
     return f" There is: {', '.join(shown)}, ..." if len(candidates) > len(shown) else ""
 
@@ -154,7 +154,7 @@ def _names(parts: tuple[Part, ...]) -> Iterator[str]:
 
 
 def _date_problem(part: Part) -> str | None:
-    """Return what is wrong with a date section as written, without the values."""
+    """Return the problem with a date section that is known without values, or None."""
     if not isinstance(part, DateSection):
         return None
     written = "".join(piece for piece in part.parts if isinstance(piece, str))
@@ -194,7 +194,7 @@ def _as_text(value: Any) -> str:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    """Return only near names: a list of the environment would tell too much."""
+    """Return near names only; a list would reveal the names in the environment."""
     close = get_close_matches(name, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 

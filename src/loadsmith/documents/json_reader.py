@@ -1,6 +1,6 @@
 """Read JSON into a tree of nodes.
 
-YAML readers refuse some JSON, such as characters that are escaped as surrogate pairs.
+A YAML reader would reject some JSON, such as characters escaped as surrogate pairs.
 """
 
 import re
@@ -14,7 +14,7 @@ _DECODER = JSONDecoder()
 
 
 class JsonReader:
-    """Reads one JSON text; `problems` holds what did not end the reading."""
+    """Reads a JSON text; `problems` holds the mistakes that do not end the reading."""
 
     _SPACE = re.compile(r"[ \t\n\r]*")
     _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")

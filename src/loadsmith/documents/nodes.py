@@ -15,7 +15,7 @@ MAX_VALUES = 500_000
 
 
 class Node:
-    """A value of a file: a scalar, a list of nodes or nodes by name; and where it begins."""
+    """A value of a file with its place: a scalar, a list of nodes, or nodes by name."""
 
     __slots__ = ("column", "keys", "line", "size", "value")
 
@@ -43,7 +43,7 @@ class Node:
         return value
 
     def merged_over(self, defaults: "Node") -> "Node":
-        """Return this node with what `defaults` has more; mappings are merged key by key."""
+        """Return this node over `defaults`; mappings are merged key by key."""
         if not isinstance(self.value, dict) or not isinstance(defaults.value, dict):
             return self
         value = dict(defaults.value)
@@ -62,7 +62,7 @@ class Node:
         return None
 
     def follow(self, path: tuple[str | int, ...]) -> tuple["Node", tuple[str | int, ...]]:
-        """Return the node at `path`, or the last one on the way, and what is left of the path."""
+        """Return the node at `path` or the last existing one, and the rest of the path."""
         node = self
         for index, step in enumerate(path):
             child = node._child(step)
@@ -72,7 +72,7 @@ class Node:
         return node, ()
 
     def place(self, path: tuple[str | int, ...], *, at_key: bool = False) -> tuple[int, int]:
-        """Return line and column of the value at `path`, or of the key that it stands behind."""
+        """Return line and column of the value at `path`, or of its key."""
         if at_key and path:
             parent, rest = self.follow(path[:-1])
             if not rest and parent.keys and path[-1] in parent.keys:
@@ -83,7 +83,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Document:
-    """A file that was read: its name relative to the configuration's folder, and its tree."""
+    """The tree of a file, and its name for messages."""
 
     file: str
     root: Node
@@ -103,7 +103,7 @@ class Unreadable(Exception):
 
 
 class Lines:
-    """Offsets in a text to lines and columns, both from 1."""
+    """Converts offsets in a text to lines and columns, both from 1."""
 
     def __init__(self, text: str) -> None:
         self._length = len(text)
@@ -120,6 +120,6 @@ class Lines:
 
 
 def shorten(text: str, *, quoted: bool = True) -> str:
-    """Return a text of the file, short enough for a message."""
+    """Return a text in a length that fits a message."""
     shown = text if len(text) <= 60 else text[:57] + "..."
     return repr(shown) if quoted else shown

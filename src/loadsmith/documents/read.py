@@ -12,7 +12,7 @@ def read_document(file: str, raw: bytes) -> tuple[Document | None, list[Problem]
     """Read the bytes of `file`, JSON if its name says so.
 
     Returns:
-        The document, unless it cannot be used at all, and what is wrong with it.
+        The document, or None if the file is unusable, and its problems.
     """
     text, problems = decode(file, raw)
     return (None, problems) if text is None else read_text(file, text)
@@ -29,7 +29,7 @@ def read_text(
         max_values: Values that YAML may have, those repeated by aliases counted each time.
 
     Returns:
-        The document, unless it cannot be used at all, and what is wrong with it.
+        The document, or None if the file is unusable, and its problems.
     """
     parser: JsonReader | YamlReader = YamlReader(file, text, max_values=max_values)
     if file.endswith(".json"):
@@ -47,7 +47,7 @@ def read_definitions(file: str, raw: bytes) -> tuple[list[Document] | None, list
     """Read the bytes of a `defs.yaml` as Dagster does: documents of one component each.
 
     Returns:
-        The documents, unless the file cannot be used at all, and what is wrong with it.
+        The documents, or None if the file is unusable, and its problems.
     """
     text, problems = decode(file, raw)
     if text is None:
@@ -77,7 +77,7 @@ def toml_problem(file: str, text: str) -> Problem | None:
 
 
 def decode(file: str, raw: bytes) -> tuple[str | None, list[Problem]]:
-    """Return the text of a file, or None and why there is none."""
+    """Return the text of a file, or None and the reason."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

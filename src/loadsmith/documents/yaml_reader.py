@@ -1,8 +1,8 @@
 """Read YAML into a tree of nodes; nothing in the file is executed.
 
-libyaml's safe loader reads it. Its events are put together here, without recursion, so that
-depth and aliases have a limit and a duplicate key is seen: what `yaml.safe_load` builds has
-lost the places, and composing nodes in C recurses as deeply as the file is nested.
+libyaml parses the text to events. This module builds the tree from them without recursion, so that
+depth and aliases are limited, duplicate keys are reported, and each value has a place. The values
+of `yaml.safe_load` have no places, and its C code recurses as deeply as the file is nested.
 """
 
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ _DATE = "tag:yaml.org,2002:timestamp"
 
 
 class TextDates(yaml.SafeLoader):
-    """PyYAML's own loader, to which dates are text: what Dagster reads a `defs.yaml` with.
+    """PyYAML's pure Python loader with dates as text; Dagster reads `defs.yaml` with it.
 
-    In rare cases libyaml takes what it does not, and the other way round.
+    In rare cases it accepts what libyaml rejects, and the other way round.
     """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
@@ -53,12 +53,12 @@ class _Frame:
 
 
 class YamlReader:
-    """Reads one YAML text; `problems` holds what did not end the reading.
+    """Reads a YAML text; `problems` holds the mistakes that do not end the reading.
 
     Args:
         file: Its name, for messages.
         text: The text.
-        loader: Class of PyYAML that takes it apart.
+        loader: Loader class of PyYAML.
         max_values: Values that it may have, those repeated by aliases counted each time.
     """
 
@@ -77,11 +77,10 @@ class YamlReader:
         self._tags: dict[tuple[str, tuple[bool, bool]], str] = {}
 
     def read(self) -> Node | None:
-        """Return the tree, or None where the text holds nothing.
+        """Return the tree, or None if the text holds only comments.
 
         Raises:
-            Unreadable: The text is not YAML, or more of it than anybody would write, or has
-                several documents.
+            Unreadable: The text is not YAML, exceeds a limit, or has several documents.
         """
         self._read()
         return self._roots[0] if self._roots else None
@@ -90,7 +89,7 @@ class YamlReader:
         """Return the trees of all documents.
 
         Raises:
-            Unreadable: The text is not YAML, or more of it than anybody would write.
+            Unreadable: The text is not YAML, or exceeds a limit.
         """
         self._takes_many = True
         self._read()
@@ -114,7 +113,7 @@ class YamlReader:
         except yaml.YAMLError as error:
             raise Unreadable(Problem(self.file, 1, 1, f"this is not YAML: {error}.")) from error
         except (ValueError, OverflowError) as error:
-            # PyYAML's own scanner lets out what Python says of an escape such as "\U99999999".
+            # PyYAML's scanner lets Python's error about an escape such as "\U99999999" through.
             mark = self._loader.get_mark()
             message = "this is not YAML: no character has this number. Look at what is escaped."
             raise Unreadable(Problem(self.file, mark.line + 1, mark.column + 1, message)) from error
@@ -125,10 +124,10 @@ class YamlReader:
 
     def _explain(self, error: yaml.MarkedYAMLError) -> Problem:
         mark = error.problem_mark or error.context_mark
-        # What stands behind the end of the last line is in a line of its own, maybe an empty one.
+        # The added blank makes an empty last line count as a line.
         lines = f"{self._text} ".splitlines()
         if mark and mark.line >= len(lines):
-            # libyaml counts a line too many where the last one has no end.
+            # libyaml counts one line too many if the last line has no line end.
             mark = error.context_mark or mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         if line > len(lines):
@@ -193,7 +192,7 @@ class YamlReader:
         try:
             return self._loader.construct_object(yaml.ScalarNode(tag, event.value))
         except (ValueError, OverflowError, KeyError, IndexError, AttributeError, yaml.YAMLError):
-            # `2024-02-31` looks like a date to YAML and is none.
+            # `2024-02-31` has the form of a date, but is not a date.
             self._report(
                 line,
                 column,
