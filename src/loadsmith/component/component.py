@@ -53,7 +53,7 @@ _DEFS_STATE = (
 
 
 def _local_state() -> DefsStateConfigArgs:
-    # Dagster's own default asks again whenever `dg dev` reloads; looking is to cost nothing.
+    # By default Dagster would ask the sources whenever `dg dev` reloads.
     return DefsStateConfigArgs.local_filesystem().model_copy(update={"refresh_if_dev": False})
 
 
@@ -73,7 +73,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
     """
 
     loads: Annotated[Sequence[DltLoadSpecModel], dg.Resolver.default(description=_LOADS)]
-    # Dagster looks into the fields of a model that it finds here, and knows not all of pydantic.
+    # Dagster inspects the annotations and does not support all of pydantic, hence `Any`.
     defaults: Annotated[
         Any,
         dg.Resolver(
@@ -106,7 +106,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
 
     @classmethod
     def model(cls) -> type[BaseModel]:
-        """Return the model of `attributes`; a mistake in it is shown at its own line."""
+        """Return the model of `attributes`, which lets Dagster show a mistake at its line."""
         known: type[BaseModel] | None = cls.__dict__.get("_loadsmith_model")
         if known is None:
             known = without_string_alternative(
@@ -126,13 +126,13 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
-        """Return what Dagster lists the component with."""
+        """Return how Dagster lists the component."""
         return dg.ComponentTypeSpec(tags=["dlt", "loadsmith"], produces=["asset", "asset_check"])
 
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Any:
         """Make the component of a `defs.yaml`."""
-        # Not by StateBackedComponent, which tells Dagster of a state even where there is none.
+        # StateBackedComponent.load would register a state even if the component needs none.
         component = super(dg.StateBackedComponent, cls).load(attributes, context)
         component._home = Home.of(context)
         if component._asks_sources():
@@ -143,7 +143,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
 
     @property
     def dlt_pipeline_resource(self) -> DagsterDltResource:
-        """What `execute` is given to run loads with; override it for one of your own."""
+        """The resource that `execute` runs loads with; override it to pass your own."""
         return DagsterDltResource()
 
     def get_asset_spec(self, data: DltResourceTranslatorData) -> dg.AssetSpec:
@@ -154,7 +154,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         The load's `translation` is applied to the result.
         """
         table = getattr(data.resource, "table_name", None)
-        # A name that is chosen for each row is none that an asset could be called by.
+        # A function that chooses the table for each row cannot name an asset.
         name = table if isinstance(table, str) else data.resource.name
         prefix = getattr(data.pipeline, "dataset_name", None)
         if data.definition is not None:
@@ -185,7 +185,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
     def build_defs_from_state(
         self, context: dg.ComponentLoadContext, state_path: Path | None
     ) -> dg.Definitions:
-        """Build the definitions from what the last refresh found out."""
+        """Build the definitions from the state of the last refresh."""
         state = read_state(state_path)
         assets: list[dg.AssetsDefinition] = []
         checks: list[dg.AssetChecksDefinition] = []
@@ -212,14 +212,14 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
 
     @property
     def defs_state_config(self) -> DefsStateConfig:
-        """Where the state is kept, and under which key."""
+        """Where Dagster keeps the state, and under which key."""
         label = self._where().label or "loads"
         return DefsStateConfig.from_args(
             self.defs_state, default_key=f"DltLoadCollectionComponent[{label}]"
         )
 
     async def refresh_state(self, project_root: Path) -> str:
-        """Ask the sources whose tables are not known otherwise, and keep what they say.
+        """Ask the sources whose tables are not known otherwise, and store the answers.
 
         Loads with a `snapshot_path` are written to that file. Dagster's state is only touched
         where a load has none.
@@ -235,12 +235,12 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         return [load.definition.name for load in self._resolved_loads() if asks_source(load)]
 
     def problems(self, *, deep: bool) -> Iterator[str]:
-        """Yield what is wrong with the destinations and, if deep, with the declared sources."""
+        """Yield the problems of the destinations and, if deep, of the declared sources."""
         for load in self._resolved_loads():
             yield from problems_of(load, deep=deep)
 
     def has_news(self) -> bool:
-        """Ask the sources of the loads with a `snapshot_path`, and tell whether it is outdated.
+        """Ask the sources of the loads with a `snapshot_path`; return whether a file is outdated.
 
         Shows what changed, and writes nothing.
         """
@@ -248,7 +248,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         return refresh(loads, None, write=False)
 
     def write_state_to_path(self, state_path: Path) -> None:
-        """Ask the sources and write what they say."""
+        """Ask the sources and write their answers."""
         refresh(self._resolved_loads(), state_path)
 
     def _where(self) -> Home:
@@ -262,7 +262,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         )
 
     def _resolved_loads(self) -> list[ComponentLoad]:
-        """Return the loads as definitions, resolved once for the place that the component has."""
+        """Return the loads as definitions, resolved once for each home of the component."""
         home = self._where()
         known: tuple[Home, list[ComponentLoad]] | None = getattr(self, "_known_loads", None)
         if known is None or known[0] != home:
@@ -313,7 +313,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
 
 
 class ComponentTranslator(DagsterDltTranslator):
-    """The component's way to a spec: its `get_asset_spec`, then the load's `translation`."""
+    """Applies the component's `get_asset_spec`, then the `translation` of the load."""
 
     def __init__(self, component: DltLoadCollectionComponent, load: ComponentLoad) -> None:
         self._component = component
@@ -339,6 +339,6 @@ def _refuse_shared_keys(
             )
 
 
-# Its home is where users import it from: Dagster writes that into files and lists.
+# Dagster writes the module into files and lists, so it is the one that users import from.
 DltLoadCollectionComponent.__module__ = "loadsmith"
 DltLoadSpecModel.__module__ = "loadsmith"

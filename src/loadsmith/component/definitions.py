@@ -31,7 +31,7 @@ from loadsmith.model import DestinationReference, LoadDefinition, PipelineSettin
 from loadsmith.names import lower_identifier, unique_names
 from loadsmith.resolve import resolve_load
 
-# A declared load needs both to be valid; what is in Python replaces them before anyone looks.
+# A declared load needs both to be valid; the Python objects replace them afterwards.
 _NO_MODULE = "rest_api"
 _NO_DESTINATION = "duckdb"
 
@@ -41,12 +41,12 @@ class ComponentLoad:
     """A load of a component, ready to be inspected and built.
 
     Attributes:
-        spec: What it was described by.
+        spec: Its entry of `loads`.
         definition: The recipe.
-        key_prefix: Dataset that the assets are called after. It is the one that the file names,
-            whatever profile is chosen: an asset is the same asset in each deployment.
+        key_prefix: The dataset in the file, which is the prefix of the asset keys. The profile does
+            not change it, so that an asset has the same key in each deployment.
         names: `pipeline_name`, `dataset_name` and `destination_name` of a pipeline in Python.
-        is_declared: Whether the source is described in the file, not made in Python.
+        is_declared: Whether the file describes the source; False if Python makes it.
     """
 
     spec: DltLoadSpecModel
@@ -57,7 +57,7 @@ class ComponentLoad:
 
     @property
     def live_pipeline(self) -> Any:
-        """The live pipeline, where the reference led to one."""
+        """The live pipeline, if the reference names one."""
         made = self.definition.pipeline
         return made.value if isinstance(made, Live) else None
 
@@ -65,7 +65,7 @@ class ComponentLoad:
 def resolve_loads(
     loads: Sequence[DltLoadSpecModel], defaults: LoadSettings, home: Home
 ) -> list[ComponentLoad]:
-    """Return the loads of a component as definitions with names of their own.
+    """Return the loads of a component as definitions with unique names.
 
     Raises:
         ConfigError: A load has no source or no destination, or a setting is wrong.
@@ -90,11 +90,11 @@ def resolve_loads(
 
 @dataclass(frozen=True, kw_only=True)
 class _Written:
-    """What is written of a load, the component's defaults merged in.
+    """The settings of a load over the defaults of the component.
 
     Attributes:
         settings: All fields of its entry.
-        options: Those that a declared load has, too.
+        options: The fields among them that a declared load has, too.
     """
 
     spec: DltLoadSpecModel
@@ -117,7 +117,7 @@ def _resolve(spec: DltLoadSpecModel, defaults: LoadSettings, home: Home) -> Comp
             "source, or `source_module` to declare one."
         )
     if pipeline is not None:
-        # The destination of `defaults` is for the loads that have no pipeline of their own.
+        # The destination of `defaults` is meant for loads without a pipeline.
         options.pop("destination", None)
         options.pop("destination_params", None)
     elif not options.get("destination") and not options.get("profiles"):
@@ -180,7 +180,7 @@ def _into_pipeline(written: _Written, pipeline: Any) -> ComponentLoad:
 
 
 def _base(written: _Written) -> LoadDefinition:
-    """Return the definition as if all of it was declared; what is in Python replaces its parts."""
+    """Return the definition as if the load were declared; Python objects replace parts of it."""
     settings, home, options = written.settings, written.home, written.options
     snapshot = settings.get("snapshot_path")
     schema_file = options.get("schema_file_path")
@@ -205,7 +205,7 @@ def _base(written: _Written) -> LoadDefinition:
 
 
 def _repointed(make: Callable[[], Any], given: Mapping[str, Any], suffix: str) -> Any:
-    """Return a pipeline like that of `make` that goes where the profile of this deployment says."""
+    """Return a pipeline like that of `make`, with the destination and names of the profile."""
     profile = ProfileParams.model_validate(given)
     import dlt
 
@@ -228,7 +228,7 @@ def _module(settings: Mapping[str, Any], home: Home) -> str | None:
 
 
 def _object(given: Any, kind: str, home: Home) -> Any:
-    """Return what a reference from Python names; one from YAML was looked up at its line."""
+    """Return the object of a reference in Python; those in YAML are resolved already."""
     if isinstance(given, str):
         return load_reference(given, package=home.package, kind=kind)
     return given

@@ -44,16 +44,16 @@ from loadsmith.resolve import early_variables, render_definition, used_variables
 REFRESH = "dg utils refresh-defs-state"
 
 _ASKED_SOURCES = ("sql_database",)
-"""Core sources that connect when they are made, to find out which tables there are. The
-arguments of `rest_api` and `filesystem` tell all of it."""
+"""Core sources that connect when they are made, to list their tables. The resources of `rest_api`
+and `filesystem` follow from their arguments."""
 
 
 class UnknownTables(UserWarning):
-    """A load whose tables nobody has asked for yet, so that it has no assets."""
+    """The tables of a load are not known yet, so it has no assets."""
 
 
 def asks_source(load: ComponentLoad) -> bool:
-    """Tell whether only the source itself knows the tables of a load, so that it is asked once."""
+    """Return whether only the source itself knows the tables of a load."""
     definition = load.definition
     if definition.schema_file_path is not None:
         return False
@@ -66,11 +66,11 @@ def asks_source(load: ComponentLoad) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What is known of a load.
+    """What is known about a load.
 
     Attributes:
         snapshot: Its resources and tables.
-        live: dlt's live resources by name, where the source was made in Python.
+        live: dlt's live resources by name, if Python makes the source.
     """
 
     snapshot: LoadSnapshot
@@ -80,7 +80,7 @@ class Known:
 def refuse_wrong_destination(load: ComponentLoad, known: Known | None) -> None:
     """Refuse a destination that dlt does not have, or does not take these parameters.
 
-    The parameters are only compared where dlt was needed anyway, for it is slow to import.
+    The parameters are checked only if dlt is imported already, because importing it is slow.
 
     Raises:
         ResolveError: It is misspelled, or a parameter of it is.
@@ -96,7 +96,7 @@ def refuse_wrong_destination(load: ComponentLoad, known: Known | None) -> None:
 
 
 def problems_of(load: ComponentLoad, *, deep: bool) -> Iterator[str]:
-    """Yield what is wrong with the destination of a load; dlt and its module are imported.
+    """Yield the problems of the destination of a load; imports dlt and the destination.
 
     Args:
         load: The load.
@@ -112,26 +112,25 @@ def problems_of(load: ComponentLoad, *, deep: bool) -> Iterator[str]:
 
 @contextlib.contextmanager
 def naming(load: ComponentLoad) -> Iterator[None]:
-    """Give what fails in the block the place of the load, where its text does not begin with one.
+    """Add the place of the load to errors in the block that do not name it.
 
     Raises:
-        ConfigError: Something failed that is no error of ours, such as a name that Dagster does
-            not take.
+        ConfigError: Another library raised an error, such as Dagster for an invalid name.
     """
     try:
         yield
     except (SchemaFileNotFound, TranslationError) as error:
         raise type(error)(f"{load.spec.described}: {error}") from error
     except (LoadsmithError, ResolutionException):
-        # They tell their place.
+        # These name their place.
         raise
     except Exception as error:
-        # Dagster has no base for what it says of a name or an owner that it does not take.
+        # Dagster's errors about invalid names and owners have no common base.
         raise ConfigError(f"{load.spec.described}: {type(error).__name__}: {error}") from error
 
 
 def look_at(load: ComponentLoad, state: Mapping[str, LoadSnapshot]) -> Known | None:
-    """Return what is known of a load without asking its source; None where that is nothing."""
+    """Return what is known about a load without asking its source, or None."""
     definition = load.definition
     path = definition.snapshot_path
     snapshot: LoadSnapshot | None
@@ -170,16 +169,16 @@ def _look_at_python(load: ComponentLoad) -> Known:
 
 
 def _whole(definition: LoadDefinition) -> LoadDefinition:
-    """Return the load of all resources, so that a misspelled name can be compared with them."""
+    """Return the load of all resources, to compare a misspelled name with them."""
     if definition.schema_file_path is not None:
         return definition
     return replace(definition, resources=ResourceSelection())
 
 
 def _refuse_unknown_names(load: ComponentLoad, resources: Iterable[str]) -> None:
-    """Refuse a resource that is written out and that the source does not have."""
+    """Refuse a resource name that the source does not have."""
     known = set(resources)
-    # A schema file knows what was loaded once; a resource that it lacks may be a new one.
+    # A resource may be newer than the schema file.
     if load.definition.schema_file_path is not None:
         return
     for name in load.definition.resources.include:
@@ -197,14 +196,14 @@ def _look_at_declared(definition: LoadDefinition) -> LoadSnapshot | None:
     try:
         return inspect_load(_whole(definition))
     except SecretNotFound:
-        # A source that wants its secrets when it is made has to be asked by someone who has them.
+        # Such a source can only be asked where its secrets are available.
         if definition.resources.is_plain:
             return inspect_load(definition, may_ask_source=False)
         return None
 
 
 def warn_of_unknown_tables(loads: Iterable[ComponentLoad]) -> None:
-    """Warn of the loads that have no assets yet, with the command that finds them out."""
+    """Warn about loads without assets, and name the command that discovers their tables."""
     described = [load.spec.described for load in loads]
     if described:
         warnings.warn(
@@ -216,18 +215,18 @@ def warn_of_unknown_tables(loads: Iterable[ComponentLoad]) -> None:
 
 
 def refresh(loads: Iterable[ComponentLoad], state_path: Path | None, *, write: bool = True) -> bool:
-    """Ask the sources that have to be asked, keep what they say, and show what changed.
+    """Ask the sources that must be asked, store the answers, and show what changed.
 
     Args:
         loads: All loads of a component.
         state_path: File for the loads that have no `snapshot_path`; None where all have one.
-        write: Whether to keep what they say.
+        write: Whether to store the answers.
 
     Returns:
         Whether anything changed.
 
     Raises:
-        LoadsmithError: A source could not be asked. What was known of it stays.
+        LoadsmithError: A source could not be asked; its stored tables stay.
     """
     state = read_state(state_path)
     names = []
@@ -262,7 +261,7 @@ def read_state(path: Path | None) -> dict[str, LoadSnapshot]:
 
 
 def describe_changes(before: LoadSnapshot | None, after: LoadSnapshot) -> Iterator[str]:
-    """Yield in a line each what the source has that it had not, and the other way round."""
+    """Yield a line for each table and column that is new, gone or changed."""
     new, old = _types(after), _types(before)
     if before is None:
         yield f"{len(new)} table(s): {', '.join(new)}"
@@ -301,21 +300,21 @@ def _is_asked(definition: LoadDefinition) -> bool:
 
 
 def _ask(load: ComponentLoad) -> LoadSnapshot:
-    """Ask the source itself, as a run would make it: with the secrets that are only named."""
+    """Ask the source itself, made as in a run, with the values of named secrets."""
     definition = replace(load.definition, snapshot_path=None)
     try:
         variables = early_variables(used_variables(definition))
         snapshot = inspect_load(render_definition(definition, variables))
     except LoadsmithError as error:
         raise type(error)(f"{load.spec.described}: {error}") from error
-    # A database gives its tables in another order each time; a file in Git is to stay the same.
+    # Databases list tables in any order, and a file in Git should not change without need.
     return replace(
         snapshot, resources=tuple(sorted(snapshot.resources, key=lambda known: known.name))
     )
 
 
 def _tables(snapshot: LoadSnapshot | None) -> dict[str, TableSnapshot | None]:
-    """Return the tables by name; a resource without known tables stands for its own."""
+    """Return the tables by name; a resource without known tables counts as one table."""
     tables: dict[str, TableSnapshot | None] = {}
     for resource in snapshot.resources if snapshot else ():
         if resource.tables:

@@ -19,13 +19,13 @@ from loadsmith.errors import ConfigError, LoadsmithError, did_you_mean
 
 @dataclass(frozen=True, kw_only=True)
 class Home:
-    """Where a component stands: what relative references and paths start from.
+    """The place of a component, where its relative references and paths start.
 
     Attributes:
         package: Module of the folder that holds `defs.yaml`.
         folder: That folder.
         project_root: The folder of the project, where relative paths of destinations start.
-        label: The folder seen from the `defs` folder, for names.
+        label: The folder relative to the `defs` folder, for names.
     """
 
     package: str = ""
@@ -41,7 +41,7 @@ class Home:
             folder = path if path.is_dir() else path.parent
             package = context.defs_relative_module_name(folder)
         except (dg.DagsterError, AttributeError, ValueError):
-            # The root of a tree, as in a test of a component without a project, has no path.
+            # Without a project, as in tests of a component, the context has no path.
             return Home(folder=Path.cwd(), project_root=context.project_root)
         return Home(
             package=package,
@@ -114,7 +114,7 @@ class DltLoadSpecModel(dg.Resolvable):
 
     @classmethod
     def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Any:
-        """Make the load of an entry; references are looked up, secrets stay names."""
+        """Make the load of an entry; references are resolved, secrets stay named."""
         assert isinstance(model, LoadEntry)
         try:
             load = cls(
@@ -136,13 +136,13 @@ class DltLoadSpecModel(dg.Resolvable):
 
 
 def _seen_from_defs(file: Path, context: dg.ResolutionContext) -> str:
-    """Return the path of a file from the defs folder: every component has a `defs.yaml`."""
+    """Return the path of a file relative to the defs folder."""
     label = Home.of(dg.ComponentLoadContext.from_resolution_context(context)).label
     return f"{label}/{file.name}" if label not in ("", ".") else file.name
 
 
 def _referenced(context: dg.ResolutionContext, text: str | None, kind: str) -> Any:
-    """Return what a reference names; a template may give the object itself."""
+    """Return the object of a reference; a template may give the object itself."""
     if text is None:
         return None
     here = context.at_path(kind)
@@ -170,7 +170,10 @@ def _translation(context: dg.ResolutionContext, model: LoadEntry) -> Any:
 def _rendered_or_built(
     context: dg.ResolutionContext, model: LoadEntry, name: str, build: Callable[[Any], Any]
 ) -> Any:
-    """Return what a template gives, or what is built from the fields; mistakes at their line."""
+    """Return the value of a template, or the object built from the fields.
+
+    Mistakes are raised with their line.
+    """
     given = getattr(model, name)
     here = context.at_path(name)
     if isinstance(given, BaseModel):

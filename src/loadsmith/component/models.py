@@ -136,9 +136,9 @@ class LoadEntry(LoadSettings):
 
 
 def without_string_alternative(derived: type, **fields: Any) -> Any:
-    """Return a model like `derived` whose `fields` take what they are, and no template instead.
+    """Return a model like `derived` whose `fields` accept their own type and no template.
 
-    Dagster lets a template stand for any field. With that, a mistake deep in a list is shown as a
-    mistake of the whole list: whoever misspells a key of a load would not be told which.
+    Dagster lets a template stand for any field. Then it reports a misspelled key deep in a list as
+    a mistake of the whole list.
     """
     return create_model(derived.__name__, __base__=derived, **fields)

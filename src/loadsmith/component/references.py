@@ -23,10 +23,10 @@ def load_reference(path: str, *, package: str, kind: str) -> Any:
     Args:
         path: `.loads.github_source` (seen from `package`) or `my_package.loads.github_source`.
         package: Module of the folder that a relative path starts in.
-        kind: `source` or `pipeline`: what the object has to be, for the candidates in errors.
+        kind: `source` or `pipeline`, the kind of object that is needed.
 
     Raises:
-        ResolveError: The module or the name in it is not there, or is no `kind`.
+        ResolveError: The module or the name in it does not exist, or is not a `kind`.
     """
     module_name, _, name = _absolute(path, package, kind).rpartition(".")
     module = _import(module_name, path=path, package=package, kind=kind)
@@ -52,13 +52,13 @@ def load_reference(path: str, *, package: str, kind: str) -> Any:
 
 
 def recipe(value: Any, *, kind: str, path: str) -> Callable[[], Any]:
-    """Return a function without arguments that gives the source or the pipeline.
+    """Return a function without arguments that returns the source or the pipeline.
 
     A live object is returned as it is; a dlt source that was not called, or a function that
     makes a source or a pipeline, is called each time.
 
     Raises:
-        ResolveError: The function needs arguments that nobody gives it.
+        ResolveError: The function needs arguments.
     """
     missing = _missing_arguments(value) if _is_function(value) else []
     if missing:
@@ -85,7 +85,7 @@ def _import(module_name: str, *, path: str, package: str, kind: str) -> ModuleTy
         with naming_schema_beside(module_name):
             return import_module(module_name)
     except ModuleNotFoundError as error:
-        # A module that exists and imports something that does not is another mistake.
+        # The module exists, but imports a missing one; that error goes on.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise ResolveError(
@@ -95,7 +95,7 @@ def _import(module_name: str, *, path: str, package: str, kind: str) -> ModuleTy
 
 
 def _modules_like(module_name: str, package: str, kind: str) -> str:
-    """Return what could have been meant: modules beside the missing one, with their names."""
+    """Return suggestions: modules beside the missing one, with their names."""
     parent, _, last = module_name.rpartition(".")
     siblings: list[str] = []
     if parent and find_spec(parent.split(".")[0]):
@@ -111,7 +111,7 @@ def _modules_like(module_name: str, package: str, kind: str) -> str:
 
 
 def _names_below(package: str, name: str, kind: str) -> list[str]:
-    """Return the references into a module beside `defs.yaml`; none where it cannot be imported."""
+    """Return the references into a module beside `defs.yaml`, if it can be imported."""
     try:
         module = import_module(f"{package}.{name}")
     except ImportError:
@@ -130,7 +130,7 @@ def _place(module: ModuleType) -> str:
 
 
 def _names_of(module: ModuleType, kind: str) -> list[str]:
-    """Return the public names of `module` that are a `kind`, or functions of its own."""
+    """Return the public names of `module` that are a `kind`, or functions defined in it."""
     names = []
     for name, value in vars(module).items():
         if name.startswith("_") or not _may_be(value, kind):
@@ -142,7 +142,7 @@ def _names_of(module: ModuleType, kind: str) -> list[str]:
 
 
 def _may_be(value: Any, kind: str) -> bool:
-    """Tell whether `value` is a `kind`, or a function that could make one."""
+    """Return whether `value` is a `kind`, or a function that may make one."""
     import dlt
     from dlt.extract import DltResource, DltSource
 
@@ -154,9 +154,9 @@ def _may_be(value: Any, kind: str) -> bool:
 
 
 def _is_function(value: Any) -> bool:
-    """Tell a function, or dlt's `@dlt.source` around one, from a live object.
+    """Return whether `value` is a function, or dlt's `@dlt.source` around one.
 
-    A `DltResource` can be called, too: it is live, and not a function, all the same.
+    Live sources and resources are callable as well, but are not functions.
     """
     import dlt
     from dlt.extract import DltResource, DltSource

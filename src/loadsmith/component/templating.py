@@ -10,10 +10,9 @@ from jinja2 import Environment, TemplateSyntaxError, meta
 from pydantic import BaseModel
 
 WAITING_FIELDS = frozenset({"source_params", "destination_params", "run_params", "profiles"})
-"""Fields that may hold secrets or the variables of a run, so they are rendered in the run.
+"""Fields that are rendered in the run, because they may hold secrets or variables of a run.
 
-Everything else decides which assets there are and what they are called, and the run is too late
-for that.
+The other fields decide which assets exist and their names, which must be known before a run.
 """
 
 _RESOLVED_APART = ("source", "pipeline", "translation", "partitions_def", "backfill_policy")
@@ -25,7 +24,7 @@ _JINJA = Environment(autoescape=False)  # noqa: S701 - nothing is rendered with 
 
 
 def resolve_entry(context: dg.ResolutionContext, entry: BaseModel) -> dict[str, Any]:
-    """Return the fields that `entry` sets, rendered where the time for that has come."""
+    """Return the fields that `entry` sets, rendered except for those that wait for the run."""
     return {
         name: resolve_waiting(context.at_path(name), given)
         if name in WAITING_FIELDS
@@ -36,10 +35,10 @@ def resolve_entry(context: dg.ResolutionContext, entry: BaseModel) -> dict[str, 
 
 
 def resolve_waiting(context: dg.ResolutionContext, value: Any) -> Any:
-    """Render what the component itself knows, and leave the environment and the run's variables.
+    """Render the variables of the component, and leave those of the environment and the run.
 
-    `{{ context.project_root }}` and a project's own template variables are values of the
-    component; `{{ env.TOKEN }}` is a secret more often than not.
+    `{{ context.project_root }}` and the template variables of a project are rendered;
+    `{{ env.TOKEN }}` is usually a secret and stays.
 
     Raises:
         ResolutionException: A variable of the environment has a default.
@@ -68,7 +67,7 @@ def render(context: dg.ResolutionContext, value: Any) -> Any:
     """Return `value` with its templates rendered by Dagster.
 
     Raises:
-        ResolutionException: A template cannot be rendered; its place is named.
+        ResolutionException: A template cannot be rendered; the message names its place.
     """
     try:
         return context.resolve_value(value)
@@ -77,7 +76,7 @@ def render(context: dg.ResolutionContext, value: Any) -> Any:
             raise
         raise fail_at(context, str(error)) from error
     except Exception as error:
-        # What stands in a template is code.
+        # A template may hold any code.
         raise fail_at(context, f"{type(error).__name__}: {error}") from error
 
 
@@ -87,7 +86,7 @@ def _file_of(context: dg.ResolutionContext) -> str:
 
 
 def _names_in(text: str) -> set[str]:
-    """Return the variables of a template; none for what is Mustache, such as a section."""
+    """Return the variables of a Jinja template; none for Mustache, such as a section."""
     try:
         return set(meta.find_undeclared_variables(_JINJA.parse(text)))
     except TemplateSyntaxError:
@@ -98,8 +97,8 @@ class PlacedError(ResolutionException):
     """Dagster's error for a mistake at a place of a file.
 
     Attributes:
-        message: What is wrong, without the place and the lines around it.
-        position: Where it is.
+        message: The mistake, without the place and the lines around it.
+        position: Its place.
     """
 
     def __init__(self, text: str, message: str, position: Any) -> None:
@@ -109,7 +108,7 @@ class PlacedError(ResolutionException):
 
 
 def fail_at(context: dg.ResolutionContext, message: str) -> ResolutionException:
-    """Return Dagster's error for a mistake at a place of a file: its lines, and the message."""
+    """Return Dagster's error for a mistake in a file, with the lines around it."""
     tree = context.source_position_tree
     if tree is None:
         return ResolutionException(message)
@@ -127,7 +126,7 @@ def fail_at(context: dg.ResolutionContext, message: str) -> ResolutionException:
 def _resolve(context: dg.ResolutionContext, value: Any) -> Any:
     """Render the templates in `value`.
 
-    Dagster also reads text without a template as Python, and gives back the number 1 for "1".
+    Dagster would also evaluate text without a template, and return the number 1 for "1".
     """
     if isinstance(value, Mapping):
         return {name: _resolve(context.at_path(name), inner) for name, inner in value.items()}

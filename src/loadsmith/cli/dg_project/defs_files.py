@@ -22,20 +22,20 @@ from loadsmith.documents import Document, read_definitions
 from loadsmith.errors import Problem
 
 _NAMES = ("defs.yaml", "defs.yml", "component.yaml")
-"""What Dagster looks for in a folder; it takes the first."""
+"""Names of the file of a component; Dagster reads the first one that exists."""
 
 _ADVICE = "Begin with `type: loadsmith.DltLoadCollectionComponent`, or the type of another one."
 
 
 @dataclass
 class DefsFiles:
-    """What the files of a defs folder are.
+    """The files of a defs folder.
 
     Attributes:
         problems: Their mistakes.
         ours: The documents of the files that describe a component of loadsmith and have no
             mistake, by folder.
-        are_readable: Whether Dagster can tell of each file whose component it describes.
+        are_readable: Whether the component of each file is known.
     """
 
     problems: list[Problem] = field(default_factory=list)
@@ -46,7 +46,7 @@ class DefsFiles:
 def look_at_defs(folder: Path, module: str) -> DefsFiles:
     """Read all files of components that Dagster would read, in bounded time.
 
-    Of components that are not ours, only that they can be read and are there is looked at.
+    For other components, only unreadable files and unknown types are reported.
 
     Args:
         folder: The defs folder.
@@ -58,7 +58,7 @@ def look_at_defs(folder: Path, module: str) -> DefsFiles:
 
 
 def file_of(folder: Path) -> Path:
-    """Return the file that says what a folder is, or where it would be."""
+    """Return the file that describes the component of a folder, whether or not it exists."""
     return next((folder / name for name in _NAMES if (folder / name).exists()), folder / _NAMES[0])
 
 
@@ -77,7 +77,7 @@ def _look_into(folder: Path, module: str, defs: Path, files: DefsFiles) -> None:
 
 
 def _look_at(file: Path, module: str, defs: Path, files: DefsFiles) -> bool:
-    """Read one file, and tell whether Dagster looks into the folders below it, too."""
+    """Read a file, and return whether Dagster also reads the folders below it."""
     name = _name(file, defs)
     try:
         raw = file.read_bytes()
@@ -120,7 +120,7 @@ def _component_of(
 
 
 class _NoComponent(Exception):
-    """A type leads to no component; it never leaves this module."""
+    """A type is not a component; never leaves this module."""
 
 
 def _import(text: str, module: str) -> type[dg.Component]:

@@ -18,13 +18,13 @@ from loadsmith.component.templating import PlacedError
 from loadsmith.documents import Document, decode, toml_problem
 from loadsmith.errors import ConfigError, LoadsmithError, Problem, causes_of
 
-#: A text that begins with its place, as those of our errors about files do.
+#: A message that begins with its place, as in errors of loadsmith.
 _PLACED = re.compile(r"([^\n:]+\.(?:ya?ml|json)):(\d+):(\d+): (.*)", re.DOTALL)
 
-#: How Dagster shows a mistake in a value: file, line, path of keys, the lines around it, message.
+#: A mistake in a value as Dagster shows it: file, line, path of keys, lines around it, message.
 _SHOWN = re.compile(r"\S[^\n]*:(\d+) - ([^\n]*)\n.*\n([^\n]+)\n?", re.DOTALL)
 
-#: Characters that are shown of a message that is not ours.
+#: Characters that are shown of other messages.
 _LONGEST = 800
 
 
@@ -39,12 +39,12 @@ def check_components(root: Path, *, deep: bool = False) -> int:
         deep: Import the sources that are declared, too.
 
     Raises:
-        ConfigError: There are mistakes; all that were found are in it.
+        ConfigError: There are mistakes; it holds all of them.
     """
     tree = open_project(root)
     files = _look_at(tree)
     problems, assets = list(files.problems), 0
-    # Dagster makes no component before it knows whose each file is.
+    # Dagster makes components only if it knows the type of each.
     for folder, documents in files.ours.items() if files.are_readable else ():
         try:
             definitions = tree.build_defs_at_path(folder)
@@ -59,7 +59,7 @@ def check_components(root: Path, *, deep: bool = False) -> int:
 
 
 def refresh_project(root: Path, *, check: bool = False) -> bool:
-    """Ask the sources of all components of a project, and tell whether anything changed.
+    """Ask the sources of all components of a project, and return whether anything changed.
 
     Args:
         root: The root of the project.
@@ -93,7 +93,7 @@ def refresh_project(root: Path, *, check: bool = False) -> bool:
 def open_project(root: Path) -> Any:
     """Return Dagster's tree of the components of a project; no file of them is read yet.
 
-    Variables of the project's `.env` count as those of the environment do, as in `dg`.
+    As in `dg`, variables of the project's `.env` fill the environment.
 
     Raises:
         ConfigError: The project's own settings are wrong, or its package cannot be imported.
@@ -112,7 +112,7 @@ def open_project(root: Path) -> Any:
 
 
 def _problems_of_settings(root: Path) -> Iterator[Problem]:
-    """Yield why the files that are no YAML cannot be read."""
+    """Yield the problems of the project's settings files."""
     for name in ("dg.toml", "pyproject.toml", ".env"):
         if not (root / name).is_file():
             continue
@@ -136,13 +136,13 @@ async def _refresh(component: DltLoadCollectionComponent, root: Path) -> bool:
 
 def _problems_of_loads(tree: Any, folder: Path, *, deep: bool) -> Iterator[str]:
     component = tree.load_component(folder)
-    for one in getattr(component, "components", [component]):
-        if isinstance(one, DltLoadCollectionComponent):
-            yield from one.problems(deep=deep)
+    for member in getattr(component, "components", [component]):
+        if isinstance(member, DltLoadCollectionComponent):
+            yield from member.problems(deep=deep)
 
 
 def _problems_of(error: Exception, documents: Sequence[Document]) -> list[Problem]:
-    """Return the mistakes that an error of Dagster's is about, at their places."""
+    """Return the mistakes behind an error of Dagster, with their places."""
     last: BaseException = error
     for cause in causes_of(error, hidden=True):
         if isinstance(cause, PlacedError):
@@ -156,11 +156,11 @@ def _problems_of(error: Exception, documents: Sequence[Document]) -> list[Proble
         if shown:
             return [_shown(shown, documents)]
         last = cause
-    return [_placed(_said(last), documents)]
+    return [_placed(_named(last), documents)]
 
 
 def _placed(message: str, documents: Sequence[Document]) -> Problem:
-    """Return a problem at the place that its text begins with, or of the component as a whole."""
+    """Return a problem at the place that its text begins with, or at the component."""
     placed = _PLACED.fullmatch(message)
     if placed:
         return Problem(placed[1], int(placed[2]), int(placed[3]), _one_line(placed[4]))
@@ -168,14 +168,14 @@ def _placed(message: str, documents: Sequence[Document]) -> Problem:
 
 
 def _shown(shown: "re.Match[str]", documents: Sequence[Document]) -> Problem:
-    """Return the problem that Dagster shows with the lines around it."""
+    """Return the problem that Dagster shows together with the lines around it."""
     path = tuple(int(step) if step.isdigit() else step for step in shown[2].split("."))
     line = int(shown[1])
     inside = [document for document in documents if document.root.line <= line] or documents[:1]
     return inside[-1].problem(_one_line(shown[3]), *path)
 
 
-def _said(error: BaseException) -> str:
+def _named(error: BaseException) -> str:
     return f"{type(error).__name__}: {_one_line(str(error)) or 'no message'}"
 
 
@@ -185,7 +185,7 @@ def _one_line(text: str) -> str:
 
 
 def _as_ours(error: BaseException, root: Path) -> LoadsmithError:
-    """Return the mistake of the user that Dagster's error is about."""
+    """Return the mistake behind an error of Dagster."""
     last: BaseException = error
     for cause in causes_of(error, hidden=True):
         if isinstance(cause, LoadsmithError):

@@ -24,19 +24,19 @@ _HEADER = """\
 
 @dataclass(frozen=True, kw_only=True)
 class InitFiles:
-    """What `dlt init` made, as texts by path; `environment` is the `.env.example`, or empty."""
+    """The files that `dlt init` made, by path; `environment` is the text of `.env.example`."""
 
     kept: Mapping[str, str] = field(default_factory=dict)
     environment: str = ""
 
 
 def run_dlt_init(source: str, destination: str) -> InitFiles:
-    """Run `dlt init` in a folder of its own and read what it made.
+    """Run `dlt init` in a temporary folder and read its files.
 
     dlt's core sources come with dlt; any other is fetched by dlt.
 
     Raises:
-        click.ClickException: `dlt init` failed; its last words are in the message.
+        click.ClickException: `dlt init` failed; the message holds its error.
     """
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -47,11 +47,11 @@ def run_dlt_init(source: str, destination: str) -> InitFiles:
             text=True,
             check=False,
         )
-        # `dlt init` ends well whatever happened: only the files tell.
+        # `dlt init` exits with 0 even if it fails; only the files show success.
         if not any(folder.glob("*.py")):
-            said = next(iter(done.stderr.strip().splitlines()), "it made no files.")
+            reason = next(iter(done.stderr.strip().splitlines()), "it made no files.")
             raise click.ClickException(
-                f"dlt init {source} {destination}: {said.strip()} The core sources "
+                f"dlt init {source} {destination}: {reason.strip()} The core sources "
                 f"{', '.join(CORE_SOURCES)} need no network; `dlt init --list-sources` and "
                 "`--list-destinations` tell the others."
             )
@@ -62,7 +62,7 @@ def _read(folder: Path) -> InitFiles:
     kept = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        # Dot files are dlt's own folder of settings, and a .gitignore for a whole repository.
+        # Dot files are dlt's settings, and a .gitignore for a whole repository.
         if path.is_file() and not any(part.startswith(".") for part in relative.parts):
             kept[relative.as_posix()] = path.read_text(encoding="utf-8")
     lines = [f"{name}={value}" for name, value in _settings(folder / ".dlt" / "secrets.toml")]
@@ -74,7 +74,7 @@ def _read(folder: Path) -> InitFiles:
 def _settings(path: Path) -> Iterator[tuple[str, str]]:
     """Yield the settings of a TOML file by dlt's names of environment variables.
 
-    The section `runtime` is about the dlt of a person, not about this load.
+    The section `runtime` is about the user's dlt, not about this load.
     """
     if not path.is_file():
         return
@@ -89,6 +89,6 @@ def _flat(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         for name, inner in value.items():
             yield from _flat(inner, (*path, name))
         return
-    # dlt marks what has no default by a text, or by 0 where it is a number.
+    # dlt marks a setting without default by a text, or by 0 if it is a number.
     open_value = value == 0 or (isinstance(value, str) and value.startswith("<configure"))
     yield "__".join(path).upper(), "" if open_value else str(value)

@@ -22,7 +22,7 @@ _PUBLIC_TYPE = "loadsmith.DltLoadCollectionComponent"
 
 
 class DltScaffolderParams(BaseModel):
-    """What `dg scaffold defs loadsmith.DltLoadCollectionComponent` can be told."""
+    """The options of `dg scaffold defs loadsmith.DltLoadCollectionComponent`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,12 +39,12 @@ class DltScaffolderParams(BaseModel):
 
 
 class DltLoadCollectionScaffolder(Scaffolder[DltScaffolderParams]):
-    """Writes `defs.yaml` and `loads.py`; with a source, what `dlt init` gives for it, too.
+    """Writes `defs.yaml` and `loads.py`, and with a source also files of `dlt init`.
 
-    Of what `dlt init` makes, the example pipeline and the requirements are kept as they are and
-    the settings become `.env.example`, by the names that dlt finds in the environment. Its
-    `.gitignore` and `.dlt` folder are not: a Dagster project has its own, and secrets do not
-    belong into a package.
+    The example pipeline and the requirements of `dlt init` are kept as they are. Its settings
+    become `.env.example`, with the names of dlt's environment variables. Its `.gitignore` and
+    `.dlt` folder are dropped: a Dagster project has a `.gitignore`, and secrets do not belong
+    into a package.
     """
 
     @classmethod
@@ -87,7 +87,7 @@ class DltLoadCollectionScaffolder(Scaffolder[DltScaffolderParams]):
 
 
 def _public(type_name: str) -> str:
-    """Return the name that the documentation uses, whichever way Dagster found the class."""
+    """Return the public name of the component, whichever module Dagster names."""
     own = type_name.startswith("loadsmith.") and type_name.endswith(".DltLoadCollectionComponent")
     return _PUBLIC_TYPE if own else type_name
 
