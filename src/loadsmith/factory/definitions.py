@@ -192,7 +192,7 @@ def _build(
     granularity: str,
     multi_asset_options: Mapping[str, Any],
 ) -> dg.Definitions:
-    """Build the definitions of loads, with the door's keys unless the translator has its own."""
+    """Build the definitions of loads; keys of the translator win over those of the factory."""
     own_spec = _overrides(translator, "get_asset_spec")
     own_keys = _overrides(translator, "get_asset_key")
     own_deps = _overrides(translator, "get_deps_asset_keys")
@@ -216,14 +216,14 @@ def _build(
         if not own_deps:
             sources.update({spec.key: spec for spec in load.source_specs()})
     if own_spec or own_deps:
-        # The translator's own upstream assets; the door's where nothing depends on them is none.
+        # Only upstream assets that a translated asset depends on are kept.
         wanted = build_upstream_specs([spec for asset in assets for spec in asset.specs])
         sources = {spec.key: sources.get(spec.key, spec) for spec in wanted}
     return dg.Definitions(assets=[*assets, *sources.values()], asset_checks=checks, sensors=sensors)
 
 
 def _options_of(load: FactoryLoad, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `multi_asset` for a load: its own win over those for all."""
+    """Return the arguments of `multi_asset` for a load, whose options win over the common ones."""
     own = dict(load.options)
     if "op_tags" in own:
         own["op_tags"] = {**(given.get("op_tags") or {}), **own["op_tags"]}

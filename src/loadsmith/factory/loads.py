@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 def pipeline_name_of(schema: str) -> str:
     """Return the name of the pipeline that loads a schema.
 
-    It is not that of the schema: dlt names DuckDB's default file after the pipeline, and DuckDB
-    cannot tell a schema from a database of the same name.
+    It differs from the name of the schema: dlt names DuckDB's default file after the pipeline, and
+    in DuckDB a schema and a database must not have the same name.
     """
     return f"{op_name(schema)}_pipeline"
 
 
 @dataclass(frozen=True)
 class DestinationOf:
-    """Where a load goes: a destination by name is made in the run, a live one is kept."""
+    """The destination of a load: a name, made to a destination in the run, or a live one."""
 
     destination: Any
     pipeline_name: str
@@ -57,13 +57,13 @@ class DestinationOf:
 
     @property
     def name(self) -> str | None:
-        """The name of the destination, where it has one."""
+        """The name of the destination, or None if it has no name."""
         if isinstance(self.destination, str):
             return self.destination
         return getattr(self.destination, "destination_name", None)
 
     def settings(self) -> dict[str, Any]:
-        """Return the arguments of `LoadDefinition` that say where it goes."""
+        """Return the pipeline and destination as arguments of `LoadDefinition`."""
         if isinstance(self.destination, str):
             return {
                 "pipeline": PipelineSettings(
@@ -88,22 +88,22 @@ class DestinationOf:
 
 @dataclass(frozen=True)
 class FactoryLoad:
-    """A definition, what is known of it, and the keys that this door gives."""
+    """A definition, its snapshot, and the asset keys of the factory."""
 
     definition: LoadDefinition
     snapshot: LoadSnapshot
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """Arguments of `multi_asset` that are the load's own; None takes away one for all."""
+        """Arguments of `multi_asset` for this load; None removes a common argument."""
         return {}
 
     def key_for(self, resource: ResourceSnapshot, table: TableSnapshot | None) -> dg.AssetKey:
-        """Return the key of a resource's asset, or of that of one of its root tables."""
+        """Return the key of the asset of a resource, or of one of its root tables."""
         raise NotImplementedError
 
     def source_key(self, resource: ResourceSnapshot) -> dg.AssetKey:
-        """Return the key of the external asset that a resource comes from."""
+        """Return the key of the external asset upstream of a resource."""
         raise NotImplementedError
 
     def source_kinds(self, resource: ResourceSnapshot) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ class FactoryLoad:
         return ()
 
     def deps_for(self, resource: ResourceSnapshot) -> tuple[dg.AssetKey, ...]:
-        """Return what a resource is made from."""
+        """Return the upstream keys of a resource."""
         return (self.source_key(resource),)
 
     def source_specs(self) -> list[dg.AssetSpec]:
@@ -129,7 +129,7 @@ class FactoryLoad:
 
 @dataclass(frozen=True)
 class SchemaLoad(FactoryLoad):
-    """The resources of one schema, or those of them that are run in the same way."""
+    """The resources of a schema, or those of them whose ops have the same settings."""
 
     schema: str
     members: Mapping[str, ConfigurableDltResource]
@@ -143,7 +143,7 @@ class SchemaLoad(FactoryLoad):
         options: RunOptions,
         pipelines_dir: str | None,
     ) -> "list[SchemaLoad]":
-        """Return the loads of the resources of a schema: one for each way to run an op."""
+        """Return the loads of the resources of a schema, one for each group of equal settings."""
         source = _make_source(schema, [member.resource for member in members.values()])
         target = DestinationOf(destination, pipeline_name_of(schema), schema, pipelines_dir)
         definition = LoadDefinition(
@@ -185,13 +185,13 @@ class SchemaLoad(FactoryLoad):
 
     @property
     def _member(self) -> ConfigurableDltResource:
-        """A resource of the load; all of them are run in the same way."""
+        """A resource of the load; the op settings of all of them are equal."""
         selected = self.definition.resources
         return next(member for name, member in self.members.items() if selected.matches(name))
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """Arguments of `multi_asset` that are the load's own; None takes away one for all."""
+        """Arguments of `multi_asset` for this load; None removes a common argument."""
         op, partitions_def = self._member.op, self._member.partitions_def
         own: dict[str, Any] = {"partitions_def": partitions_def} if partitions_def else {}
         if op.pool:
@@ -206,7 +206,7 @@ class SchemaLoad(FactoryLoad):
 
     def key_for(self, resource: ResourceSnapshot, table: TableSnapshot | None) -> dg.AssetKey:
         """Return `<schema>/raw/<table>`."""
-        # A resource with one table has the key of its name, whatever dlt makes of that.
+        # The key of a resource with one table is its name, whatever dlt calls the table.
         name = self.members[resource.name].table
         if table is not None and len(resource.root_tables) > 1:
             name = table.name
@@ -217,7 +217,7 @@ class SchemaLoad(FactoryLoad):
         return dg.AssetKey([self.schema, "src", self.members[resource.name].table])
 
     def deps_for(self, resource: ResourceSnapshot) -> tuple[dg.AssetKey, ...]:
-        """Return the external asset, and what feeds a transformer that another op loads."""
+        """Return the external asset, and the feed of a transformer if another op loads it."""
         feeds = resource.upstream
         if feeds is None or feeds not in self.members or self.definition.resources.matches(feeds):
             return super().deps_for(resource)
@@ -227,7 +227,7 @@ class SchemaLoad(FactoryLoad):
         )
 
     def source_kinds(self, resource: ResourceSnapshot) -> tuple[str, ...]:
-        """Return the kinds that the resource was given."""
+        """Return the kinds of the resource's system."""
         return self.members[resource.name].source_kinds
 
 
@@ -284,8 +284,8 @@ def _make_source(schema: str, resources: Sequence["DltResource"]) -> "DltSource"
         return list(resources)
 
     made = source()
-    # The source has copies, in which transformers still share what feeds them. The caller's
-    # resources stay as they are, for they may be in another list, too.
+    # The source holds copies, in which transformers still share their feeds. The caller's resources
+    # stay unchanged, because they may be in another list, too.
     for resource in made.resources.values():
         if not resource.table_name or resource.table_name == resource.name:
             resource.apply_hints(table_name=split_name(resource)[1])

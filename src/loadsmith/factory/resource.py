@@ -15,21 +15,21 @@ from loadsmith.names import op_name
 if TYPE_CHECKING:
     from dlt.extract import DltResource
 
-#: Where Dagster's settings are in `meta`.
+#: Key of Dagster's settings in `meta`.
 META_KEY = "dagster"
 
 
 @dataclass(frozen=True)
 class ConfigurableDltResource:
-    """A dlt resource and what Dagster is to know of it. Make one with `config`.
+    """A dlt resource with its Dagster settings. Make one with `config`.
 
     Attributes:
         resource: The dlt resource; its name is `<schema>.<table>`.
         attributes: Dagster's settings of its asset.
-        source_kinds: Kinds of the system that it comes from.
+        source_kinds: Kinds of the system of the data.
         meta: The rest of `meta`, which becomes metadata of the asset.
-        op: How Dagster runs the op of the resource; those that say the same share one.
-        partitions_def: The partitions of its asset, where they are its own.
+        op: Settings of the op; resources with equal settings share an op.
+        partitions_def: The partitions of its asset, or None for the common ones.
     """
 
     resource: "DltResource"
@@ -96,15 +96,15 @@ class ConfigurableDltResource:
 
     @property
     def table(self) -> str:
-        """The table of the resource, as its name has it."""
+        """The table in the name of the resource."""
         return split_name(self.resource)[1]
 
 
 def split_name(resource: Any) -> tuple[str, str]:
-    """Return the schema and the table that the name of a resource says.
+    """Return the schema and the table in the name of a resource.
 
     Raises:
-        ConfigError: It is no dlt resource, or its name has another form.
+        ConfigError: It is not a dlt resource, or its name has another form.
     """
     name = getattr(resource, "name", None)
     if not isinstance(name, str) or not hasattr(resource, "apply_hints"):

@@ -36,14 +36,14 @@ from loadsmith.project.variables import Parents, project_variables, variable_nam
 from loadsmith.resolve import used_variables
 
 PATH_VARIABLE = "ODP_CONFIG_PATH"
-"""Environment variable that names the folder where `build_definitions` is given none."""
+"""Environment variable that names the folder if `build_definitions` gets none."""
 
 
 def build_definitions(path: str | os.PathLike[str] | None = None) -> dg.Definitions:
     """Build the definitions of a whole project, from `dagster_config.yaml` and `workflows/`.
 
-    Needs no network and no secret, writes nothing, and neither imports dlt nor the sources
-    whose tables are known from schema files. Projects in one process share nothing.
+    Needs no network and no secret, writes nothing, and imports neither dlt nor sources with a
+    schema file. Projects in the same process share nothing.
 
     Args:
         path: The folder of the files, such as `odp_config`, from the working directory; the
@@ -69,7 +69,7 @@ def _folder_of(path: str | os.PathLike[str] | None) -> Path:
 
 
 class _Project:
-    """One project on its way to definitions; made for each call, so that no two meet."""
+    """Builds the definitions of a project and collects its problems."""
 
     def __init__(self, project: ReadProject) -> None:
         self.files = project.files
@@ -79,14 +79,14 @@ class _Project:
         self._op_names: set[str] = set()
 
     def build(self) -> dg.Definitions:
-        # Where entries of the files are wrong, the others are built all the same, for the
-        # mistakes that only building them finds.
+        # The valid entries are built although others have mistakes, because building them may
+        # show more mistakes.
         loads = ProjectLoads()
         if not self._has_broken_resources:
             loads, problems = inspect_project(self.files)
             self.problems += problems
             if not problems:
-                # Tables of schema files that are missing would be reported as unknown keys.
+                # Without all schema files, keys of their tables would seem unknown.
                 self.problems += self._reference_problems(loads)
         resources, problems = make_resources(self.files)
         reported = self._reported_places()
@@ -120,7 +120,7 @@ class _Project:
             definitions, problems = build_job(
                 job,
                 names_of=loads.names_of,
-                # With mistakes elsewhere, nobody can tell which assets have none.
+                # Mistakes elsewhere may have removed the partitions of assets.
                 partitions=None if self.problems else partitions,
             )
             self.problems += problems
@@ -130,7 +130,7 @@ class _Project:
         return self._join(built, resources, loads)
 
     def _reference_problems(self, loads: ProjectLoads) -> list[Problem]:
-        """Return the names that lead nowhere, but for those that were found without the tables."""
+        """Return the unknown asset keys that are not reported yet."""
         broken = self._broken_keys
         if broken is None:
             return []
@@ -147,7 +147,7 @@ class _Project:
         return {(problem.file, problem.line, problem.column) for problem in self.problems}
 
     def _keys(self, loads: ProjectLoads) -> set[str]:
-        """Return every key that the files may name."""
+        """Return every asset key that the files may refer to."""
         keys = {asset.value.asset_key for asset in self.files.assets} | set(loads.entry_of)
         for load in loads.loads:
             keys |= {key.to_user_string() for key in load.upstream_keys}
@@ -275,7 +275,7 @@ class _Project:
         specs = [spec for asset in assets for spec in asset.specs]
         prefixes = {key for load in loads.loads for key in load.upstream_keys}
         return dg.Definitions(
-            # Other assets that `deps` names may be defined beside this project.
+            # Other assets in `deps` may be defined outside of this project.
             assets=[
                 *assets,
                 *(spec for spec in build_upstream_specs(specs) if spec.key in prefixes),
@@ -298,11 +298,11 @@ def _taken_by_a_table(task: Located[TaskAsset], loads: ProjectLoads) -> Problem:
 
 
 def _problem_of(error: Exception, load: ProjectLoad) -> Problem:
-    """Return an error as a problem of the entry whose resource it names, or of the first one."""
+    """Return an error as a problem of the entry whose resource it names, or of the first entry."""
     message = with_advice(error).removeprefix(f"{load.definition.place}: ")
     named = [entry for name, entry in load.entries.items() if f"'{name}'" in message]
     entry = (named or list(load.entries.values()))[0]
-    # A project's translator is not its user's.
+    # The user did not write the translator of a project.
     message = message.removeprefix("ProjectTranslator, ")
     message = message.replace("Fix the translator or the settings of the resource.", "Change it.")
     return entry.problem(message.removeprefix(f"{entry.place}: "))

@@ -17,7 +17,7 @@ from loadsmith.errors import ConfigError, Problem
 _KEY_IN_SELECTION = re.compile(
     r"^(?P<before>(?:\d*\+|\*)*)(?P<key>[\w./-]+)(?P<after>(?:\+\d*|\*)*)$"
 )
-"""A selection that is one key, with or without its parents and children."""
+"""A selection of a single key, with or without its parents and children."""
 
 
 def build_job(
@@ -30,12 +30,11 @@ def build_job(
 
     Args:
         job: The job as it is written.
-        names_of: Gives the keys that a key in a file means.
-        partitions: Partitions by asset key, for the keys that have some; None where they are not
-            known.
+        names_of: Returns the asset keys that a key in a file stands for.
+        partitions: Partitions of the partitioned assets, by key; None if unknown.
 
     Returns:
-        The job and its schedules, and what is wrong with them.
+        The job and its schedules, and their problems.
     """
     problems: list[Problem] = []
     selections: list[dg.AssetSelection] = []
@@ -105,7 +104,7 @@ def _build_cron_schedule(
     timezone: str | None,
     status: dg.DefaultScheduleStatus,
 ) -> Any:
-    """Build a schedule that runs the latest partition of the job, where it has partitions."""
+    """Build a schedule that runs the job, or its latest partition if it has partitions."""
 
     @dg.schedule(
         name=trigger.trigger_id,
@@ -129,13 +128,13 @@ def _build_cron_schedule(
 
 def _select(text: str) -> dg.AssetSelection:
     with warnings.catch_warnings():
-        # `*` and `group:x` warn of an argument that Dagster itself gives.
+        # `*` and `group:x` cause a warning about an argument that Dagster itself passes.
         warnings.simplefilter("ignore")
         return dg.AssetSelection.from_string(text)
 
 
 def _requests_for(partitions: Any) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Yield a run for the latest window, or for each of the partitions that are no windows."""
+    """Yield a run for the latest window, or for each partition that is not a window."""
     if partitions is None:
         yield dg.RunRequest()
     elif isinstance(partitions, dg.TimeWindowPartitionsDefinition):
@@ -154,7 +153,7 @@ def _check_is_partitioned(
     partitions: Mapping[str, Any],
     names_of: Callable[[str], tuple[str, ...]],
 ) -> None:
-    """Refuse a schedule by partition for a job that has none, as far as its keys are written out.
+    """Refuse a schedule by partition for a job whose selected keys have no partitions.
 
     Raises:
         ConfigError: None of the assets has partitions.

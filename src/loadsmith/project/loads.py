@@ -25,11 +25,11 @@ from loadsmith.resolve import merge_definitions, resolve_asset
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectLoad:
-    """One load of a project: an op, or several where it is large.
+    """A load of a project, which one op or several run.
 
     Attributes:
         definition: The load, with all resources of its entries.
-        snapshot: What is known of it.
+        snapshot: Its known resources and tables.
         entries: The entry of the workflow files that each resource comes from, by resource.
     """
 
@@ -43,7 +43,7 @@ class ProjectLoad:
         return dg.AssetKey([*_prefix_of(self.entries[resource.name]), name])
 
     def deps_for(self, resource: ResourceSnapshot) -> tuple[dg.AssetKey, ...]:
-        """Return the asset key's prefix, which stands for the system that the data comes from."""
+        """Return the prefix of the asset key, which stands for the system of the data."""
         return (dg.AssetKey(_prefix_of(self.entries[resource.name])),)
 
     def keys_of(self, resource: ResourceSnapshot) -> list[tuple[dg.AssetKey, bool]]:
@@ -69,12 +69,12 @@ class ProjectLoad:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectLoads:
-    """All loads of a project, and which keys they have.
+    """All loads of a project and their asset keys.
 
     Attributes:
-        aliases: Entries whose own key is no table, by key: a resource whose tables have other
-            names. Whoever depends on such an entry depends on the root tables.
-        entry_of: The entry that each key of a table comes from.
+        aliases: Root tables by the key of an entry without a table of that name. An asset that
+            depends on such an entry depends on these tables.
+        entry_of: The entry of each key of a table.
     """
 
     loads: tuple[ProjectLoad, ...] = ()
@@ -82,12 +82,12 @@ class ProjectLoads:
     entry_of: Mapping[str, Located[DltAsset]] = field(default_factory=dict)
 
     def names_of(self, key: str) -> tuple[str, ...]:
-        """Return the keys that `key` means: itself, or those of an entry without such a table."""
+        """Return the keys that `key` stands for: itself, or the tables of such an entry."""
         return self.aliases.get(key, (key,))
 
 
 class ProjectTranslator(DagsterDltTranslator):
-    """The assets of a project link to the lines of the workflow file that describe them."""
+    """Links the assets of a project to their lines in the workflow file."""
 
     def __init__(self, load: ProjectLoad, root: str) -> None:
         self._load = load
@@ -102,7 +102,7 @@ def code_reference(entry: Located[Any], root: str) -> dict[str, Any]:
     """Return metadata that links an asset to its lines in the workflow file."""
     file, line, _ = entry.place.rsplit(":", 2)
     with warnings.catch_warnings():
-        # Dagster calls code references beta, which is no news to who reads the project's log.
+        # Dagster warns that code references are beta, which users cannot change.
         warnings.simplefilter("ignore")
         reference = dg.LocalFileCodeReference(
             file_path=f"{root}/{file}", line_number=int(line), label=f"{file}:{line}"
@@ -115,7 +115,7 @@ def inspect_project(files: ProjectFiles) -> tuple[ProjectLoads, list[Problem]]:
     """Resolve the dlt assets of a project and look up their tables.
 
     Returns:
-        The loads, and what is wrong with their schema files and profiles.
+        The loads, and the problems of their schema files and profiles.
     """
     problems: list[Problem] = []
     entries: dict[int, Located[DltAsset]] = {}
@@ -137,7 +137,7 @@ def inspect_project(files: ProjectFiles) -> tuple[ProjectLoads, list[Problem]]:
     for group in merge_definitions(definitions):
         first = entries[id(group.members[0])]
         try:
-            # Asking the source would import it, call it without its variables and need secrets.
+            # Asking the source would need its variables and secrets.
             snapshot = inspect_load(group.definition, may_ask_source=False)
         except SchemaFileNotFound as error:
             problems.append(first.problem(str(error), "params", "schema_file_path"))
@@ -166,7 +166,7 @@ def inspect_project(files: ProjectFiles) -> tuple[ProjectLoads, list[Problem]]:
 def _problems_of(
     asset: Located[DltAsset], files: ProjectFiles, seen: dict[str, str | None]
 ) -> Iterable[Problem]:
-    """Yield what is wrong with an entry that the files alone do not tell; modules in `seen`."""
+    """Yield the problems of an entry's module and patterns; `seen` caches those of modules."""
     params = asset.value.params
     module = params.source_module
     if module not in seen:
@@ -187,7 +187,7 @@ def _problems_of(
 
 
 def tasks_of(assets: Iterable[Located[Asset]]) -> Iterable[Located[TaskAsset]]:
-    """Yield those of the entries that are no loads."""
+    """Yield the entries that are tasks."""
     for asset in assets:
         value = asset.value
         if isinstance(value, TaskAsset):
@@ -201,7 +201,7 @@ def _owners(
         for resource in snapshot.resources:
             yield members[0], resource
         return
-    # Definitions that were merged name their resources one by one.
+    # Merged definitions name their resources one by one.
     by_name = {name: member for member in members for name in member.resources.include}
     for resource in snapshot.resources:
         yield by_name[resource.name], resource
@@ -238,7 +238,7 @@ def _made_twice(key: str, entry: Located[DltAsset], other: Located[DltAsset]) ->
 
 
 def _with_real_deps(load: ProjectLoad, aliases: Mapping[str, tuple[str, ...]]) -> ProjectLoad:
-    """Let a load depend on tables where its entry names a load that has none of that name."""
+    """Replace dependencies on aliases by the tables that they stand for."""
 
     def real(deps: Sequence[str]) -> tuple[str, ...]:
         return tuple(name for dep in deps for name in aliases.get(dep, (dep,)))

@@ -15,15 +15,14 @@ C = TypeVar("C", bound=type)
 
 @dataclass(frozen=True)
 class Register:
-    """The classes of one sort, task types or resource kinds, by the names that files use.
+    """The classes of task types, or of resource kinds, by the names that files use.
 
-    Python runs a decorator once per process, so every project of the process shares what was
-    decorated. Where two modules took the same name, a project gets the class that was written in
-    its own folder, so that two projects never meet.
+    A decorator registers a class for the whole process. If two modules register the same name, a
+    project gets the class from its own folder.
 
     Attributes:
-        noun: What the classes are, for messages.
-        built_in: The classes that every project has; their names cannot be taken.
+        noun: Name of the classes in messages.
+        built_in: The classes that every project has; their names are reserved.
         method: A method that each class must have, or None.
     """
 
@@ -51,7 +50,7 @@ class Register:
                 )
             self._check(cls, name)
             others = self.decorated.setdefault(name, [])
-            # A module that is reloaded decorates its class again.
+            # Reloading a module registers its class again.
             others[:] = [other for other in others if _path_of(other) != _path_of(cls)]
             others.append(cls)
             return cls
@@ -59,7 +58,7 @@ class Register:
         return register
 
     def find(self, name: str, *, project_folder: Path) -> type:
-        """Return the class that a file means by `name`.
+        """Return the class that `name` in a file stands for.
 
         Raises:
             ResolveError: There is none, or there are several.
@@ -77,7 +76,7 @@ class Register:
         )
 
     def names(self) -> list[str]:
-        """Return the names that are known without importing anything."""
+        """Return the registered names; nothing is imported."""
         return sorted({*self.built_in, *self.decorated})
 
     def _choose(self, name: str, project_folder: Path) -> type:
@@ -121,10 +120,10 @@ class Register:
 
 
 def _search_path(module_name: str, project_folder: Path) -> str | None:
-    """Return the project folder where it holds the module and Python has not imported that yet.
+    """Return the project folder if it holds the module and Python has not imported that yet.
 
-    So a project's own `tasks.py` is found whatever Python's path is, and is not mistaken for the
-    `tasks.py` of another project.
+    So Python finds the project's `tasks.py` whatever its path is, and not the `tasks.py` of another
+    project.
     """
     top = module_name.partition(".")[0]
     loaded = getattr(sys.modules.get(top), "__file__", None)

@@ -23,9 +23,9 @@ class ProjectResources:
     """The resources of a project.
 
     Attributes:
-        by_key: What Dagster is given, by its resource key.
+        by_key: Dagster's resources by resource key.
         keys: Dagster's resource key of each kind.
-        params: Parameters of each kind as the file has them, defaults of its class included.
+        params: Parameters of each kind in the file, over the defaults of its class.
     """
 
     by_key: Mapping[str, Any] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class ProjectResources:
 
 
 def make_resources(files: ProjectFiles) -> tuple[ProjectResources, list[Problem]]:
-    """Make the resources of a project, and say what is wrong with them."""
+    """Make the resources of a project, and return their problems."""
     problems: list[Problem] = []
     by_key: dict[str, Any] = {}
     keys: dict[str, str] = {}
@@ -66,7 +66,7 @@ def make_resources(files: ProjectFiles) -> tuple[ProjectResources, list[Problem]
 def fixed_problems(
     entry: Located[Any], model: type[BaseModel], params: Mapping[str, Any]
 ) -> list[Problem]:
-    """Return what is wrong with `params`, apart from values that only a run fills in."""
+    """Return the problems of `params`, except those of values that a run fills in."""
     try:
         model.model_validate(dict(params))
     except ValidationError as error:
@@ -128,7 +128,7 @@ def _build_waiting(
 
 
 def _with_defaults(cls: type[Any] | None, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters with the defaults of the class that are plain values."""
+    """Return the parameters over those defaults of the class that are plain values."""
     defaults = {
         name: field_info.default
         for name, field_info in (cls.model_fields if cls else {}).items()
@@ -138,9 +138,9 @@ def _with_defaults(cls: type[Any] | None, params: Mapping[str, Any]) -> dict[str
 
 
 def _waits(value: Any) -> bool:
-    """Tell whether a value holds variables."""
+    """Return whether a value holds variables."""
     try:
         return bool(names_in(value))
     except ConfigError:
-        # What is malformed was reported when the files were read.
+        # A malformed template was reported when the files were read.
         return True

@@ -14,13 +14,13 @@ _Dimension: TypeAlias = tuple[Partitions, Sequence[str]]
 def parent_partitions(
     own: Partitions, keys: Sequence[str], parent: Partitions
 ) -> tuple[str, ...] | None:
-    """Return the parent's partitions that the partitions `keys` of a run are made from.
+    """Return the parent's partitions that belong to the partitions `keys` of a run.
 
-    Windows of time belong to the windows that they overlap; other keys to the same keys; and an
-    asset with two dimensions to the one that the other asset has.
+    Windows of time belong to overlapping windows, and other keys to equal keys. Of two dimensions,
+    the one that the other asset has counts.
 
     Returns:
-        The keys, none of them where the parent has no such partition; None where nobody can tell.
+        The keys, which may be none; None if the partitions have nothing in common.
     """
     if own == parent:
         return tuple(keys)
@@ -97,7 +97,7 @@ def _overlapping(
     parent: dg.TimeWindowPartitionsDefinition,
 ) -> tuple[str, ...]:
     first, last = (own.time_window_for_partition_key(key) for key in (keys[0], keys[-1]))
-    # Dagster gives the windows that begin inside of another one; the one before may reach into it.
+    # Dagster returns windows that begin inside of another; the one before may overlap, too.
     before = parent.get_partition_key_for_timestamp(first.start.timestamp())
     begin = parent.time_window_for_partition_key(before).start
     window = dg.TimeWindow(begin, last.end)

@@ -13,7 +13,7 @@ from loadsmith.project.tasks import Task, TaskContext, TaskResult
 if TYPE_CHECKING:
     import duckdb
 
-#: Rows that the preview shows; the rest is only counted.
+#: Rows in the preview; the others are only counted.
 PREVIEW_ROWS = 10
 
 #: Characters that the preview shows of one value.
@@ -24,7 +24,7 @@ BATCH_ROWS = 10_000
 
 
 class DuckDBQuery(Task):
-    """Run SQL in the project's DuckDB: one statement or several, of which the last one reports."""
+    """Run SQL statements in the project's DuckDB, and report the result of the last one."""
 
     kinds: ClassVar[tuple[str, ...]] = ("duckdb",)
     required_resources: ClassVar[tuple[str, ...]] = ("duckdb",)
@@ -66,7 +66,7 @@ class DuckDBQuery(Task):
 
 @dataclass(frozen=True, kw_only=True)
 class _Answer:
-    """What the last statement gave."""
+    """The result of the last statement."""
 
     row_count: int
     column_names: tuple[str, ...] = ()
@@ -89,7 +89,7 @@ def _run_query(connection: "duckdb.DuckDBPyConnection", sql: str, *, place: str)
                 "load some rows first."
             ) from error
     if duckdb.ExpectedResultType.CHANGED_ROWS in last.expected_result_type:
-        # `CREATE TABLE ... AS`, `INSERT` and their like answer with the one number `Count`.
+        # `CREATE TABLE ... AS`, `INSERT` and the like return a single number, `Count`.
         changed = connection.fetchone()
         return _Answer(row_count=int(changed[0]) if changed else 0)
     if not connection.description:
@@ -116,7 +116,7 @@ def _describe(answer: _Answer) -> Mapping[str, Any]:
 
 
 def markdown_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return rows as a Markdown table; long values are cut, and none can break the table."""
+    """Return rows as a Markdown table; long values are cut, and all are escaped."""
     lines = [_line(names), _line(["---"] * len(names)), *(_line(row) for row in rows)]
     return "\n".join(lines)
 

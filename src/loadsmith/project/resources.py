@@ -46,7 +46,7 @@ class DuckDBDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]  # it g
 
     @property
     def path(self) -> str:
-        """What DuckDB is asked to open."""
+        """The path that DuckDB opens."""
         if not self.is_file:
             return self.database_path
         return str(Path(self.base_path or ".").absolute() / self.database_path)
@@ -60,11 +60,11 @@ class DuckDBDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]  # it g
     def get_connection(
         self, *, log: Callable[[str], None] = lambda _line: None, who: str = "a query"
     ) -> "Iterator[duckdb.DuckDBPyConnection]":
-        """Open the database for the length of the block, and wait while somebody else has it.
+        """Open the database during the block, and wait while another process has it open.
 
         Args:
-            log: Takes a line now and then while it waits.
-            who: Who asks, for the log of those that wait for this one.
+            log: Receives a line now and then while it waits.
+            who: Name of this user of the database, for the log of others that wait.
         """
         import duckdb
 
@@ -81,7 +81,7 @@ class DuckDBDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]  # it g
 
 
 def resource_kinds() -> list[str]:
-    """Return the names of the kinds that are known without importing anything."""
+    """Return the names of the registered kinds; nothing is imported."""
     return _KINDS.names()
 
 
@@ -101,10 +101,10 @@ def resource_kind(name: str) -> Callable[[C], C]:
 
 
 def find_resource_kind(name: str, *, project_folder: Path) -> type[Any]:
-    """Return the resource class that `dagster_config.yaml` means by `resource_kind: name`.
+    """Return the class of `resource_kind: name` in `dagster_config.yaml`.
 
     Raises:
-        ResolveError: There is none, or it is no `ConfigurableResource`.
+        ResolveError: There is no such class, or it is not a `ConfigurableResource`.
     """
     cls = _KINDS.find(name, project_folder=project_folder)
     if not issubclass(cls, dg.ConfigurableResource):

@@ -13,13 +13,13 @@ DLT_SOURCES = ("filesystem", "rest_api", "sql_database")
 _FUNCTION = re.compile(r"^def (\w+)", re.MULTILINE)
 
 _MADE_UP = ("import *", "__getattr__", "globals()", "setattr(")
-"""What lets a module have names that its text does not show."""
+"""Code that gives a module names that its text does not show."""
 
 
 def source_problem(module: str, project_dir: str | None) -> str | None:
-    """Return why `source_module: module` can mean nothing in a project, or None.
+    """Return why `source_module: module` names nothing in a project, or None.
 
-    Only files are looked at, so a doubt is left to the run, which imports the module.
+    This only reads files. A doubtful name is left to the run, which imports the module.
     """
     parts = module.split(".")
     if "{{" in module or parts[0] in DLT_SOURCES:
@@ -73,7 +73,7 @@ def _text_of(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        # Whoever imports it says what is wrong with it.
+        # The import in the run reports the problem.
         return "import *"
 
 

@@ -29,12 +29,12 @@ from loadsmith.project.variables import Parents, project_variables
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSurroundings:
-    """What a task's asset takes from its project.
+    """The parts of a project that the asset of a task needs.
 
     Attributes:
         files: The files of the project.
-        op_name: A name for the op that no other op of the project has.
-        has_broken_resources: Whether resources have mistakes, so that not all are known.
+        op_name: Name of the op, unique in the project.
+        has_broken_resources: Whether a resource has a mistake, so that not all are known.
         resources: The resources of the project.
         partitions_def: The partitions of the asset, or None.
         parents: The assets in `depends_on`, for variables.
@@ -55,7 +55,7 @@ class TaskSurroundings:
 def build_task(
     task: Located[TaskAsset], around: TaskSurroundings
 ) -> tuple[list[dg.AssetsDefinition], list[Problem]]:
-    """Build the asset of a task, and say what is wrong with it."""
+    """Build the asset of a task, and return its problems."""
     entry = task.value
     try:
         model = find_task_type(entry.task_type, project_folder=Path(around.files.base_path))
@@ -94,7 +94,7 @@ def build_task(
 
 
 def one_partition_problems(entry: Located[Asset], names: Collection[str]) -> list[Problem]:
-    """Return the problem that an asset asks for its one partition, and takes several in a run."""
+    """Return the problem of an asset that uses its partition key but runs several partitions."""
     most = entry.value.max_partitions_per_run
     if "context.partition_key" not in names or most in (None, 1):
         return []
@@ -108,11 +108,11 @@ def one_partition_problems(entry: Located[Asset], names: Collection[str]) -> lis
 def build_task_freshness(
     tasks: Iterable[Located[TaskAsset]], *, taken: Collection[str]
 ) -> dg.Definitions:
-    """Build the freshness checks of tasks, and the sensor that evaluates them when they are due.
+    """Build the freshness checks of tasks, and the sensor that evaluates them.
 
     Args:
         tasks: The tasks.
-        taken: Names of sensors that there are already.
+        taken: Names of existing sensors.
     """
     by_seconds: dict[float, list[dg.AssetKey]] = {}
     for task in tasks:
@@ -134,7 +134,7 @@ def build_task_freshness(
 
 
 def with_advice(error: Exception) -> str:
-    """Return the first line of an error; one of Dagster's says what is wrong, not what to do."""
+    """Return the first line of an error; adds advice to Dagster's errors, which have none."""
     text = str(error).split("\n", 1)[0]
     return text if isinstance(error, LoadsmithError) else f"{text.rstrip('. ')}. Change it."
 
@@ -255,7 +255,7 @@ def _fill_in(
 
 
 def _unknown_fields(task: Located[TaskAsset], model: type[BaseModel]) -> list[Problem]:
-    """Return fields that a task does not have, where its model would just drop them."""
+    """Return the problems of unknown fields, which the task's model would ignore."""
     if model.model_config.get("extra") in ("forbid", "allow"):
         return []
     known = {*model.model_fields}
@@ -273,9 +273,9 @@ def _unknown_fields(task: Located[TaskAsset], model: type[BaseModel]) -> list[Pr
 
 
 def _implied_duckdb(around: TaskSurroundings) -> DuckDBDatabase | None:
-    """Return the DuckDB that the loads before this task go to, where that is one and only one.
+    """Return the DuckDB of the loads before this task, if they share a single one.
 
-    So a query over a load needs no resource of its own.
+    So a query over a load needs no resource.
     """
     databases = {
         str(entry.value.params.destination_params.get("database"))

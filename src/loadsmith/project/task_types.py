@@ -28,15 +28,15 @@ def task_type(name: str) -> Callable[[C], C]:
 
 
 def task_types() -> list[str]:
-    """Return the names of the task types that are known without importing anything."""
+    """Return the names of the registered task types; nothing is imported."""
     return _REGISTER.names()
 
 
 def find_task_type(name: str, *, project_folder: Path) -> type[BaseModel]:
-    """Return the pydantic model that a workflow file means by `task_type: name`.
+    """Return the pydantic model of `task_type: name` in a workflow file.
 
     Raises:
-        ResolveError: There is none, or it is no pydantic model.
+        ResolveError: There is no such class, or it is not a pydantic model.
     """
     cls = _REGISTER.find(name, project_folder=project_folder)
     if not issubclass(cls, BaseModel):

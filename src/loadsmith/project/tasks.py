@@ -14,11 +14,11 @@ from loadsmith.errors import ResolveError, did_you_mean
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResult:
-    """What a task reports of the asset that it made.
+    """The report of a task about its asset.
 
     Attributes:
-        metadata: Shown by Dagster, and given to later tasks as `{{<asset key>.<name>}}`.
-        data_version: Version of what was made, for Dagster's staleness; None leaves it to Dagster.
+        metadata: Shown by Dagster; later tasks read it as `{{<asset key>.<name>}}`.
+        data_version: Version of the data, for Dagster's staleness; None leaves it to Dagster.
         tags: Tags of the materialization.
     """
 
@@ -29,18 +29,17 @@ class TaskResult:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskContext:
-    """What a task may ask for while it runs.
+    """The context of a running task.
 
     Attributes:
-        dagster: Dagster's own context, for all that is not here.
+        dagster: Dagster's context, for everything else.
         asset_key: The asset that the task makes, as in the workflow file.
-        project_folder: The folder that relative paths in the files start from: the one that
-            holds the configuration folder.
-        partition_key: The partition of this run; None where there is none or several.
-        partition_keys: All partitions of this run: several where `max_partitions_per_run` says so.
-        window: Start and end of the partitions where they are ranges of time, or None.
+        project_folder: The folder that holds the configuration folder; relative paths start here.
+        partition_key: The partition of this run; None without partitions or with several.
+        partition_keys: All partitions of this run; several if `max_partitions_per_run` allows.
+        window: Start and end of the partitions if they are ranges of time, or None.
         resources: The resources of the project, set up for this run, by kind.
-        render: Fills the `{{variables}}` of a text that was read in the run, such as an SQL file.
+        render: Fills the `{{variables}}` of a text that the task read, such as an SQL file.
     """
 
     dagster: dg.AssetExecutionContext
@@ -77,15 +76,15 @@ class TaskContext:
         return self.resources[kind]
 
     def path(self, path: str | Path) -> Path:
-        """Return `path`, from the project folder where it is relative."""
+        """Return `path`; a relative path starts at the project folder."""
         return self.project_folder / path
 
 
 class Task(BaseModel):
-    """One way to make an asset; subclass it, or bring any pydantic model with the same `run`.
+    """The base of task types; any other pydantic model with the same `run` works, too.
 
-    The fields are what a workflow file gives as `params`, checked when the definitions are
-    built, and again in the run, when their variables have values.
+    The fields are the `params` in a workflow file. They are validated when definitions are built,
+    and again in the run, when their variables have values.
 
     Attributes:
         kinds: Kinds that Dagster shows on the asset.
@@ -98,7 +97,7 @@ class Task(BaseModel):
     required_resources: ClassVar[tuple[str, ...]] = ()
 
     def run(self, context: TaskContext) -> TaskResult | Mapping[str, Any] | None:
-        """Make the asset; a mapping that is returned is the metadata.
+        """Make the asset; a returned mapping is its metadata.
 
         Raises:
             NotImplementedError: The subclass has no `run`.
@@ -107,10 +106,10 @@ class Task(BaseModel):
 
 
 def to_result(value: Any, *, asset_key: str) -> TaskResult:
-    """Return what a task's `run` gave as a `TaskResult`.
+    """Return the value of a task's `run` as a `TaskResult`.
 
     Raises:
-        ResolveError: It gave something else than a result, a mapping or nothing.
+        ResolveError: The value is not a result, a mapping or None.
     """
     if value is None:
         return TaskResult()

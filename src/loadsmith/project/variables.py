@@ -14,11 +14,11 @@ from loadsmith.resolve import run_variables
 
 @dataclass(frozen=True, kw_only=True)
 class Parents:
-    """The assets in `depends_on`, by the name that variables have for them.
+    """The assets in `depends_on`.
 
     Attributes:
-        keys: `github_api_pull_requests` to the key of the asset.
-        partitions: Partitions of those of them that have some.
+        keys: Asset keys by their name in variables, such as `github_api_pull_requests`.
+        partitions: Partitions of the partitioned ones.
     """
 
     keys: Mapping[str, dg.AssetKey] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Parents:
 
 
 def variable_name(key: str) -> str:
-    """Return what variables call the asset `key`: `/` cannot be in a name."""
+    """Return the name of the asset `key` in variables, which cannot contain `/`."""
     return key.replace("/", "_")
 
 
@@ -39,8 +39,7 @@ def project_variables(
 ) -> dict[str, Any]:
     """Return the values of `names` in this run, by dotted name.
 
-    Names that nothing is known of are left out: whoever fills them in says so, with the nearest
-    ones.
+    Unknown names are left out; rendering reports them with the nearest known names.
 
     Args:
         context: The run of one asset, or of the assets of one load.
@@ -49,7 +48,7 @@ def project_variables(
         parents: The assets in `depends_on`.
 
     Raises:
-        ResolveError: A parent was not materialized yet, or its metadata has no such name.
+        ResolveError: A parent is not materialized yet, or its metadata has no such name.
     """
     partitions = read_partitions(context)
     values = run_variables(
@@ -117,7 +116,7 @@ def _partitions_shown(keys: Sequence[str] | None) -> str:
 def _partitions_of_parent(
     context: dg.AssetExecutionContext, key: dg.AssetKey, parents: Parents
 ) -> Sequence[str] | None:
-    """Return the parent's partitions that belong to this run; None where that means nothing."""
+    """Return the parent's partitions that belong to this run; None if no partitions matter."""
     own, parent = context.assets_def.partitions_def, parents.partitions.get(key)
     keys = read_partitions(context).keys
     if own is None or parent is None or not keys:

@@ -17,11 +17,11 @@ from loadsmith.names import identifier, unique_names
 
 @dataclass(frozen=True, kw_only=True)
 class GroupedLoad:
-    """Definitions that one op loads together.
+    """A load that is merged from several definitions.
 
     Attributes:
-        definition: The load that takes the resources of all of them.
-        members: What it was merged from, in their order; itself where there is nothing to merge.
+        definition: The load with the resources of all members.
+        members: The merged definitions in their order; a single one if nothing was merged.
     """
 
     definition: LoadDefinition
@@ -29,11 +29,11 @@ class GroupedLoad:
 
 
 def merge_definitions(definitions: Iterable[LoadDefinition]) -> tuple[GroupedLoad, ...]:
-    """Put the definitions together that differ only in their resources and asset settings.
+    """Merge the definitions that differ only in their resources and asset settings.
 
-    A definition that names its resources by pattern stays alone, and so does one with a resource
-    that its group has already. Names become unique, and `owns_pipeline_name` tells whether a
-    load shares the name of its pipeline with others.
+    A definition with patterns of resources stays alone, and so does one with a resource that its
+    group already has. Names become unique. `owns_pipeline_name` becomes False for loads that share
+    the name of a pipeline.
     """
     groups: dict[Hashable, list[list[LoadDefinition]]] = {}
     order: list[list[LoadDefinition]] = []
@@ -41,7 +41,7 @@ def merge_definitions(definitions: Iterable[LoadDefinition]) -> tuple[GroupedLoa
     for definition in definitions:
         key: Hashable = _group_key(definition)
         members = groups.setdefault(key, [])
-        # The first group of this key that has none of these resources.
+        # The first group of this key without these resources.
         at = max((taken.get((key, name), 0) for name in definition.resources.include), default=0)
         if at == len(members):
             members.append([])
@@ -58,7 +58,7 @@ def merge_definitions(definitions: Iterable[LoadDefinition]) -> tuple[GroupedLoa
 
 
 def _group_key(definition: LoadDefinition) -> Hashable:
-    """Return what definitions need to have in common to be loaded together."""
+    """Return the settings that definitions must have in common to be merged."""
     source, pipeline = definition.source, definition.pipeline
     if (
         not isinstance(source, SourceReference)
@@ -81,7 +81,7 @@ def _group_key(definition: LoadDefinition) -> Hashable:
 
 
 def _frozen(value: Any) -> Hashable:
-    """Return something hashable that is equal exactly where `value` is; 1, 1.0 and True differ."""
+    """Return a hashable equivalent of `value`, in which 1, 1.0 and True differ."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):

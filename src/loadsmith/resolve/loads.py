@@ -52,7 +52,7 @@ def resolve_load(
     environment: Mapping[str, str] | None = None,
     place: str | None = None,
 ) -> LoadDefinition:
-    """Turn what a file says of a load into its definition.
+    """Turn the params of a load into its definition.
 
     Args:
         params: The load as it is written.
@@ -194,7 +194,7 @@ def _with_profile(
     own = params.profiles[choice.name].model_dump(exclude_unset=True, exclude_none=True)
     written = params.model_dump(exclude_unset=True, exclude={"profiles"})
     if own.get("destination", params.destination) != params.destination:
-        # The settings of one destination mean nothing to another.
+        # The settings of a destination do not fit another one.
         written.pop("destination_params", None)
     return LoadParams.model_validate(merged(written, own)), choice
 
@@ -213,7 +213,7 @@ def _pipeline(
     pipeline_name = given.pop("pipeline_name", default_pipeline_name)
     dataset_name = given.pop("dataset_name", None)
     if dataset_name is None:
-        # The page of the YAML door has BigQuery's dataset among the destination's settings.
+        # BigQuery's dataset may be among the settings of the destination.
         named = [params.destination_params.get(key) for key in _DATASET_PARAMS]
         default = default_dataset_name or f"{pipeline_name}_dataset"
         dataset_name = next((name for name in named if isinstance(name, str)), default)
@@ -222,7 +222,7 @@ def _pipeline(
         if key in given:
             given[key] = _absolute(given[key], code_path)
     return PipelineSettings(
-        # The name of the pipeline is the name of its cursors: a branch has its own.
+        # Cursors belong to the name of the pipeline; a branch must not share them.
         pipeline_name=f"{pipeline_name}{choice.suffix}",
         dataset_name=f"{dataset_name}{choice.suffix}",
         pipelines_dir=directory,

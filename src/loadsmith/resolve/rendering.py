@@ -12,7 +12,7 @@ from loadsmith.model import LoadDefinition, PipelineSettings, SourceReference
 def render_definition(definition: LoadDefinition, variables: Mapping[str, Any]) -> LoadDefinition:
     """Return the definition with the `{{variables}}` of a run filled in.
 
-    What comes back may hold secrets (`{{env.TOKEN}}`): keep it for the run only.
+    The result may hold secrets (`{{env.TOKEN}}`): keep it for the run only.
 
     Raises:
         ResolveError: A variable is unknown in this run.

@@ -27,13 +27,13 @@ def build_definitions_tests(
 
     Args:
         definitions: `my_module:defs`, the definitions, or a function that gives them. A name is
-            best: with it, a process of its own shows whether definitions keep their hands off
-            network, secrets and disk.
-        runs_loads: Whether every load is run twice, into the destination that it has, and the rows
-            that it reports are compared with those that are there. The first run replaces what
-            the tables hold: give definitions whose destination is one to try things on.
+            best: it allows a test in a separate process that definitions use no network, secret or
+            disk.
+        runs_loads: Whether every load is run twice into its destination, and its reported rows are
+            compared with the destination. The first run replaces the rows of the tables, so use
+            a destination for tests.
         limit: Pages of each resource in those runs.
-        partition: The partition of those runs, where the assets have some.
+        partition: The partition of those runs, if the assets have partitions.
     """
     members: dict[str, Any] = {
         "definitions": staticmethod(_maker_of(definitions)),
@@ -66,8 +66,8 @@ class Rows:
     """Rows of an asset after a run.
 
     Attributes:
-        loaded: What the run reported; None where nobody counted.
-        total: What the destination holds; None where it cannot count.
+        loaded: Rows that the run reported; None if unknown.
+        total: Rows in the destination; None if it cannot count.
     """
 
     loaded: int | None
@@ -75,7 +75,7 @@ class Rows:
 
 
 class DefinitionsTests:
-    """What definitions with loads promise; `build_definitions_tests` makes it one of yours."""
+    """Tests of definitions with loads; `build_definitions_tests` makes a subclass."""
 
     definitions: Callable[[], dg.Definitions]
     limit: int = 10
@@ -118,15 +118,14 @@ class DefinitionsTests:
         ]
 
     def check_loads(self) -> None:
-        """Run every load twice, a little of it, and compare what it reports with what is there.
+        """Run a little of every load twice, and compare its reported rows with the destination.
 
-        The first run replaces what the tables hold, so that it has to report as many rows as
-        the destination holds afterwards; the second one writes as the load says. A destination
-        that cannot count rows is not compared.
+        The first run replaces the rows of the tables, so it must report as many rows as the
+        destination holds afterwards. The second run uses the write disposition of the load. A
+        destination that cannot count rows is not compared.
 
         Raises:
-            AssertionError: A load failed, an asset was not reported, or its rows are not the ones
-                that are there.
+            AssertionError: A load failed, an asset was not reported, or the rows differ.
         """
         first = self.run_loads({"loadsmith/write_disposition": "replace"})
         second = self.run_loads({})
@@ -176,7 +175,7 @@ class DefinitionsTests:
 
 
 def _differences(key: str, first: Rows, second: Rows, partition: str | None) -> list[str]:
-    """Say where the rows that two runs reported are not those that the destination holds."""
+    """Return the differences between reported rows and rows in the destination."""
     if None in (first.loaded, first.total, second.loaded, second.total):
         return []
     loaded, total, more, held = first.loaded, first.total, second.loaded, second.total

@@ -35,11 +35,11 @@ def build_project_tests(
     Args:
         path: The folder with `dagster_config.yaml` and `workflows/`; from the working directory
             where it is relative.
-        runs_sources: Whether sources are run, a little of each, into a DuckDB file that is thrown
-            away: the schema files are up to date, and a second load of what is merged or replaced
-            doubles nothing. Needs what the sources need.
-        limit: Rows of each resource that those tests load, about.
-        partition: The partition that they load; the last one where None.
+        runs_sources: Whether a little of each source is loaded into a temporary DuckDB file, to
+            test that schema files are up to date and that a second load of merged or replaced tables
+            duplicates no row. Needs the secrets and networks of the sources.
+        limit: About so many rows of each resource are loaded.
+        partition: The partition to load; the last one if None.
     """
     folder = Path(path).absolute()
     if not runs_sources:
@@ -64,7 +64,7 @@ def build_project_tests(
 
 
 class ProjectTests:
-    """What every project in YAML promises; `build_project_tests` makes it one of yours."""
+    """Tests of a project in YAML; `build_project_tests` makes a subclass."""
 
     folder: Path
     limit: int = 100
@@ -78,7 +78,7 @@ class ProjectTests:
             raise AssertionError(str(error)) from None
 
     def test_definitions_need_neither_network_nor_secret_nor_disk(self) -> None:
-        """They are built in a process of their own, which is watched."""
+        """A separate process builds them and reports every connection and write."""
         check_definitions(str(self.folder))
 
     def test_dagster_takes_all_definitions(self) -> None:
@@ -155,9 +155,9 @@ def _is_changed(count: TableCount) -> bool:
 def _miscounted(count: TableCount) -> list[tuple[int, int, int]]:
     """Return number, reported rows and rows left of each run where these are not the same.
 
-    What is merged may be fewer rows than were loaded, never more.
+    Merging may leave fewer rows than were loaded, never more.
     """
-    # What a replaced table held before is gone; to the others a run adds.
+    # A run replaces the rows of a replaced table and adds rows to the others.
     before = 0 if count.write_disposition == "replace" else count.first
     runs = ((1, count.reported[0], count.first), (2, count.reported[1], count.second - before))
     return [
@@ -169,9 +169,9 @@ def _miscounted(count: TableCount) -> list[tuple[int, int, int]]:
 
 
 def _keys_of(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the keys of all loads, and of those with a schema file; none of files with mistakes.
+    """Return the keys of all loads, and of those with a schema file.
 
-    Another test tells of the mistakes.
+    Files with mistakes give no keys; another test reports the mistakes.
     """
     try:
         assets = dlt_assets_of(read_project(folder))

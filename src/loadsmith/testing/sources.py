@@ -129,7 +129,7 @@ def merging(changed: bool = False) -> Any:
 
 @dlt.source
 def double_underscore() -> Any:
-    """A resource with `__` in its name, which looks like a nested table and is none."""
+    """A resource with `__` in its name, which looks like a nested table but is not."""
 
     @dlt.resource
     def my__tbl() -> Iterator[Any]:
@@ -302,7 +302,7 @@ def incremental_cursors(days: int = 10) -> Any:
 
 @dlt.source
 def many_resources(count: int = 200, rows: int = 10) -> Any:
-    """So many resources of so many rows, for whoever measures what a resource costs."""
+    """Many resources with a few rows each, to measure the cost of a resource."""
     for number in range(count):
         yield dlt.resource(
             [{"id": row, "value": f"v{row}"} for row in range(rows)], name=f"r{number:04}"
@@ -332,7 +332,7 @@ def random_rows(rows: int = 1000, pages: int = 10, seed: int = 0) -> Any:
 
 @dlt.source
 def secretive(api_token: str = dlt.secrets.value) -> Any:
-    """A source that needs a secret; its row says how long it is, never what."""
+    """A source that needs a secret; its row holds only the length."""
 
     @dlt.resource
     def lengths() -> Iterator[Any]:

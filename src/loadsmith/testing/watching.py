@@ -27,11 +27,11 @@ _SECRETS = "secrets.toml"
 
 @dataclass(frozen=True)
 class Touch:
-    """Something that definitions did and should not have.
+    """A forbidden action of definitions.
 
     Attributes:
         kind: `network` or `disk`.
-        text: What was done, with the name of what it was done to.
+        text: The action and its object.
     """
 
     kind: str
@@ -39,17 +39,16 @@ class Touch:
 
 
 def watch_definitions(target: str, *, folder: str | None = None) -> list[Touch]:
-    """Build definitions in a process of their own, without secrets, and return what they touched.
+    """Build definitions in a separate process without secrets, and return their touches.
 
-    Every `secrets.toml` is hidden from that process, as if it were not there. What is made and
-    removed again in its own temporary folder is nobody's business.
+    That process cannot open any `secrets.toml`. Its temporary folder is not watched.
 
     Args:
         target: The folder of a project in YAML, or `my_module:defs`.
-        folder: The working directory; this process's own where None.
+        folder: The working directory; that of this process if None.
 
     Raises:
-        AssertionError: The definitions could not be built; the message is theirs.
+        AssertionError: The definitions could not be built; it holds their error.
     """
     with tempfile.TemporaryDirectory(prefix="loadsmith-testing-") as temporary:
         done = subprocess.run(  # noqa: S603 - this interpreter and a module of this package
@@ -66,10 +65,10 @@ def watch_definitions(target: str, *, folder: str | None = None) -> list[Touch]:
 
 
 def check_definitions(target: str) -> None:
-    """Refuse definitions that ask a network, need a secret or write to the disk.
+    """Refuse definitions that use a network, need a secret or write to the disk.
 
     Raises:
-        AssertionError: They do, or cannot be built; the message says what they do.
+        AssertionError: They do, or cannot be built; the message lists their actions.
     """
     touches = watch_definitions(target)
     lines = "\n".join(f"- {touch.text}" for touch in touches)
@@ -91,14 +90,14 @@ def load_definitions(target: str) -> Any:
 
 @contextmanager
 def _watching() -> Iterator[list[Touch]]:
-    """Collect touches while the block runs; an audit hook cannot be taken off, only silenced.
+    """Collect touches while the block runs; an audit hook can be silenced, but not removed.
 
     Raises:
         FileNotFoundError: In the block, where a `secrets.toml` is opened.
     """
     touches: list[Touch] = []
     is_on = True
-    # Asked once and before: the first answer writes a file, which the hook would be told of.
+    # The first call writes a file, which the hook must not see.
     temporary = tempfile.gettempdir()
 
     def hook(event: str, arguments: Sequence[Any]) -> None:
@@ -124,7 +123,7 @@ def _touch_of(event: str, arguments: Sequence[Any]) -> Touch | None:
         is_network = event != "socket.connect" or isinstance(address, tuple)
         return Touch("network", f"{_CALLS[event]} {address!r}") if is_network else None
     if event in _CHANGES:
-        # A path beside the descriptor of a folder is part of a tree that is told of as a whole.
+        # A path relative to a descriptor is part of a tree that is reported as a whole.
         is_whole = arguments[-1] in (-1, None)
         return _disk(_CHANGES[event], arguments[0]) if is_whole else None
     if event != "open" or not isinstance(arguments[0], str | bytes | os.PathLike):
