@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from loadsmith.config.files import read_project
-from loadsmith.config.models import AssetSettings, LoadParams, ResourceOpSettings
+from loadsmith.config.load_params import LoadParams
+from loadsmith.config.settings import AssetSettings, ResourceOpSettings
 from loadsmith.errors import ConfigError, ResolveError
 from loadsmith.model import LoadDefinition, PipelineSettings
 from loadsmith.resolve import (

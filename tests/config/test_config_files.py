@@ -13,8 +13,10 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from loadsmith.config.files import ProjectFiles, read_project, unknown_references
+from loadsmith.config.files import read_project
 from loadsmith.config.models import DltAsset
+from loadsmith.config.project_files import ProjectFiles
+from loadsmith.config.references import unknown_references
 from loadsmith.errors import ConfigError
 
 GOLDEN = Path(__file__).parent / "golden"

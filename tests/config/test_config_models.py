@@ -7,16 +7,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from loadsmith.config.models import (
-    AssetSettings,
-    LoadParams,
-    PartitionParams,
-    PipelineParams,
-    ResourceOpSettings,
-    RunParams,
-    json_schema,
-)
+from loadsmith.config.load_params import LoadParams, PipelineParams, RunParams
+from loadsmith.config.models import json_schema
+from loadsmith.config.partition_params import PartitionParams
 from loadsmith.config.references import destination_problem
+from loadsmith.config.settings import AssetSettings, ResourceOpSettings
 from loadsmith.dlt_names import destination_names
 from loadsmith.model import OpSettings
 

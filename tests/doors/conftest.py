@@ -30,7 +30,7 @@ from loadsmith import (
 )
 from loadsmith.assets.define import build_partitions_def
 from loadsmith.assets.freshness import build_freshness_definitions
-from loadsmith.config.models import PartitionParams
+from loadsmith.config.partition_params import PartitionParams
 
 _numbers = itertools.count(1)
 

@@ -15,7 +15,8 @@ from damaging import damage
 
 from loadsmith import build_definitions
 from loadsmith.cli import cli
-from loadsmith.config.files import ProjectFiles, read_project
+from loadsmith.config.files import read_project
+from loadsmith.config.project_files import ProjectFiles
 from loadsmith.errors import ConfigError
 
 SEED = 20_260

@@ -37,7 +37,7 @@ from loadsmith.component.load_spec import DltLoadSpecModel, Home
 from loadsmith.component.models import LoadEntry, LoadSettings, without_string_alternative
 from loadsmith.component.scaffold import DltLoadCollectionScaffolder
 from loadsmith.component.templating import resolve_entry
-from loadsmith.config.models import ProfileParams
+from loadsmith.config.load_params import ProfileParams
 from loadsmith.errors import ConfigError
 
 _LOADS = "The loads: each a source into a dataset by a pipeline."

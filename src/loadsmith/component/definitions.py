@@ -15,15 +15,9 @@ from loadsmith.component.references import (
     load_reference,
     recipe,
 )
-from loadsmith.config.models import (
-    AssetSettings,
-    LoadOptions,
-    LoadParams,
-    ProfileParams,
-    ResourceOpSettings,
-)
+from loadsmith.config.load_params import LoadOptions, LoadParams, ProfileParams
 from loadsmith.config.profiles import choose_profile
-from loadsmith.config.settings import merged
+from loadsmith.config.settings import AssetSettings, ResourceOpSettings, merged
 from loadsmith.engine.destinations import make_destination
 from loadsmith.engine.sources import Live, pipeline_names
 from loadsmith.errors import ConfigError

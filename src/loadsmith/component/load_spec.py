@@ -13,7 +13,7 @@ from loadsmith.assets.define import DltResourceTranslatorData, build_partitions_
 from loadsmith.component.models import BackfillPolicyEntry, LoadEntry, PartitionsEntry
 from loadsmith.component.references import PIPELINE, SOURCE, load_reference
 from loadsmith.component.templating import fail_at, render, resolve_entry
-from loadsmith.config.models import PartitionParams
+from loadsmith.config.partition_params import PartitionParams
 from loadsmith.errors import ConfigError, LoadsmithError, did_you_mean
 
 

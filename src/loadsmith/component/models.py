@@ -5,13 +5,9 @@ from typing import Any, Literal
 from dagster.components.resolved.core_models import AssetAttributesModel
 from pydantic import Field, create_model, model_validator
 
-from loadsmith.config.models import (
-    AssetSettings,
-    LoadOptions,
-    PartitionParams,
-    ResourceOpSettings,
-    Settings,
-)
+from loadsmith.config.load_params import LoadOptions
+from loadsmith.config.partition_params import PartitionParams
+from loadsmith.config.settings import AssetSettings, ResourceOpSettings, Settings
 
 _DAGSTER_NAMES = {"start_date": "start", "end_date": "end", "partition_keys": "keys"}
 

@@ -23,19 +23,9 @@ from loadsmith.config.models import (
 )
 from loadsmith.config.places import validate
 from loadsmith.config.project_files import Located, ProjectFiles
-from loadsmith.config.references import project_problems, unknown_references
+from loadsmith.config.references import project_problems
 from loadsmith.documents import Document, Node, read_document
 from loadsmith.errors import ConfigError, Problem, did_you_mean
-
-__all__ = [
-    "Located",
-    "ProjectFiles",
-    "ReadProject",
-    "find_files",
-    "look_at_project",
-    "read_project",
-    "unknown_references",
-]
 
 CONFIG_NAMES = ("dagster_config.yaml", "dagster_config.yml", "dagster_config.json")
 WORKFLOWS = "workflows"

@@ -8,46 +8,14 @@ from pydantic import Field, field_validator, model_validator
 from loadsmith.config.load_params import (
     LoadOptions,
     LoadParams,
-    PipelineParams,
-    ProfileParams,
-    RunParams,
 )
 from loadsmith.config.partition_params import PartitionParams, check_cron
 from loadsmith.config.settings import (
     AssetSettings,
     Names,
     ResourceOpSettings,
-    RetryPolicySettings,
     Settings,
 )
-
-__all__ = [
-    "Asset",
-    "AssetSettings",
-    "DagsterConfigFile",
-    "Defaults",
-    "DltAsset",
-    "DltResourceParams",
-    "DuckdbResourceParams",
-    "JobParams",
-    "LoadOptions",
-    "LoadParams",
-    "PartitionEntry",
-    "PartitionParams",
-    "PipelineParams",
-    "ProfileParams",
-    "ResourceEntry",
-    "ResourceOpSettings",
-    "RetryPolicySettings",
-    "RunParams",
-    "ScheduleParams",
-    "ScheduleTriggerParams",
-    "Settings",
-    "TaskAsset",
-    "TriggerParams",
-    "WorkflowFile",
-    "json_schema",
-]
 
 SHORT_DLT_KEY = "DLT asset key must contain at least one '/'"
 """The text that the page of reference 1 quotes for a dlt asset key of one part."""

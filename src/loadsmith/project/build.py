@@ -10,8 +10,10 @@ import dagster as dg
 
 from loadsmith.assets.build import build_load_definitions, build_upstream_specs
 from loadsmith.assets.define import build_partitions_def
-from loadsmith.config.files import Located, ReadProject, look_at_project, unknown_references
+from loadsmith.config.files import ReadProject, look_at_project
 from loadsmith.config.models import TaskAsset
+from loadsmith.config.project_files import Located
+from loadsmith.config.references import unknown_references
 from loadsmith.errors import ConfigError, LoadsmithError, Problem
 from loadsmith.names import op_name, unique_name
 from loadsmith.project.jobs import build_job

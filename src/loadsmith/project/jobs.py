@@ -10,8 +10,8 @@ from typing import Any
 import dagster as dg
 
 from loadsmith.assets.define import check_cron
-from loadsmith.config.files import Located
 from loadsmith.config.models import JobParams, TriggerParams
+from loadsmith.config.project_files import Located
 from loadsmith.errors import ConfigError, Problem
 
 _KEY_IN_SELECTION = re.compile(

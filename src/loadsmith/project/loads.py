@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 
 from loadsmith.assets.define import DagsterDltTranslator, nested_key
-from loadsmith.config.files import Located, ProjectFiles
 from loadsmith.config.models import Asset, DltAsset, TaskAsset
+from loadsmith.config.project_files import Located, ProjectFiles
 from loadsmith.engine.snapshots import inspect_load
 from loadsmith.errors import ConfigError, Problem, ResolveError, SchemaFileNotFound
 from loadsmith.model import (

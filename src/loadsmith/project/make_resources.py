@@ -9,8 +9,8 @@ import dagster as dg
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails
 
-from loadsmith.config.files import Located, ProjectFiles
 from loadsmith.config.models import ResourceEntry
+from loadsmith.config.project_files import Located, ProjectFiles
 from loadsmith.config.templates import names_in
 from loadsmith.errors import ConfigError, Problem, ResolveError
 from loadsmith.names import op_name

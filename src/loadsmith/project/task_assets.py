@@ -15,8 +15,8 @@ from loadsmith.assets.define import (
     build_backfill_policy,
     read_partitions,
 )
-from loadsmith.config.files import Located, ProjectFiles
 from loadsmith.config.models import Asset, DltAsset, TaskAsset
+from loadsmith.config.project_files import Located, ProjectFiles
 from loadsmith.config.templates import names_in, render
 from loadsmith.errors import ConfigError, LoadsmithError, Problem, ResolveError, did_you_mean
 from loadsmith.project.loads import code_reference

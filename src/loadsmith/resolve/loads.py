@@ -8,10 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from loadsmith.config.files import Located, ProjectFiles
-from loadsmith.config.models import AssetSettings, DltAsset, LoadParams, ResourceOpSettings
+from loadsmith.config.load_params import LoadParams
+from loadsmith.config.models import DltAsset
 from loadsmith.config.profiles import ProfileChoice, choose_profile
-from loadsmith.config.settings import merged
+from loadsmith.config.project_files import Located, ProjectFiles
+from loadsmith.config.settings import AssetSettings, ResourceOpSettings, merged
 from loadsmith.engine.destinations import name_problem
 from loadsmith.errors import ConfigError
 from loadsmith.model import (

@@ -36,8 +36,8 @@ def build_project_tests(
         path: The folder with `dagster_config.yaml` and `workflows/`; from the working directory
             where it is relative.
         runs_sources: Whether a little of each source is loaded into a temporary DuckDB file, to
-            test that schema files are up to date and that a second load of merged or replaced tables
-            duplicates no row. Needs the secrets and networks of the sources.
+            test that schema files are up to date, and that a second load of merged or replaced
+            tables duplicates no row. Needs the secrets and networks of the sources.
         limit: About so many rows of each resource are loaded.
         partition: The partition to load; the last one if None.
     """
