@@ -86,3 +86,14 @@ def test_debug_shows_the_error_itself(shop, call):
     edit(WORKFLOW, "group_name", "grup_name")
     with pytest.raises(ConfigError):
         call("check", "--debug")
+
+
+def test_a_mistake_is_shown_without_the_secret_in_it(shop, call, monkeypatch):
+    monkeypatch.setenv("SHOP_API_KEY", "s3cret key!")
+    workflow = Path("odp_config/workflows/shop.yaml")
+    workflow.write_text(workflow.read_text().replace("group_name: shop", "group_name: s3cret key!"))
+    for arguments in ([], ["--json"]):
+        done = call("check", *arguments)
+        assert done.exit_code == 1
+        assert "***" in done.output
+        assert "s3cret" not in done.output

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 
 def test_assets_are_listed_with_table_and_destination(shop, call):
@@ -33,3 +34,21 @@ def test_what_the_user_chose_is_listed_as_such(shop, call, monkeypatch):
     found = json.loads(call("list", "--settings", "--json").stdout)
     chosen = {entry["setting"]: (entry["value"], entry["chosen by"]) for entry in found}
     assert chosen["data_writer.file_max_bytes"] == ("1000", "you")
+
+
+def test_a_secret_is_not_listed(shop, call, monkeypatch):
+    monkeypatch.setenv("SHOP_LICENSE", "licence-4711-x")
+    Path("dlt_project/.dlt").mkdir(exist_ok=True)
+    Path("dlt_project/.dlt/secrets.toml").write_text('[shop]\nnote = "from-a-file-99"\n')
+    workflow = Path("odp_config/workflows/shop.yaml")
+    workflow.write_text(
+        workflow.read_text().replace(
+            "task_type: dlt,",
+            "task_type: dlt, description: 'https://x.example/from-a-file-99/licence-4711-x',",
+        )
+    )
+    done = call("list", "--json")
+    descriptions = {asset["description"] for asset in json.loads(done.stdout)["assets"]}
+    assert "https://x.example/***/***" in descriptions
+    assert "99" not in done.stdout
+    assert "4711" not in done.stdout

@@ -163,3 +163,11 @@ def test_a_name_that_there_is_not_gets_a_close_match(incremental_shop, call, arg
     done = call("state", *arguments)
     assert done.exit_code == 1
     assert said in done.stderr
+
+
+def test_a_cursor_is_shown_without_the_secret_in_it(incremental_shop, call, monkeypatch):
+    monkeypatch.setenv("SHOP_API_KEY", "2024-01-03?sig=abc")
+    SOURCE.write_text(INCREMENTAL.replace('"2024-01-03"', '"2024-01-03?sig=abc"'))
+    loaded(call)
+    assert cursors(call)["orders"]["last_value"] == "***"
+    assert "sig=abc" not in call("state", "show").output

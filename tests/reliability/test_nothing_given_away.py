@@ -4,6 +4,7 @@ import logging
 import os
 import stat
 import sys
+import threading
 import urllib.parse
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,12 @@ import dagster as dg
 import dlt
 import killing
 import pytest
+from dlt.common.configuration.exceptions import ConfigFieldMissingException
 
 from loadsmith.assets.build import build_load_definitions
+from loadsmith.assets.define import live_definition
+from loadsmith.engine.run import run_load
+from loadsmith.engine.sources import live_resources
 from loadsmith.model import (
     DestinationReference,
     LoadDefinition,
@@ -21,6 +26,7 @@ from loadsmith.model import (
     OpSettings,
     PipelineSettings,
     ResourceSnapshot,
+    RunRequest,
     SourceReference,
 )
 
@@ -150,6 +156,53 @@ def test_no_secret_is_found_in_what_a_run_leaves_behind(
         if form in text
     ]
     assert leaks == []
+
+
+def test_an_error_after_the_load_shows_no_secret(make_shop, monkeypatch):
+    """What reports a result, or confirms that it was reported, may fail as well."""
+    shop = make_shop("duckdb")
+    monkeypatch.setenv("LEAKY_PASSWORD", SECRETS["environment"])
+    definition = live_definition(lambda: killing.make_source(shop, 0), shop.make_pipeline)
+    with (
+        pytest.raises(ConnectionError, match=r"cannot log in with \*\*\*"),
+        run_load(definition, RunRequest()),
+    ):
+        raise ConnectionError(f"cannot log in with {os.environ['LEAKY_PASSWORD']}")
+
+
+def test_a_request_that_is_printed_shows_no_secret():
+    request = RunRequest(variables={"env.X": "s3cret-x"}, params={"api_key": "s3cret-y"})
+    definition = make_definition_with_secret("s3cret-z")
+    assert "s3cret" not in f"{request!r} {definition!r}"
+
+
+def make_definition_with_secret(secret: str) -> LoadDefinition:
+    return LoadDefinition(
+        name="leaky_load",
+        source=SourceReference(module="leaky", params={"api_key": secret}),
+        pipeline=PipelineSettings(pipeline_name="leaky"),
+        destination=DestinationReference(name="postgres", params={"credentials": secret}),
+    )
+
+
+def test_a_placeholder_is_seen_by_the_thread_that_defines_and_by_no_other():
+    seen = []
+
+    def look():
+        seen.append((dlt.secrets.get("sources.any_mark"), "SOURCES__ANY_MARK" in os.environ))
+
+    @dlt.source(name="asking")
+    def asking(any_mark: str = dlt.secrets.value):
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        return dlt.resource([{"mark": any_mark}], name="rows")
+
+    source, _ = live_resources(asking, needs_secrets=False)
+    assert list(source) == [{"mark": "known-in-the-run"}]
+    assert seen == [(None, False)]
+    with pytest.raises(ConfigFieldMissingException, match="ANY_MARK"):
+        live_resources(asking)
 
 
 def test_working_directories_belong_to_their_owner_alone(make_shop):

@@ -121,7 +121,7 @@ def look_at_pipeline(recipe: Callable[[], Any]) -> tuple[dict[str, str | None], 
     """
     if isinstance(recipe, Live):
         return _names(recipe.value), str(recipe.value.pipelines_dir)
-    with _MAKING, _data_dir_elsewhere() as elsewhere:
+    with errors_without_secrets(), _MAKING, _data_dir_elsewhere() as elsewhere:
         pipeline = make_pipeline(recipe)
         names = _names(pipeline)
         folder = str(pipeline.pipelines_dir)
