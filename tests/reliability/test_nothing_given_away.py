@@ -251,7 +251,8 @@ def test_a_destination_that_tells_a_secret_while_it_loads_is_not_repeated(
 ):
     # dlt's handler writes to the standard error of the test that came first, which is closed.
     for handler in logging.getLogger("dlt").handlers:
-        handler.setStream(sys.stderr)
+        if type(handler) is logging.StreamHandler:
+            handler.setStream(sys.stderr)
     monkeypatch.setenv("LEAKY_PASSWORD", SECRETS["environment"])
     monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "2")
     shop = make_shop("filesystem")
