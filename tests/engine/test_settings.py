@@ -264,14 +264,14 @@ def test_processes_normalize_by_column_where_their_run_does(
     assert sizes == [rows_in_group, rows_in_group]
 
 
+_BY_TYPES = ("adbc if all its types are compared, else sqlalchemy", "loadsmith")
+
+
 @pytest.mark.parametrize(
     ("params", "told"),
     [
-        ({}, {"backend": ("connectorx", "loadsmith"), "chunk_size": ("122880", "loadsmith")}),
-        (
-            {"chunk_size": 9},
-            {"backend": ("connectorx", "loadsmith"), "chunk_size": ("9", "you")},
-        ),
+        ({}, {"backend": _BY_TYPES, "chunk_size": ("122880 where it is adbc", "loadsmith")}),
+        ({"chunk_size": 9}, {"backend": _BY_TYPES, "chunk_size": ("9", "you")}),
         (
             {"backend": "sqlalchemy"},
             {"backend": ("sqlalchemy", "you"), "chunk_size": ("dlt's default", "dlt")},

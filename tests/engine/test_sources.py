@@ -11,7 +11,6 @@ import pytest
 
 from loadsmith.engine.normalizing import ROW_GROUP
 from loadsmith.engine.sources import make_source
-from loadsmith.engine.sources.sql import fast_sql_backend
 from loadsmith.errors import ResolveError, SecretNotFound
 from loadsmith.model import SourceReference
 from loadsmith.testing import sources as awkward
@@ -271,53 +270,6 @@ def postgres():
     finally:
         cursor.execute(f"DROP SCHEMA {name} CASCADE")
         connection.close()
-
-
-@pytest.mark.postgres
-@pytest.mark.parametrize(
-    ("decimal", "value"), [("numeric(28, 9)", "1.1"), ("numeric", "12345678901234567890.123456789")]
-)
-def test_a_database_is_read_by_the_fast_backend_with_the_types_of_the_default(
-    tmp_path, postgres, decimal, value
-):
-    cursor, name = postgres
-    cursor.execute(
-        f"CREATE TABLE {name}.t (id bigint PRIMARY KEY, amount {decimal}, at timestamptz,"
-        " lt timestamp, d date, h time, raw bytea, j jsonb, u uuid, arr int[], f float8,"
-        " b bool, s text, si smallint)"
-    )
-    cursor.execute(
-        f"INSERT INTO {name}.t SELECT 1, {value}, now(), now(),"
-        " current_date, '23:59:59.999999', '\\x00ff', '{\"a\": 1}',"
-        " '00000000-0000-0000-0000-000000000001', '{1,2}', 0.1, true, 'O''Brien', 3"
-    )
-    cursor.execute(f"INSERT INTO {name}.t (id) VALUES (2)")
-    found = {}
-    for backend in (None, "pyarrow"):
-        chosen = {"backend": backend} if backend else {}
-        source = make_source(
-            reference("sql_database", None, credentials=POSTGRES, schema=name, **chosen)
-        )
-        pipeline = dlt.pipeline(
-            f"sql_{backend}",
-            destination=dlt.destinations.duckdb(str(tmp_path / f"{backend}.duckdb")),
-            dataset_name="ds",
-            pipelines_dir=str(tmp_path / "p"),
-        )
-        pipeline.run(source)
-        with pipeline.sql_client() as client:
-            types = client.execute_sql(
-                "SELECT column_name, data_type FROM information_schema.columns"
-                " WHERE table_schema = 'ds' AND table_name = 't'"
-                " AND column_name NOT LIKE '_dlt%'"
-                " ORDER BY 1"
-            )
-            columns = ", ".join(f'"{row[0]}"' for row in types)
-            rows = client.execute_sql(f"SELECT {columns} FROM ds.t ORDER BY id")
-        found[backend] = (types, rows)
-    assert fast_sql_backend(POSTGRES) == "connectorx"
-    assert found[None] == found["pyarrow"]
-    assert len(found[None][1]) == 2
 
 
 @pytest.mark.postgres

@@ -41,8 +41,10 @@ from loadsmith.engine.schema_files import Types, declared_tables
 from loadsmith.engine.secrets import Redactor
 from loadsmith.engine.snapshots import root_tables_of, write_seen
 from loadsmith.engine.sources import (
+    PanicError,
     bound_to_window,
     incremental_of,
+    panics_as_errors,
     select_resources,
     watched_for_rows,
 )
@@ -256,11 +258,12 @@ class _Run:
                         self.request,
                         self.definition.name,
                     ) as empty,
+                    panics_as_errors(),
                 ):
                     self._extracts.append(self.pipeline.extract(part, **arguments))
                 self._window_cursors.extend(cursors)
                 self._empty.extend(empty)
-            except PipelineStepFailed as error:
+            except (PipelineStepFailed, PanicError) as error:
                 if not self.keeps_others:
                     raise
                 self._keep_others(error, part)

@@ -76,20 +76,23 @@ def _setting(name: str, asked: object, ours: object) -> Setting:
 
 def _sql_settings(source: SourceReference) -> list[Setting]:
     """List how a database is read if the source is a database; without a connection."""
-    from loadsmith.engine.sources import configured_for_sql, is_sql_database, with_defaults
+    from loadsmith.engine.normalizing import ROW_GROUP
+    from loadsmith.engine.sources import configured_for_sql, is_sql_database, listed_ways
 
     if not is_sql_database(source):
         return []
-    params = with_defaults(source)
-    page = (params.get("backend_kwargs") or {}).get("batch_size")
-    return [
-        _setting(
-            f"sql_database.{name}",
-            source.params.get(name) or configured_for_sql(name) or None,
-            ours or None,
-        )
-        for name, ours in (("backend", params.get("backend")), ("chunk_size", page))
+    ways = list(listed_ways(source))
+    found = [
+        Setting("sql_database.backend" + (f"[{table}]" if table else ""), way, origin)
+        for table, way, origin in ways
     ]
+    by_adbc = any(way.startswith("adbc") for _, way, _ in ways)
+    page = _setting(
+        "sql_database.chunk_size",
+        source.params.get("chunk_size") or configured_for_sql("chunk_size") or None,
+        f"{ROW_GROUP} where it is adbc" if by_adbc else None,
+    )
+    return [*found, page]
 
 
 def _memory_limit(destination: Any) -> Setting:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
         select_resources as select_resources,
         source_problems as source_problems,
     )
+    from loadsmith.engine.sources.panics import (
+        PanicError as PanicError,
+        panics_as_errors as panics_as_errors,
+    )
     from loadsmith.engine.sources.recipes import (
         Live as Live,
         live_resources as live_resources,
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from loadsmith.engine.sources.sql import (
         configured_for_sql as configured_for_sql,
         is_sql_database as is_sql_database,
-        with_defaults as with_defaults,
+        listed_ways as listed_ways,
     )
     from loadsmith.engine.sources.windows import (
         bound_to_window as bound_to_window,

@@ -1,6 +1,8 @@
 """A source reference and its arguments in, a live dlt source out."""
 
+import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
@@ -15,7 +17,7 @@ from loadsmith.engine.project_import import import_module, iter_module_names, na
 from loadsmith.engine.schema_files import naming_schema_beside
 from loadsmith.engine.secrets import missing_secret
 from loadsmith.engine.sources.feeds import refuse_shared_feeds
-from loadsmith.engine.sources.sql import exact_instead, with_defaults
+from loadsmith.engine.sources.sql import with_defaults
 from loadsmith.engine.sources.windows import with_feeds
 from loadsmith.errors import ResolveError, did_you_mean
 from loadsmith.model import LoadDefinition, RunRequest, SourceReference
@@ -24,7 +26,9 @@ from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 OWN_SOURCES = ("filesystem", "rest_api", "sql_database")
 
 
-def make_source(source: SourceReference | Callable[[], Any] | Any) -> DltSource:
+def make_source(
+    source: SourceReference | Callable[[], Any] | Any, request: RunRequest | None = None
+) -> DltSource:
     """Make the live dlt source that a definition means; needs its secrets in the environment.
 
     Accepts a reference, a function without arguments, and whatever dlt accepts as a source: a
@@ -36,14 +40,17 @@ def make_source(source: SourceReference | Callable[[], Any] | Any) -> DltSource:
     """
     if not isinstance(source, SourceReference):
         with naming_schema_beside(getattr(source, "__module__", None)):
-            return _as_source(source, None, None)
-    factory, name = find_source(source)
-    _check_arguments(factory, source)
-    params = with_defaults(source)
-    with naming_schema_beside(source.module, source.search_path):
-        made = _as_source(_call(factory, source, params), name, source.module)
-        if (exact := exact_instead(source, params, made)) is not None:
-            made = _as_source(_call(factory, source, exact), name, source.module)
+            made = _as_source(source, None, None)
+    else:
+        factory, name = find_source(source)
+        _check_arguments(factory, source)
+        told = (request.log, request.warn) if request else ()
+        params = with_defaults(source, *told)
+        with naming_schema_beside(source.module, source.search_path):
+            made = _as_source(_call(factory, source, params), name, source.module)
+    if "dlt.sources.sql_database" in sys.modules:
+        # It registers a reader by ConnectorX whose panics are errors, which dlt takes in the run.
+        importlib.import_module("loadsmith.engine.sources.sql_loader")
     return made
 
 
@@ -67,7 +74,7 @@ def select_resources(
             if callable(override) and not hasattr(override, "resources")
             else (lambda: override)
         )
-    source = make_source(recipe)
+    source = make_source(recipe, request)
     known = list(source.resources)
     selected = request.resources or ()
     if request.resources is None:

@@ -1,33 +1,20 @@
 """How dlt's source for databases is called where nobody says how: the fastest way that is exact."""
 
 import importlib.util
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from dlt.extract import DltSource
-
-from loadsmith.engine.normalizing import ROW_GROUP
 from loadsmith.model import SourceReference
 
-# Its decimals have 96 bits; where a value has more digits, its whole process panics.
-_CONNECTORX_DIGITS = 28
-
-
-def fast_sql_backend(connection_string: str) -> str:
-    """Return the fastest backend of dlt's `sql_database` for a database, of those installed.
-
-    connectorx reads PostgreSQL four times as fast as pyarrow, with the same types and values; it
-    stops at decimals with more than 28 digits, so that tables that may have such are read by
-    pyarrow all the same. Other databases were not compared.
-    """
-    is_postgres = connection_string.partition(":")[0].partition("+")[0] in (
-        "postgresql",
-        "postgres",
-    )
-    if is_postgres and importlib.util.find_spec("connectorx") is not None:
-        return "connectorx"
-    return "pyarrow"
+#: Arguments that change what is read, or how a connection is made, by code of the user's.
+_BY_HAND = (
+    "engine_adapter_callback",
+    "engine_kwargs",
+    "metadata",
+    "query_adapter_callback",
+    "table_adapter_callback",
+    "type_adapter_callback",
+)
 
 
 def is_sql_database(reference: SourceReference) -> bool:
@@ -42,55 +29,90 @@ def configured_for_sql(name: str) -> Any:
     return dlt.config.get(f"sources.sql_database.{name}")
 
 
-def with_defaults(reference: SourceReference) -> Mapping[str, Any]:
-    """Return the arguments, a fast backend among them where nobody chose one."""
-    if not is_sql_database(reference):
-        return reference.params
-    import dlt
-
-    params = dict(reference.params)
-    credentials = params.get("credentials") or dlt.secrets.get("sources.sql_database.credentials")
-    if not isinstance(credentials, str):
-        return params
-    driver, separator, rest = credentials.partition("://")
-    if driver in ("postgresql", "postgres") and importlib.util.find_spec("psycopg") is None:
-        # SQLAlchemy 2.1 takes psycopg where no driver is named; dlt[postgres] installs psycopg2.
-        params["credentials"] = f"postgresql+psycopg2{separator}{rest}"
-    if "backend" not in params and configured_for_sql("backend") is None:
-        params["backend"] = fast_sql_backend(credentials)
-        if params["backend"] == "connectorx" and "backend_kwargs" not in params:
-            # In one piece, as is its default, memory would grow with the table.
-            params["backend_kwargs"] = {"return_type": "arrow_stream"}
-            if "chunk_size" not in params and configured_for_sql("chunk_size") is None:
-                params["backend_kwargs"]["batch_size"] = ROW_GROUP
-    return params
-
-
-def exact_instead(
-    reference: SourceReference, params: Mapping[str, Any], made: DltSource
-) -> Mapping[str, Any] | None:
-    """Return other arguments where connectorx, which nobody asked for, may not hold all decimals.
+def with_defaults(
+    reference: SourceReference,
+    log: Callable[[str], None] = lambda _line: None,
+    warn: Callable[[str], None] = lambda _line: None,
+) -> Mapping[str, Any]:
+    """Return the arguments, the fastest exact way to read each table among them.
 
     Args:
         reference: What the user says.
-        params: The arguments that the source was made with, those of `with_defaults`.
-        made: The source.
+        log: Takes which way a table is read, when it is.
+        warn: Takes what a person should know of it.
     """
-    is_chosen_here = "backend" not in reference.params and params.get("backend") == "connectorx"
-    if not is_chosen_here or not _may_have_long_decimals(made):
-        return None
-    others = {name: value for name, value in params.items() if name != "backend_kwargs"}
-    return {**others, "backend": "pyarrow"}
+    if not is_sql_database(reference):
+        return reference.params
+    params = dict(reference.params)
+    credentials = _credentials(params)
+    if isinstance(credentials, str):
+        driver, separator, rest = credentials.partition("://")
+        if driver in ("postgresql", "postgres") and importlib.util.find_spec("psycopg") is None:
+            # SQLAlchemy 2.1 takes psycopg where no driver is named; dlt[postgres] installs
+            # psycopg2.
+            params["credentials"] = f"postgresql+psycopg2{separator}{rest}"
+    if chosen_backend(reference) is None and "table_loader_class" not in params:
+        from loadsmith.engine.sources.sql_loader import ReadOptions, loader_for
+
+        is_chosen = "chunk_size" in params or configured_for_sql("chunk_size") is not None
+        params["table_loader_class"] = loader_for(
+            ReadOptions(
+                page_rows=_chunk_size(params) if is_chosen else None,
+                rows_because=rows_because(reference),
+                log=log,
+                warn=warn,
+            )
+        )
+    return params
 
 
-def _may_have_long_decimals(source: DltSource) -> bool:
-    """Tell whether a table has a decimal that connectorx may not hold, or was not looked at yet."""
-    for resource in source.resources.values():
-        columns = resource.columns
-        if not isinstance(columns, Mapping) or not columns:
-            return True
-        for column in columns.values():
-            is_decimal = column.get("data_type") == "decimal"
-            if is_decimal and (column.get("precision") or sys.maxsize) > _CONNECTORX_DIGITS:
-                return True
-    return False
+def chosen_backend(reference: SourceReference) -> str | None:
+    """Return the backend that the user chose, or None."""
+    backend = reference.params.get("backend") or configured_for_sql("backend")
+    return str(backend) if backend else None
+
+
+def rows_because(reference: SourceReference) -> str | None:
+    """Return why dlt's own backend reads all tables of a database, or None where it may not."""
+    params = reference.params
+    for name in _BY_HAND:
+        if params.get(name) or configured_for_sql(name):
+            return f"`{name}` is given"
+    level = params.get("reflection_level") or configured_for_sql("reflection_level") or "full"
+    if level == "minimal":
+        return "`reflection_level` is minimal"
+    credentials = _credentials(params)
+    if not isinstance(credentials, str):
+        return "its address is not given as a text"
+    from loadsmith.engine.sources.sql_loader import rows_because_of
+
+    return rows_because_of(credentials.partition(":")[0])
+
+
+def listed_ways(reference: SourceReference) -> Iterator[tuple[str | None, str, str]]:
+    """Yield tables, how each is read and who chose that; None is every table.
+
+    It needs no connection, so that for PostgreSQL it says what decides.
+    """
+    named = reference.params.get("table_names") or configured_for_sql("table_names")
+    table = reference.params.get("table") or configured_for_sql("table")
+    names = [named] if isinstance(named, str) else list(named or ([table] if table else [None]))
+    backend = chosen_backend(reference)
+    because = rows_because(reference)
+    for name in names:
+        if backend or "table_loader_class" in reference.params:
+            yield name, backend or "your table_loader_class", "you"
+        elif because:
+            yield name, f"sqlalchemy, because {because}", "loadsmith"
+        else:
+            yield name, "adbc if all its types are compared, else sqlalchemy", "loadsmith"
+
+
+def _credentials(params: Mapping[str, Any]) -> Any:
+    import dlt
+
+    return params.get("credentials") or dlt.secrets.get("sources.sql_database.credentials")
+
+
+def _chunk_size(params: Mapping[str, Any]) -> int:
+    return int(params.get("chunk_size") or configured_for_sql("chunk_size"))
