@@ -82,7 +82,7 @@ def test_a_table_that_an_earlier_version_began_by_connectorx_keeps_its_types(
     assert len(set(found["t"][1])) == len(set(found["plain"][1])) == 1
     assert ways(said) == {"plain": "adbc"}
     [warning] = [line for line in said if "keep their types" in line]
-    assert warning.startswith("table 't': it was loaded in Arrow before")
+    assert warning.startswith("table 't': dlt's backend should read it")
     assert "'flags' (BIT(3))" in warning
 
 

@@ -20,6 +20,7 @@ import pytest
         "how-to/schema-changes.md",
         "how-to/secrets.md",
         "how-to/snowflake.md",
+        pytest.param("how-to/sql-databases.md", marks=pytest.mark.postgres),
         "how-to/testing.md",
         "explanation/nouns.md",
         pytest.param("reliability.md", marks=pytest.mark.slow),

@@ -157,19 +157,19 @@ class _ExactTableLoader(TableLoader):
         if self.options.rows_because:
             return self.options.rows_because
         if not isinstance(self.table, sa.Table):
-            return "a callback made it a query"
+            return "it is a query"
         if self.incremental and self.incremental.last_value_func not in (min, max):
             return "its cursor is ordered by a function"
         unread = unread_columns(self.table, self.columns, self._reader)
         if unread:
             listed = ", ".join(f"'{name}' ({kind})" for name, kind in unread.items())
-            return f"its columns {listed} come out the same only so"
+            return f"its columns {listed} need it"
         schema = _schema()
         names = [column.name for column in self.table.columns]
         written = {schema.naming.normalize_identifier(name) for name in names}
         paths = {schema.naming.normalize_path(name) for name in names}
         if written != paths or len(written) != len(names):
-            return "dlt gives columns of it other names than its own"
+            return "dlt changes names of its columns"
         if any(name.startswith("_dlt") for name in written):
             return "it has columns of dlt's own"
         resource = _resource()
@@ -300,9 +300,9 @@ class _ExactTableLoader(TableLoader):
         backend = "connectorx" if by_connectorx else "pyarrow"
         kept = f" Its columns {', '.join(map(repr, unread))} keep their types." if unread else ""
         self.options.warn(
-            f"table '{self.table.name}': it was loaded in Arrow before, without `_dlt_id`, so that"
-            f" dlt's backend cannot go on with it, though {because}. It is read by {backend}."
-            f"{kept} To load it as plain dlt does, run it once with `refresh: drop_resources`."
+            f"table '{self.table.name}': dlt's backend should read it, because {because}, and cannot"
+            f" add to its table, which has no `_dlt_id`. It is read by {backend}, as before.{kept} To"
+            " load it as plain dlt does, run it once with `refresh: drop_resources`."
         )
         loader_class: type[Any] = ConnectorXLoader if by_connectorx else TableLoader
         loader = loader_class(
