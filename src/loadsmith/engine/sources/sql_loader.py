@@ -28,7 +28,7 @@ from dlt.sources.sql_database import TableLoader, register_table_loader_backend
 from dlt.sources.sql_database.helpers import ConnectorXTableLoader
 from sqlalchemy.dialects import postgresql
 
-from loadsmith.engine.dlt_hooks import WindowNumber, WindowText
+from loadsmith.engine.dlt_hooks import WindowNumber, WindowText, WindowTime
 from loadsmith.engine.normalizing import ROW_GROUP
 from loadsmith.engine.sources.panics import panics_as_errors
 from loadsmith.engine.sources.sql_types import (
@@ -101,7 +101,10 @@ class _ExactTableLoader(TableLoader):
             driver=self.engine.dialect.driver,
             decimal=self._capabilities.decimal_precision if rounds else None,
         )
-        if isinstance(self.end_value, WindowNumber | WindowText):
+        is_time = self.cursor_column is not None and isinstance(
+            self.cursor_column.type, sa.DateTime | sa.Date
+        )
+        if isinstance(self.end_value, WindowNumber | WindowText | WindowTime) and not is_time:
             # Numbers and texts that mean times compare in no query: their unit and their format
             # are those of the column. The rows are compared when they arrive.
             self.last_value = self.end_value = None
