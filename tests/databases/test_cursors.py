@@ -99,4 +99,7 @@ def test_a_cursor_goes_on_where_plain_dlt_goes_on(
     state = warehouse.pipeline("plain").state["sources"]
     [of_plain] = [each["resources"]["t"]["incremental"]["at"] for each in state.values()]
     [of_ours] = result.cursors
+    if kind == "timestamptz":
+        # dlt's backend keeps the zone of the session.
+        of_plain["last_value"] = of_plain["last_value"].astimezone(timezone.utc)
     assert of_ours.last_value == str(of_plain["last_value"])

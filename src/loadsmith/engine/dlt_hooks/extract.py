@@ -12,6 +12,8 @@ from dlt.extract.extractors import ArrowExtractor
 from dlt.extract.incremental.context import TimeIntervalContext
 from dlt.normalize.configuration import ItemsNormalizerConfiguration
 
+# It replaces how dlt compares Arrow pages with a window.
+import loadsmith.engine.dlt_hooks.window_pages  # noqa: F401
 from loadsmith.model import Window
 
 _LOAD_IDS_IN_ARROW: ContextVar[bool] = ContextVar("loadsmith_load_ids_in_arrow", default=False)

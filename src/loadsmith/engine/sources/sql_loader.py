@@ -303,9 +303,9 @@ class _ExactTableLoader(TableLoader):
         backend = "connectorx" if by_connectorx else "pyarrow"
         kept = f" Its columns {', '.join(map(repr, unread))} keep their types." if unread else ""
         self.options.warn(
-            f"table '{self.table.name}': dlt's backend should read it, because {because}, and cannot"
-            f" add to its table, which has no `_dlt_id`. It is read by {backend}, as before.{kept} To"
-            " load it as plain dlt does, run it once with `refresh: drop_resources`."
+            f"table '{self.table.name}': dlt's backend should read it, because {because}, but"
+            f" cannot add to a table without `_dlt_id`. It is read by {backend}.{kept}"
+            " To load it as plain dlt does, run it once with `refresh: drop_resources`."
         )
         loader_class: type[Any] = ConnectorXLoader if by_connectorx else TableLoader
         loader = loader_class(
