@@ -6,6 +6,7 @@ from typing import Any
 from loadsmith.engine.destinations import configured_file_format, own_credentials
 from loadsmith.engine.dlt_hooks import FILE_BYTES
 from loadsmith.engine.normalizing import bytes_worth_sharing
+from loadsmith.engine.secrets import secrets_in_environment
 from loadsmith.model import LoadDefinition, RunOptions, SourceReference
 
 
@@ -81,7 +82,9 @@ def _sql_settings(source: SourceReference) -> list[Setting]:
 
     if not is_sql_database(source):
         return []
-    ways = list(listed_ways(source))
+    # Of the address it is only looked at what database it names.
+    with secrets_in_environment(source.secrets_files):
+        ways = list(listed_ways(source))
     found = [
         Setting("sql_database.backend" + (f"[{table}]" if table else ""), way, origin)
         for table, way, origin in ways

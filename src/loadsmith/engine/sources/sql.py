@@ -4,6 +4,8 @@ import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from dlt.common.configuration.specs import BaseConfiguration
+
 from loadsmith.model import SourceReference
 
 #: Arguments that change what is read, or how a connection is made, by code of the user's.
@@ -82,11 +84,9 @@ def rows_because(reference: SourceReference) -> str | None:
     if level == "minimal":
         return "`reflection_level` is minimal"
     credentials = _credentials(params)
-    if not isinstance(credentials, str):
-        return "its address is not given as a text"
-    from loadsmith.engine.sources.sql_loader import rows_because_of
-
-    return rows_because_of(credentials.partition(":")[0])
+    if credentials is not None and not isinstance(credentials, str | Mapping | BaseConfiguration):
+        return "an engine is given"
+    return None
 
 
 def listed_ways(reference: SourceReference) -> Iterator[tuple[str | None, str, str]]:
@@ -99,13 +99,22 @@ def listed_ways(reference: SourceReference) -> Iterator[tuple[str | None, str, s
     names = [named] if isinstance(named, str) else list(named or ([table] if table else [None]))
     backend = chosen_backend(reference)
     because = rows_because(reference)
+    address = _credentials(reference.params)
+    engine = address.partition("://")[0] if isinstance(address, str) else None
+    if because is None and engine is not None:
+        from loadsmith.engine.sources.sql_loader import rows_because_of
+
+        because = rows_because_of(engine)
+    exact = (
+        "all its types are compared" if engine else "PostgreSQL has it and all types are compared"
+    )
     for name in names:
         if backend or "table_loader_class" in reference.params:
             yield name, backend or "your table_loader_class", "you"
         elif because:
             yield name, f"sqlalchemy, because {because}", "loadsmith"
         else:
-            yield name, "adbc if all its types are compared, else sqlalchemy", "loadsmith"
+            yield name, f"adbc if {exact}, else sqlalchemy", "loadsmith"
 
 
 def _credentials(params: Mapping[str, Any]) -> Any:

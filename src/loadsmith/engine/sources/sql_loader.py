@@ -157,8 +157,10 @@ class _ExactTableLoader(TableLoader):
 
     def _rows_because(self) -> str | None:
         """Return why dlt's own backend has to read the table, or None where ADBC can."""
-        if self.options.rows_because:
-            return self.options.rows_because
+        dialect = self.engine.dialect
+        because = self.options.rows_because or rows_because_of(f"{dialect.name}+{dialect.driver}")
+        if because:
+            return because
         if not isinstance(self.table, sa.Table):
             return "it is a query"
         if self.incremental and self.incremental.last_value_func not in (min, max):
