@@ -294,8 +294,8 @@ def main() -> int:
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     # Of columns without a type and such, thousands of times.
     logging.disable(logging.WARNING)
-    if not _arrow_items.is_proven():
-        raise SystemExit(f"records are not normalized by column with dlt {dlt.__version__}")
+    # Where a fingerprint is unknown, the comparison tells whether the loops still give the same.
+    _arrow_items.is_forced = True
     print(f"dlt {dlt.__version__}, pyarrow {pa.__version__}", flush=True)
     sums: Counter[str] = Counter()
     for seed in range(chosen.first_seed, chosen.first_seed + chosen.examples):

@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from loadsmith.engine import settings
-from loadsmith.engine.dlt_hooks import extracted as _extracted, extracted_for_speed
+from loadsmith.engine.dlt_hooks import extracted as _extracted, pipeline_of
 from loadsmith.engine.normalizing import (
     arrow_normalizer,
     normalize_workers,
@@ -67,10 +67,11 @@ def run(definition: LoadDefinition) -> LoadResult:
 
 
 def extracted(folder: Path, *rows: int) -> Any:
-    pipeline = dlt.pipeline(
+    pipeline = pipeline_of(
         "many",
         destination=dlt.destinations.duckdb(str(folder / "many.duckdb")),
         pipelines_dir=str(folder / "pipelines"),
+        dataset_name=None,
     )
     pipeline.extract(source_of(*rows))
     return pipeline
@@ -80,17 +81,15 @@ def extracted_files(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in folder.rglob("table_*.typed-jsonl*")]
 
 
-def test_extracted_files_are_extracted_for_speed_in_the_block_and_as_dlt_does_it_outside(
+def test_extracted_files_are_compressed_quickly_and_those_of_other_pipelines_as_dlt_does_it(
     tmp_path: Path,
 ) -> None:
-    with extracted_for_speed():
-        extracted(tmp_path / "inside", 9)
-    extracted(tmp_path / "outside", 9)
+    extracted(tmp_path / "inside", 9)
+    other = dlt.pipeline("other", pipelines_dir=str(tmp_path / "outside"))
+    other.extract(source_of(9))
 
-    [inside], [outside] = (
-        extracted_files(tmp_path / "inside"),
-        extracted_files(tmp_path / "outside"),
-    )
+    [inside] = extracted_files(tmp_path / "inside")
+    [outside] = extracted_files(tmp_path / "outside")
     assert (inside[8], outside[8]) == (QUICKEST, STRONGEST)
 
 
@@ -113,8 +112,7 @@ def test_files_that_dlt_is_told_not_to_compress_stay_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATA_WRITER__DISABLE_COMPRESSION", "true")
-    with extracted_for_speed():
-        extracted(tmp_path, 9)
+    extracted(tmp_path, 9)
 
     [file] = extracted_files(tmp_path)
     assert file.startswith(b"[")
@@ -143,8 +141,7 @@ def test_a_large_resource_is_extracted_into_files_that_processes_share(
     monkeypatch.setattr(workers_wanted, "PARALLEL_NORMALIZE_BYTES", 2_000)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(_extracted, "FILE_BYTES", 100_000)
-    with extracted_for_speed():
-        large = extracted(tmp_path, 20_000)
+    large = extracted(tmp_path, 20_000)
 
     assert len(extracted_files(tmp_path)) == 4
     assert normalize_workers(large, by_column=False) > 1
@@ -153,8 +150,7 @@ def test_a_large_resource_is_extracted_into_files_that_processes_share(
 def test_files_are_as_large_as_dlt_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_extracted, "FILE_BYTES", 100_000)
     monkeypatch.setenv("DATA_WRITER__FILE_MAX_BYTES", "100000000")
-    with extracted_for_speed():
-        extracted(tmp_path, 20_000)
+    extracted(tmp_path, 20_000)
 
     assert len(extracted_files(tmp_path)) == 1
 

@@ -1,4 +1,4 @@
-"""The one place for private or version-dependent names of Dagster; each was read in 1.13.27."""
+"""The one place for private or version-dependent names of Dagster, with the list of them."""
 
 import multiprocessing
 import os
@@ -14,8 +14,58 @@ import dagster as dg
 from dagster._core.executor.child_process_executor import _execute_command_in_child_process
 from dagster._utils.schedules import is_valid_cron_schedule
 
+from loadsmith.engine.dlt_hooks import Hook, differences_of_hook
+
+_CHECKS = "dagster._core.definitions.asset_checks.asset_check_factories.freshness_checks"
+
+#: What this module relies on in Dagster; the fingerprints are those of 1.13.20 to 1.13.29.
+HOOKS = (
+    Hook(
+        name="steps without a run",
+        target="dagster._core.executor.child_process_executor:_execute_command_in_child_process",
+        kind="call",
+        reason="Dagster has no public way to tell whether a process is that of a step",
+        on_difference="warning",
+        lost="A step whose run has lost its process may go on beside the next run",
+        uses={
+            "dagster._core.executor.child_process_executor:_execute_command_in_child_process": (
+                "979d14c6a187"
+            ),
+            "dagster._core.executor.child_process_executor:execute_child_process_command": (
+                "3f7f3ce6f38e"
+            ),
+        },
+    ),
+    Hook(
+        name="cron schedules",
+        target="dagster._utils.schedules:is_valid_cron_schedule",
+        kind="call",
+        reason="Dagster has no public name for what it takes as a cron schedule",
+        on_difference="warning",
+        lost="A wrong cron schedule may be reported by Dagster, without file and line",
+        uses={"dagster._utils.schedules:is_valid_cron_schedule": "7e43a90caf1b"},
+    ),
+    Hook(
+        name="freshness checks",
+        target=f"{_CHECKS}.last_update:build_last_update_freshness_checks",
+        kind="call",
+        reason="the successors of these functions build no asset checks",
+        on_difference="warning",
+        lost="Freshness checks may not be evaluated",
+        uses={
+            f"{_CHECKS}.last_update:build_last_update_freshness_checks": "96240c4c4ef1",
+            f"{_CHECKS}.sensor:build_sensor_for_freshness_checks": "f6c4233e39f8",
+        },
+    ),
+)
+
 #: Seconds between two looks whether the process of a run is there.
 _WATCH_SECONDS = 1.0
+
+
+def differences() -> list[str]:
+    """Return what differs in the installed Dagster from the tested versions, and what is lost."""
+    return [str(found[0]) for hook in HOOKS if (found := differences_of_hook(hook))]
 
 
 def is_cron(text: str) -> bool:

@@ -15,9 +15,9 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from loadsmith.engine.dlt_hooks import (
     can_merge,
-    extracted_for_speed,
+    check_hooks,
     imports_schemas,
-    load_ids_in_arrow,
+    incremental_of,
     redact_job_files,
     secrets_of_load,
     settle_packages,
@@ -43,7 +43,6 @@ from loadsmith.engine.snapshots import root_tables_of, write_seen
 from loadsmith.engine.sources import (
     PanicError,
     bound_to_window,
-    incremental_of,
     panics_as_errors,
     select_resources,
     watched_for_rows,
@@ -164,6 +163,8 @@ class _Run:
     def execute(self) -> LoadResult:
         """Do the whole run and return its result."""
         with self._stage("sync"):
+            traits = self.workspace.traits
+            check_hooks(traits.destination_type, self.definition.name, self.request.warn)
             self._sync()
         self._first_run = self.pipeline.first_run
         before = known_types(self.pipeline)
@@ -249,8 +250,6 @@ class _Run:
                         part, part.resources.selected, self.request.window, self.request.warn
                     ) as cursors,
                     window_in_dlt(self.request.window),
-                    load_ids_in_arrow(self.pipeline),
-                    extracted_for_speed(),
                     watched_for_rows(
                         part,
                         part.resources.selected,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadsmith.engine.destinations import configured_file_format, own_credentials
-from loadsmith.engine.dlt_hooks import FILE_BYTES
+from loadsmith.engine.dlt_hooks import FILE_BYTES, differences, is_proven
 from loadsmith.engine.normalizing import bytes_worth_sharing
 from loadsmith.engine.secrets import secrets_in_environment
 from loadsmith.model import LoadDefinition, RunOptions, SourceReference
@@ -27,10 +27,12 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
 
     options = definition.options.params
     settings: list[Setting] = []
-    by_column = definition.options.normalizer == "arrow"
+    by_column = definition.options.normalizer == "arrow" and is_proven("records by column")
+    destination_type = None
     if definition.destination is not None:
         destination = make_destination(definition.destination)
         destination_traits = traits(destination)
+        destination_type = destination_traits.destination_type
         asked = options.get("loader_file_format")
         configured = configured_file_format(definition.destination.name)
         chosen = asked or configured
@@ -61,6 +63,12 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
         chosen = getattr(definition.options, name)
         origin = "loadsmith" if chosen == getattr(defaults, name) else "you"
         settings.append(Setting(name, chosen, origin))
+        if chosen == "arrow" and not by_column:
+            settings[-1] = Setting(name, f"dlt (dlt {dlt.__version__} was not tested)", "loadsmith")
+    settings += [
+        Setting(f"dlt {dlt.__version__}", str(difference), "dlt")
+        for difference in differences(destination_type)
+    ]
     return settings
 
 

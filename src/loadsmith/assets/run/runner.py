@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
-from loadsmith.assets._dagster import ended_with_run
+from loadsmith.assets._dagster import differences, ended_with_run
 from loadsmith.assets.define import (
     AssetTarget,
     DagsterDltTranslator,
@@ -222,6 +222,8 @@ class _StepRun:
         from loadsmith.engine.run import run_load
 
         definition = render_definition(self.definition, request.variables)
+        for difference in differences():
+            request.warn(difference)
         with ended_with_run(), run_load(definition, request) as result:
             notify_schema_changes(self.definition.name, result.schema_changes, request.warn)
             self.report.fetches_row_counts = self.fetches_row_counts or asks_for_row_counts(

@@ -19,7 +19,7 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.factory import duckdb
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
-from loadsmith.engine.dlt_hooks import parquet_files
+from loadsmith.engine.dlt_hooks import global_config_of, parquet_files
 from loadsmith.engine.normalizing import ROW_GROUP
 
 #: Bytes for each thread of DuckDB; each thread works on a row group.
@@ -93,15 +93,16 @@ class _LimitedSqlClient(DuckDbSqlClient):
             or limit_of_user(credentials)
         ):
             return
-        self._global_config["memory_limit"] = f"{_room.get(database, default_limit())}B"
+        settings = global_config_of(self)
+        settings["memory_limit"] = f"{_room.get(database, default_limit())}B"
         # These settings win over those of the user's connection, so the user's are left out.
         ours = _settings_of_duckdb().difference(credentials.global_config or {})
-        self._global_config |= {name: value for name, value in _KEEPS_LITTLE if name in ours}
+        settings.update((name, value) for name, value in _KEEPS_LITTLE if name in ours)
 
     def open_connection(self) -> duckdb_module.DuckDBPyConnection:
         """Open a connection, without a limit that another connection has lifted."""
         if str(self.credentials.database) in _unlimited:
-            self._global_config.pop("memory_limit", None)
+            global_config_of(self).pop("memory_limit", None)
         return super().open_connection()
 
     @contextlib.contextmanager
@@ -137,7 +138,7 @@ class _LimitedSqlClient(DuckDbSqlClient):
         return super().execute_many(statements, *args, **kwargs)
 
     def _lift(self) -> bool:
-        if self._global_config.pop("memory_limit", None) is None:
+        if global_config_of(self).pop("memory_limit", None) is None:
             return False
         _unlimited.add(str(self.credentials.database))
         # RESET changes the limit that DuckDB reports, but not the limit that it applies.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, cast
 from loadsmith.engine.destinations.params import (
     IN_MEMORY,
     check_installed,
-    class_of,
     destination_problems as destination_problems,
     find_factory,
     kind_of,
@@ -72,6 +71,8 @@ def make_destination(reference: DestinationReference) -> "AnyDestination":
         ResolveError: There is no such destination, or it takes no such parameter.
     """
     factory = find_factory(reference)
+    from loadsmith.engine.dlt_hooks import class_of
+
     destination_class = class_of(factory)
     params = to_dlt(reference, destination_class)
     check_installed(reference, destination_class)
@@ -89,7 +90,7 @@ def exact(destination: "AnyDestination") -> "AnyDestination":
 
     ours: Any = copy(destination)
     if type(destination) is postgres and _has("adbc_driver_postgresql", "pyarrow"):
-        from loadsmith.engine.destinations.postgres import ExactPostgres
+        from loadsmith.engine.dlt_hooks import ExactPostgres
 
         ours.__class__ = ExactPostgres
     elif type(destination) is duckdb and _has("duckdb"):
@@ -104,6 +105,8 @@ def exact(destination: "AnyDestination") -> "AnyDestination":
 def check_destination(reference: DestinationReference) -> list[str]:
     """Return what is wrong with a destination and its parameters. Needs dlt, but no connection."""
     try:
+        from loadsmith.engine.dlt_hooks import class_of
+
         factory = find_factory(reference)
         to_dlt(reference, class_of(factory))
     except ResolveError as exc:
@@ -304,7 +307,7 @@ def configured_file_format(destination_name: str) -> str | None:
 
 
 def _is_exact(destination: "AnyDestination") -> bool:
-    from loadsmith.engine.destinations.postgres import ExactPostgres
+    from loadsmith.engine.dlt_hooks import ExactPostgres
 
     return isinstance(destination, ExactPostgres)
 

@@ -65,11 +65,6 @@ def find_factory(reference: DestinationReference) -> Any:
         ) from exc
 
 
-def class_of(factory: Any) -> Any:
-    """Return the class of a factory that `@dlt.destination` made."""
-    return getattr(factory, "_factory", factory)
-
-
 def check_installed(reference: DestinationReference, destination_class: Any) -> None:
     """Refuse a destination if its package is not installed.
 
@@ -142,23 +137,17 @@ def _find_dotted(name: str, reference: DestinationReference) -> Any:
             raise ResolveError(
                 f"destination {name!r}: its module imports {exc.name!r}, which is not installed."
             ) from exc
+        from loadsmith.engine.dlt_hooks import is_destination
+
         value = getattr(module, attribute, None)
-        if value is not None and _is_factory(value):
+        if value is not None and is_destination(value):
             return value
-        known = [key for key, value in vars(module).items() if _is_factory(value)]
+        known = [key for key, value in vars(module).items() if is_destination(value)]
         what = "is no dlt destination" if value is not None else "is not there"
         raise ResolveError(
             f"destination {name!r}: {attribute!r} {what}.{did_you_mean(attribute, known)}"
         )
     return None
-
-
-def _is_factory(value: Any) -> bool:
-    from dlt.common.destination import Destination
-
-    return hasattr(value, "_factory") or (
-        isinstance(value, type) and issubclass(value, Destination)
-    )
 
 
 def _merge_credentials(

@@ -18,20 +18,31 @@ if TYPE_CHECKING:
         text_at as text_at,
         unit_of as unit_of,
     )
+    from loadsmith.engine.dlt_hooks.check import (
+        check_hooks as check_hooks,
+        differences as differences,
+        is_proven as is_proven,
+    )
+    from loadsmith.engine.dlt_hooks.destinations import (
+        class_of as class_of,
+        global_config_of as global_config_of,
+        is_destination as is_destination,
+        limited_sql as limited_sql,
+        state_files as state_files,
+    )
     from loadsmith.engine.dlt_hooks.errors import (
         is_schema_race as is_schema_race,
         is_terminal as is_terminal,
     )
     from loadsmith.engine.dlt_hooks.extract import (
         left_alone as left_alone,
-        load_ids_in_arrow as load_ids_in_arrow,
         window_in_dlt as window_in_dlt,
     )
     from loadsmith.engine.dlt_hooks.extracted import (
         FILE_BYTES as FILE_BYTES,
-        extracted_for_speed as extracted_for_speed,
+        prepare_writers as prepare_writers,
     )
-    from loadsmith.engine.dlt_hooks.imports import imports_schemas as imports_schemas
+    from loadsmith.engine.dlt_hooks.hooks import HOOKS as HOOKS
     from loadsmith.engine.dlt_hooks.load import (
         jobs_of as jobs_of,
         parquet_files as parquet_files,
@@ -56,6 +67,23 @@ if TYPE_CHECKING:
         rewind_package as rewind_package,
         settle_packages as settle_packages,
     )
+    from loadsmith.engine.dlt_hooks.pipeline import imports_schemas as imports_schemas
+    from loadsmith.engine.dlt_hooks.postgres import ExactPostgres as ExactPostgres
+    from loadsmith.engine.dlt_hooks.records import (
+        NamesOfDlt as NamesOfDlt,
+        RecordNormalizer as RecordNormalizer,
+        has_excludes as has_excludes,
+        kill_processes as kill_processes,
+        replace_normalizer as replace_normalizer,
+        replace_pool as replace_pool,
+        room_in_buffer as room_in_buffer,
+        timezone_of_context as timezone_of_context,
+        writer_of as writer_of,
+    )
+    from loadsmith.engine.dlt_hooks.register import (
+        Hook as Hook,
+        differences_of_hook as differences_of_hook,
+    )
     from loadsmith.engine.dlt_hooks.resolved import (
         placeholders as placeholders,
         secrets_of_load as secrets_of_load,
@@ -63,12 +91,15 @@ if TYPE_CHECKING:
     )
     from loadsmith.engine.dlt_hooks.resources import (
         description_of as description_of,
+        feeds_of as feeds_of,
         incremental_of as incremental_of,
         is_resource_function as is_resource_function,
         is_source_function as is_source_function,
+        own_cursor as own_cursor,
         root_name as root_name,
         upstream_of as upstream_of,
     )
     from loadsmith.engine.dlt_hooks.trace import redact_job_files as redact_job_files
+    from loadsmith.engine.dlt_hooks.window_pages import WindowIncremental as WindowIncremental
 
 __getattr__ = names_on_first_use(__name__)

@@ -5,24 +5,27 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
+import dlt
 from dlt.common.configuration import known_sections, resolve_configuration
 from dlt.common.configuration.container import Container
+from dlt.common.configuration.exceptions import DuplicateConfigProviderException
+from dlt.common.configuration.providers.provider import ConfigProvider
+from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dlt.extract.extract import Extract
-from dlt.extract.extractors import ArrowExtractor
 from dlt.extract.incremental.context import TimeIntervalContext
 from dlt.normalize.configuration import ItemsNormalizerConfiguration
 
-# It replaces how dlt compares Arrow pages with a window.
-import loadsmith.engine.dlt_hooks.window_pages  # noqa: F401
+from loadsmith.engine.dlt_hooks.check import not_called
 from loadsmith.model import Window
 
-_LOAD_IDS_IN_ARROW: ContextVar[bool] = ContextVar("loadsmith_load_ids_in_arrow", default=False)
-
-
-#: Says of the resources of an extract which are left as they are though they got no row.
+#: Decides which resources of an extract keep their tables as they are though they yield no row.
 _LEFT_ALONE: ContextVar[Callable[[Iterable[str]], Iterable[str]] | None] = ContextVar(
     "loadsmith_left_alone", default=None
 )
+
+#: The settings of dlt for Arrow tables.
+_ARROW_SECTIONS = (known_sections.NORMALIZE, "parquet_normalizer")
+_LOAD_ID_KEY = "add_dlt_load_id"
 
 
 @contextlib.contextmanager
@@ -38,12 +41,43 @@ def window_in_dlt(window: Window | None) -> Iterator[None]:
         yield
 
 
+class _Asked:
+    """Counts how often dlt asks for a default."""
+
+    times = 0
+
+
+_LOAD_IDS: ContextVar[_Asked | None] = ContextVar("loadsmith_load_ids_in_arrow", default=None)
+
+
+class _Defaults(ConfigProvider):
+    """Answers where no setting of the user does: dlt asks its providers in their order."""
+
+    name = "loadsmith"
+    supports_secrets = False
+    supports_sections = True
+
+    def get_value(
+        self, key: str, hint: type[Any], pipeline_name: str | None, *sections: str
+    ) -> tuple[Any, str]:
+        """Return True for the load ids of Arrow tables, inside of the block that asks for them."""
+        place = ".".join((*sections, key))
+        asked = _LOAD_IDS.get()
+        if asked is None or pipeline_name or (*sections, key) != (*_ARROW_SECTIONS, _LOAD_ID_KEY):
+            return None, place
+        asked.times += 1
+        return True, place
+
+
 @contextlib.contextmanager
 def load_ids_in_arrow(pipeline: Any) -> Iterator[None]:
-    """Give Arrow tables a `_dlt_load_id`, for the block, as rows have it: without, none is undone.
+    """Add `_dlt_load_id` to Arrow tables in the block; without it a dead load cannot be undone.
 
     dlt's setting `normalize.parquet_normalizer.add_dlt_load_id` wins. A table that was made
     without the column stays so, for it is not null and could not be added.
+
+    Raises:
+        RunError: dlt did not ask for the setting in the block.
     """
     tables = [
         table
@@ -51,25 +85,23 @@ def load_ids_in_arrow(pipeline: Any) -> Iterator[None]:
         for table in pipeline.schemas[name].data_tables()
         if not table.get("parent")
     ]
-    if all("_dlt_load_id" in table["columns"] for table in tables):
-        token = _LOAD_IDS_IN_ARROW.set(True)
-        try:
-            yield
-        finally:
-            _LOAD_IDS_IN_ARROW.reset(token)
-    else:
+    if not all("_dlt_load_id" in table["columns"] for table in tables):
         yield
-
-
-def _arrow_configuration(_extractor: ArrowExtractor) -> ItemsNormalizerConfiguration:
-    return resolve_configuration(
-        ItemsNormalizerConfiguration(add_dlt_load_id=_LOAD_IDS_IN_ARROW.get()),
-        sections=(known_sections.NORMALIZE, "parquet_normalizer"),
-    )
-
-
-# dlt makes its extractors itself, and asks nobody which.
-ArrowExtractor._retrieve_normalize_config = _arrow_configuration  # type: ignore[assignment,method-assign]  # dlt has no hook
+        return
+    # A new run context of dlt comes with new providers.
+    if _Defaults.name not in Container()[PluggableRunContext].providers:
+        with contextlib.suppress(DuplicateConfigProviderException):
+            dlt.config.register_provider(_Defaults())
+    asked = _Asked()
+    token = _LOAD_IDS.set(asked)
+    try:
+        resolve_configuration(ItemsNormalizerConfiguration(), sections=_ARROW_SECTIONS)
+        is_default = asked.times > 0
+        yield
+    finally:
+        _LOAD_IDS.reset(token)
+    if is_default and asked.times == 1:
+        raise not_called("load ids")
 
 
 @contextlib.contextmanager
@@ -86,21 +118,24 @@ def left_alone(decide: Callable[[Iterable[str]], Iterable[str]]) -> Iterator[Non
         _LEFT_ALONE.reset(token)
 
 
-_handle_all_empty_tables = Extract._handle_empty_tables
+class WatchedExtract(Extract):
+    """dlt's extract, which asks about resources without rows before it empties their tables.
 
+    Attributes:
+        has_looked: Whether dlt came to the point at which it empties tables.
+    """
 
-def _handle_empty_tables(extract: Extract, source: Any, extractors: Any) -> None:
-    decide = _LEFT_ALONE.get()
-    selected = source.resources.selected
-    names = list(decide(selected)) if decide else []
-    for name in names:
-        selected[name].selected = False
-    try:
-        _handle_all_empty_tables(extract, source, extractors)
-    finally:
+    has_looked = False
+
+    def _handle_empty_tables(self, source: Any, extractors: Any) -> None:
+        self.has_looked = True
+        decide = _LEFT_ALONE.get()
+        selected = source.resources.selected
+        names = list(decide(selected)) if decide else []
         for name in names:
-            selected[name].selected = True
-
-
-# dlt makes the extract of a pipeline itself, and has nothing to set for tables without rows.
-Extract._handle_empty_tables = _handle_empty_tables  # type: ignore[assignment,method-assign]  # dlt has no hook
+            selected[name].selected = False
+        try:
+            super()._handle_empty_tables(source, extractors)
+        finally:
+            for name in names:
+                selected[name].selected = True

@@ -4,14 +4,12 @@ dlt normalizes a file in one process, so that the records of one large resource 
 being in several.
 """
 
-import contextlib
 import gzip
-from collections.abc import Iterator
-from contextvars import ContextVar
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from dlt.common.data_writers.buffered import BufferedDataWriter
+from dlt.common.storages.data_item_storage import DataItemStorage
 
 #: dlt compresses as small as gzip can, which takes six times as long as this for a fifth less.
 COMPRESSION_LEVEL = 1
@@ -19,37 +17,31 @@ COMPRESSION_LEVEL = 1
 #: Bytes of records in one file, before compression; they take some 3 s to normalize.
 FILE_BYTES = 32_000_000
 
-_ACTIVE: ContextVar[bool] = ContextVar("loadsmith_extracted_quickly", default=False)
-
-#: What dlt calls the files that records are extracted into.
-_RECORDS = "typed-jsonl"
-
 _open_quickly: Any = partial(gzip.open, compresslevel=COMPRESSION_LEVEL)
-_open_writer = BufferedDataWriter._open_writer
 
 
-@contextlib.contextmanager
-def extracted_for_speed() -> Iterator[None]:
-    """Compress the files that this thread opens in the block quickly, and end the large ones.
+def extract_quickly(storage: DataItemStorage) -> None:
+    """Compress the files of a storage quickly, and end the large ones.
 
-    Put it around `pipeline.extract`. dlt's settings `data_writer.disable_compression` and
-    `data_writer.file_max_bytes` win.
+    dlt's settings `data_writer.disable_compression` and `data_writer.file_max_bytes` win.
     """
-    token = _ACTIVE.set(True)
-    try:
-        yield
-    finally:
-        _ACTIVE.reset(token)
+    prepare_writers(storage, _make_quick)
 
 
-def _open_fast_writer(self: Any) -> None:
-    if _ACTIVE.get() and self.writer_spec.file_format == _RECORDS:
-        if self.open is gzip.open:
-            self.open = _open_quickly
-        if self.file_max_bytes is None:
-            self.file_max_bytes = FILE_BYTES
-    _open_writer(self)
+def _make_quick(writer: Any) -> None:
+    if writer.open is gzip.open:
+        writer.open = _open_quickly
+    if writer.file_max_bytes is None:
+        writer.file_max_bytes = FILE_BYTES
 
 
-# dlt has a setting for whether files are compressed, and none for how.
-BufferedDataWriter._open_writer = _open_fast_writer  # type: ignore[method-assign]  # dlt has no hook
+def prepare_writers(storage: DataItemStorage, prepare: Callable[[Any], None]) -> None:
+    """Let `prepare` change each writer of a storage before the storage writes with it."""
+    get_writer = storage._get_writer
+
+    def get_prepared_writer(load_id: str, schema_name: str, table_name: str) -> Any:
+        writer = get_writer(load_id, schema_name, table_name)
+        prepare(writer)
+        return writer
+
+    storage._get_writer = get_prepared_writer  # type: ignore[method-assign]  # dlt has no hook

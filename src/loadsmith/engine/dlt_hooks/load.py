@@ -1,11 +1,10 @@
-"""Moments of dlt's load at which the destination can be asked whether an answer of it was lost.
-
-dlt has no hook for them; each name was read in dlt 1.31.
-"""
+"""Moments of dlt's load at which the destination can be asked whether an answer of it was lost."""
 
 import contextlib
+import importlib
 from collections.abc import Collection, Iterator, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dlt.common.destination.exceptions import DestinationTransientException
@@ -65,87 +64,106 @@ def rows_by_job(pipeline: Any, load_id: str) -> Mapping[str, int]:
 
     Empty where that was done by a process that is gone.
     """
-    for trace in (pipeline._last_trace, pipeline.last_trace):
-        info = trace.last_normalize_info if trace else None
-        if info is not None and load_id in info.metrics:
-            return {
-                job: counted.items_count
-                for metrics in info.metrics[load_id]
-                for job, counted in metrics["job_metrics"].items()
-            }
-    return {}
+    trace = pipeline.last_trace
+    info = trace.last_normalize_info if trace else None
+    return {
+        job: counted.items_count
+        for metrics in (info.metrics.get(load_id, ()) if info else ())
+        for job, counted in metrics["job_metrics"].items()
+    }
 
 
-_submit_job = Load.submit_job
-_create_followup_jobs = Load.create_followup_jobs
-_complete_package = Load.complete_package
+@dataclass
+class Seen:
+    """The packages that a load came to the watched steps with.
+
+    Attributes:
+        submitted: Packages of which a job was submitted.
+        completed: Packages that were completed.
+    """
+
+    submitted: set[str] = field(default_factory=set)
+    completed: set[str] = field(default_factory=set)
 
 
-def _submit_watched(
-    load: Load, file_path: str, load_id: str, schema: Any, restore: bool = False
-) -> Any:
-    watch = _WATCH.get()
-    if watch is not None:
-        job = ParsedLoadJobFileName.parse(file_path)
-        # A job that is restored was begun, and nobody noted its end.
-        if job.retry_count or restore:
-            watch.before_repeat(load_id, job)
-    return _submit_job(load, file_path, load_id, schema, restore)
-
-
-def _create_watched_followup_jobs(
-    load: Load, load_id: str, state: Any, starting_job: Any, schema: Any
-) -> Any:
-    created = _create_followup_jobs(load, load_id, state, starting_job, schema)
-    watch = _WATCH.get()
-    _, of_chain, _ = created
-    if watch is not None and of_chain:
-        watch.before_followup(load_id, starting_job.job_file_info().table_name)
-    return created
-
-
-def _complete_watched(load: Load, load_id: str, schema: Any, aborted: bool = False) -> None:
-    watch = _WATCH.get()
-    if watch is None or aborted:
-        _complete_package(load, load_id, schema, aborted)
-        return
-    watch.before_commit(load_id)
-    for left in reversed(range(_TRIES)):
-        try:
-            _complete_package(load, load_id, schema, aborted)
-        except DestinationTransientException:
-            if not left:
-                raise
-            if watch.is_committed(load_id):
-                with _without_mark(load):
-                    _complete_package(load, load_id, schema, aborted)
-                return
-        else:
-            return
+_SEEN: ContextVar[Seen | None] = ContextVar("loadsmith_seen_in_load", default=None)
 
 
 @contextlib.contextmanager
-def _without_mark(load: Load) -> Iterator[None]:
-    """Let `load` complete packages whose mark is in the destination, for the block."""
-    client_of = load.get_destination_client
-
-    def marked_client(schema: Any) -> Any:
-        client: Any = client_of(schema)
-        client.complete_load = _leave_mark
-        return client
-
-    load.get_destination_client = marked_client  # type: ignore[method-assign]  # dlt has no hook
+def seen_in_load() -> Iterator[Seen]:
+    """Note the packages of the loads in the block."""
+    seen = Seen()
+    token = _SEEN.set(seen)
     try:
-        yield
+        yield seen
     finally:
-        del load.get_destination_client
+        _SEEN.reset(token)
+
+
+class WatchedLoad(Load):
+    """dlt's load, which asks the watch of the block that it runs in."""
+
+    _is_marked = False
+
+    def submit_job(self, file_path: str, load_id: str, schema: Any, restore: bool = False) -> Any:
+        """Submit a job, after a look where it was submitted before."""
+        if (seen := _SEEN.get()) is not None:
+            seen.submitted.add(load_id)
+        watch = _WATCH.get()
+        if watch is not None:
+            job = ParsedLoadJobFileName.parse(file_path)
+            # A job that is restored was begun, and nobody noted its end.
+            if job.retry_count or restore:
+                watch.before_repeat(load_id, job)
+        return super().submit_job(file_path, load_id, schema, restore)
+
+    def create_followup_jobs(self, load_id: str, state: Any, starting_job: Any, schema: Any) -> Any:
+        """Create the jobs that follow a job, with a look before staged rows are moved."""
+        created = super().create_followup_jobs(load_id, state, starting_job, schema)
+        watch = _WATCH.get()
+        _, of_chain, _ = created
+        if watch is not None and of_chain:
+            watch.before_followup(load_id, starting_job.job_file_info().table_name)
+        return created
+
+    def complete_package(self, load_id: str, schema: Any, aborted: bool = False) -> None:
+        """Mark a package as loaded, once, after a look at its rows."""
+        if (seen := _SEEN.get()) is not None:
+            seen.completed.add(load_id)
+        watch = _WATCH.get()
+        if watch is None or aborted:
+            super().complete_package(load_id, schema, aborted)
+            return
+        watch.before_commit(load_id)
+        for left in reversed(range(_TRIES)):
+            try:
+                super().complete_package(load_id, schema, aborted)
+            except DestinationTransientException:
+                if not left:
+                    raise
+                if watch.is_committed(load_id):
+                    self._is_marked = True
+                    try:
+                        super().complete_package(load_id, schema, aborted)
+                    finally:
+                        self._is_marked = False
+                    return
+            else:
+                return
+
+    def get_destination_client(self, schema: Any) -> Any:
+        """Return a client, which leaves the mark of a package as it is where it is there."""
+        client: Any = super().get_destination_client(schema)
+        if self._is_marked:
+            client.complete_load = _leave_mark
+        return client
 
 
 def _leave_mark(load_id: str) -> None:
     """Do nothing in place of `complete_load`: the mark of the package is there."""
 
 
-# dlt makes its loader itself, and asks nobody which.
-Load.submit_job = _submit_watched  # type: ignore[assignment,method-assign]
-Load.create_followup_jobs = _create_watched_followup_jobs  # type: ignore[assignment,method-assign]
-Load.complete_package = _complete_watched  # type: ignore[assignment,method-assign]
+# dlt's pipeline makes its load itself. `dlt.pipeline.pipeline` as an attribute is a function.
+_module: Any = importlib.import_module("dlt.pipeline.pipeline")
+assert _module.Load is Load
+_module.Load = WatchedLoad

@@ -1,4 +1,4 @@
-"""The one place for private or version-dependent names of dlt; each was read in dlt 1.31."""
+"""Make the pipeline of a run, and read, keep and put back its load packages."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from dlt.pipeline.abort import prepare_abort_packages
 from dlt.pipeline.pipeline import Pipeline
 from dlt.pipeline.state_sync import force_state_extract
 
-from loadsmith.engine.dlt_hooks.imports import ImportingPipeline
+from loadsmith.engine.dlt_hooks.pipeline import LoadsmithPipeline
 
 _FOLLOWUP_FORMATS = frozenset({"sql", "reference"})
 
@@ -26,7 +26,7 @@ def pipeline_of(
         params["pipelines_dir"] = pipelines_dir
     if dataset_name:
         params["dataset_name"] = dataset_name
-    pipeline = dlt.pipeline(pipeline_name=name, _impl_cls=ImportingPipeline, **params)
+    pipeline = dlt.pipeline(pipeline_name=name, _impl_cls=LoadsmithPipeline, **params)
     # dlt's own handlers would hold back Dagster's cancellation until the step has ended.
     pipeline.config.runtime.intercept_signals = False
     if dataset_name and not pipeline.dev_mode and pipeline.dataset_name != dataset_name:
@@ -126,9 +126,10 @@ def settle_packages(pipeline: Any) -> None:
                 pipeline._inject_schema(schema)
 
 
-def exports_schemas(pipeline: Any) -> bool:
-    """Tell whether the pipeline writes its schemas to a folder of the user's."""
-    return bool(pipeline._schema_storage_config.export_schema_path)
+def exports_schemas(pipeline: Any) -> str | None:
+    """Return the folder that the pipeline writes its schemas to, or None."""
+    folder: str | None = pipeline._schema_storage_config.export_schema_path
+    return folder or None
 
 
 def replace_schema(pipeline: Any, stored: Any) -> None:
@@ -160,15 +161,15 @@ def package_rows(pipeline: Any, load_id: str, tables: Sequence[str]) -> dict[str
 
     Normalize counts them. Where it did so in a process that died, Parquet files tell.
     """
-    for trace in (pipeline._last_trace, pipeline.last_trace):
-        info = trace.last_normalize_info if trace else None
-        if info is not None and load_id in info.metrics:
-            counts: dict[str, int | None] = dict.fromkeys(tables, 0)
-            for metrics in info.metrics[load_id]:
-                for table, counted in metrics["table_metrics"].items():
-                    if table in counts:
-                        counts[table] = (counts[table] or 0) + counted.items_count
-            return counts
+    trace = pipeline.last_trace
+    info = trace.last_normalize_info if trace else None
+    if info is not None and load_id in info.metrics:
+        counts: dict[str, int | None] = dict.fromkeys(tables, 0)
+        for metrics in info.metrics[load_id]:
+            for table, counted in metrics["table_metrics"].items():
+                if table in counts:
+                    counts[table] = (counts[table] or 0) + counted.items_count
+        return counts
     return _rows_in_files(pipeline, load_id, tables)
 
 

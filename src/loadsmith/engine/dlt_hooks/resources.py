@@ -1,6 +1,8 @@
 """What a live dlt resource knows of itself, where dlt has no public name for it."""
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from dlt.extract import DltResource, Incremental
@@ -27,8 +29,7 @@ def is_resource_function(value: Any) -> bool:
 
 def upstream_of(resource: DltResource) -> str | None:
     """Return the name of the resource that feeds a transformer."""
-    parent = resource._pipe.parent
-    return str(parent.name) if parent is not None else None
+    return next(feeds_of(resource), None)
 
 
 def description_of(resource: DltResource) -> str | None:
@@ -39,29 +40,66 @@ def description_of(resource: DltResource) -> str | None:
     return inspect.cleandoc(text) if isinstance(text, str) and text.strip() else None
 
 
-def incremental_of(resource: DltResource) -> Incremental[Any] | None:
-    """Return the incremental of a resource, the one in its function's arguments included."""
+def incremental_of(resource: Any) -> Any | None:
+    """Return the incremental of a resource, from its hints or its function's arguments, or None."""
     step = resource.incremental
-    if isinstance(step, Incremental):
+    if step is not None and not isinstance(step, IncrementalResourceWrapper):
         return step
-    if isinstance(step, IncrementalResourceWrapper) and step._incremental is not None:
-        return step._incremental
-    generator: Any = resource._pipe.gen
+    if step is not None and step.incremental is not None:
+        return step.incremental
+    given = dict(resource.explicit_args) if resource.args_bound else {}
+    for value in given.values():
+        if isinstance(value, Incremental):
+            return value
     try:
-        parameters = inspect.signature(generator).parameters
+        parameter = IncrementalResourceWrapper.get_incremental_arg(
+            inspect.signature(resource._pipe.gen)
+        )
     except (TypeError, ValueError):
         return None
-    for parameter in parameters.values():
-        if isinstance(parameter.default, Incremental) and parameter.default.cursor_path:
-            return parameter.default
-    return None
+    if parameter is None or not isinstance(parameter.default, Incremental):
+        return None
+    if not parameter.default.cursor_path:
+        return None
+    if given.get(parameter.name) is None:
+        return parameter.default
+    # A bare value in place of the cursor is where it starts.
+    default = parameter.default.copy()
+    default.initial_value = given[parameter.name]
+    return default
+
+
+@contextmanager
+def own_cursor(resource: Any) -> Iterator[None]:
+    """Give a resource a cursor that no copy of it shares, for the block."""
+    step = resource.incremental
+    if not isinstance(step, IncrementalResourceWrapper):
+        if step is not None:
+            resource.apply_hints(incremental=step.copy())
+        yield
+        return
+    # The function of the resource knows the wrapper, so that it cannot be another one.
+    before = dict(vars(step))
+    if step._incremental is not None:
+        step._incremental = step._incremental.copy()
+    try:
+        yield
+    finally:
+        vars(step).clear()
+        vars(step).update(before)
+
+
+def feeds_of(resource: Any) -> Iterator[str]:
+    """Give the names of what feeds a resource, the nearest first."""
+    pipe = resource._pipe.parent
+    while pipe is not None:
+        yield str(pipe.name)
+        pipe = pipe.parent
 
 
 def root_name(resource: Any) -> str:
     """Return the name of the first resource of the chain that feeds this one; its own if none."""
-    pipe = getattr(resource, "_pipe", None)
-    if pipe is None:
-        return str(resource.name)
-    while pipe.has_parent:
-        pipe = pipe.parent
-    return str(pipe.name)
+    names = [str(resource.name)]
+    if isinstance(resource, DltResource):
+        names.extend(feeds_of(resource))
+    return names[-1]

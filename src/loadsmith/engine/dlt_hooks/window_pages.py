@@ -7,40 +7,78 @@ Which one that is nobody knows before the first page, where the source does not 
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from dlt.common.libs import is_pandas_frame, is_polars_frame
+from dlt.extract.incremental import Incremental
 from dlt.extract.incremental.transform import ArrowIncremental
 
 from loadsmith.engine.dlt_hooks.bounds import (
-    WindowBound,
     WindowTime,
     day_at,
     moment_of,
     number_at,
     unit_of,
 )
+from loadsmith.engine.dlt_hooks.check import not_called
 
-_compare = ArrowIncremental.__call__
+T = TypeVar("T")
 
 
-def _compare_with_window(cursor: ArrowIncremental, page: Any) -> tuple[Any, bool, bool]:
-    if not any(isinstance(b, WindowBound) for b in (cursor.start_value, cursor.end_value)):
-        return _compare(cursor, page)
-    table = _arrow_of(page)
-    if not len(table) or cursor.cursor_path not in table.schema.names:
-        return _compare(cursor, page)
-    column = table[cursor.cursor_path]
-    fit = _fitting(column)
-    if fit is None:
-        return _rows_in_window(cursor, table, column.to_pylist())
-    for name in ("start_value", "last_value", "end_value"):
-        value = getattr(cursor, name)
-        if value is not None:
-            setattr(cursor, name, fit(moment_of(value)))
-    cursor.start_value_is_datetime = isinstance(cursor.start_value, datetime)
-    cursor.end_value_is_datetime = isinstance(cursor.end_value, datetime)
-    return _compare(cursor, page)
+class _WindowArrow(ArrowIncremental):
+    """Compares Arrow pages with the window."""
+
+    def __call__(self, page: Any) -> tuple[Any, bool, bool]:
+        """Return the rows of a page that are in the window."""
+        table = _arrow_of(page)
+        if not len(table) or self.cursor_path not in table.schema.names:
+            return super().__call__(page)
+        column = table[self.cursor_path]
+        fit = _fitting(column)
+        if fit is None:
+            return _rows_in_window(self, table, column.to_pylist())
+        for name in ("start_value", "last_value", "end_value"):
+            value = getattr(self, name)
+            if value is not None:
+                setattr(self, name, fit(moment_of(value)))
+        self.start_value_is_datetime = isinstance(self.start_value, datetime)
+        self.end_value_is_datetime = isinstance(self.end_value, datetime)
+        return super().__call__(page)
+
+
+class WindowIncremental(Incremental[T]):
+    """A cursor that is bounded by a window.
+
+    dlt copies cursors by their class, and reads its type argument, so that this one is generic.
+    """
+
+    @classmethod
+    def of(cls, incremental: Incremental[Any]) -> Incremental[Any]:
+        """Return a copy of a cursor, which compares Arrow pages with its window."""
+        bounded: Any = incremental.copy()
+        kind = bounded.get_incremental_value_type()
+        bounded.__class__ = cls
+        bounded.__orig_class__ = cls[kind]  # type: ignore[index]  # a type at run time
+        return cast("Incremental[Any]", bounded)
+
+    # Not a field: dlt reads the annotated names of such a class from its configuration.
+    _is_asked = False
+
+    def __call__(self, rows: Any, meta: Any = None) -> Any:
+        """Return the rows of a page that are in the window.
+
+        Raises:
+            RunError: dlt did not ask how they are compared.
+        """
+        kept = super().__call__(rows, meta)
+        is_empty = rows is None or (isinstance(rows, list) and not rows)
+        if not (is_empty or self._advanced or self._is_asked):
+            raise not_called("windows")
+        return kept
+
+    def _make_or_get_transformer(self, cls: Any) -> Any:
+        self._is_asked = True
+        return super()._make_or_get_transformer(_WindowArrow if cls is ArrowIncremental else cls)
 
 
 def _arrow_of(page: Any) -> Any:
@@ -108,6 +146,3 @@ def _rows_in_window(
         chosen: Any = cursor.last_value_func
         cursor.last_value = chosen(kept, key=moment_of)
     return table.filter(pa.array(mask)), False, False
-
-
-ArrowIncremental.__call__ = _compare_with_window  # type: ignore[method-assign,assignment]  # dlt has no hook

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
+from loadsmith.engine.dlt_hooks import replace_normalizer
 from loadsmith.engine.normalizing.columns import ArrowReport, active
 
 _lock = Lock()
@@ -59,19 +60,17 @@ def arrow_normalizer(enabled: bool = True) -> Iterator[ArrowReport]:
 
 def _install() -> None:
     global _open_blocks
-    from loadsmith.engine.normalizing import items as _arrow_items
+    from loadsmith.engine.normalizing import items
 
     with _lock:
         _open_blocks += 1
         if _open_blocks == 1:
-            _arrow_items.replace_items_normalizer()
+            replace_normalizer(items.ColumnarItemsNormalizer)
 
 
 def _uninstall() -> None:
     global _open_blocks
-    from loadsmith.engine.normalizing import items as _arrow_items
-
     with _lock:
         _open_blocks -= 1
         if _open_blocks == 0:
-            _arrow_items.restore_items_normalizer()
+            replace_normalizer(None)

@@ -1,25 +1,22 @@
 """dlt's normalizer of records, which writes plain chunks to parquet as Arrow tables."""
 
 import gc
-import hashlib
-import inspect
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from dlt.common.data_writers import buffered, writers
 from dlt.common.data_writers.writers import ParquetDataWriter
 from dlt.common.libs.pyarrow import columns_to_arrow
-from dlt.common.normalizers.json import relational
 from dlt.common.normalizers.json.relational import DataItemNormalizer
 from dlt.common.schema import TSchemaUpdate
-from dlt.common.time import get_context_timezone_name
 from dlt.common.typing import TDataItem
-from dlt.normalize import worker
-from dlt.normalize.items_normalizers import JsonLItemsNormalizer, jsonl
 
+from loadsmith.engine.dlt_hooks import (
+    RecordNormalizer,
+    has_excludes,
+    is_proven,
+    timezone_of_context,
+)
 from loadsmith.engine.normalizing.columns import NotPlain, active
 from loadsmith.engine.normalizing.ids import are_ids_of_dlt
 from loadsmith.engine.normalizing.parquet import arrow_table, write_table, write_tables_too
@@ -32,28 +29,16 @@ _SLOW_RECORDS = 16
 # After so many chunks in a row that were mostly not plain, dlt normalizes the rest of the file.
 _MISSES = 3
 
-# The name of the normalizer of records in dlt's worker module.
-_REPLACED = "JsonLItemsNormalizer"
-
-# Hashes of the modules of dlt whose work is replaced, in the versions that were compared.
-_PROVEN = {
-    relational: {"bafaa164aa04cbde"},
-    jsonl: {"a9088492df3a37c1"},
-    writers: {"f706a0726f9d43c2"},
-    buffered: {"ff993d8de1ab7483"},
-}
+#: Normalizes by column with a dlt that was not compared; `make dlt-check` does so to compare it.
+is_forced = False
 
 
-@cache
-def is_proven() -> bool:
+def is_by_column() -> bool:
     """Tell whether the installed dlt normalizes as the versions that were compared."""
-    return are_ids_of_dlt() and all(
-        hashlib.sha256(Path(inspect.getfile(module)).read_bytes()).hexdigest()[:16] in known
-        for module, known in _PROVEN.items()
-    )
+    return are_ids_of_dlt() and (is_forced or is_proven("records by column"))
 
 
-class ColumnarItemsNormalizer(JsonLItemsNormalizer):
+class ColumnarItemsNormalizer(RecordNormalizer):
     """dlt's normalizer of records, except that it normalizes plain chunks by column.
 
     It does so only in an `arrow_normalizer` block, and only for parquet files.
@@ -72,9 +57,9 @@ class ColumnarItemsNormalizer(JsonLItemsNormalizer):
         normalizer = self.schema.data_item_normalizer
         if (
             self._report is None
-            or not is_proven()
+            or not is_by_column()
             or type(normalizer) is not DataItemNormalizer
-            or self.schema._compiled_excludes
+            or has_excludes(self.schema)
             or self.item_storage.writer_cls is not ParquetDataWriter
         ):
             return None
@@ -82,7 +67,7 @@ class ColumnarItemsNormalizer(JsonLItemsNormalizer):
             schema=self.schema,
             normalizer=normalizer,
             load_id=self.load_id,
-            timezone_override=self._timezone_override,
+            timezone_override=self.timezone_override,
         )
 
     def __call__(self, extracted_items_file: str, root_table_name: str) -> list[TSchemaUpdate]:
@@ -97,17 +82,18 @@ class ColumnarItemsNormalizer(JsonLItemsNormalizer):
         finally:
             gc.enable()
 
-    def _normalize_chunk(
-        self, root_table_name: str, items: list[TDataItem], may_have_pua: bool, skip_write: bool
+    def take_chunk(
+        self, root_table: str, items: list[TDataItem], may_have_pua: bool
     ) -> TSchemaUpdate:
-        if self._shredder is None or skip_write:
-            return super()._normalize_chunk(root_table_name, items, may_have_pua, skip_write)
+        """Normalize and write a chunk of records, by column where they are plain."""
+        if self._shredder is None:
+            return super().take_chunk(root_table, items, may_have_pua)
         assert self._report is not None
         update: TSchemaUpdate = {}
         if self._misses < _MISSES:
-            slow = self._take(root_table_name, items, may_have_pua, update)
+            slow = self._take(root_table, items, may_have_pua, update)
         else:
-            slow = self._take_by_record(root_table_name, items, may_have_pua, update)
+            slow = self._take_slowly(root_table, items, may_have_pua, update)
         is_miss = len(items) > _SLOW_RECORDS and slow * 2 > len(items)
         self._misses = self._misses + 1 if is_miss else 0
         self._report.by_record += slow
@@ -120,68 +106,52 @@ class ColumnarItemsNormalizer(JsonLItemsNormalizer):
         """Write the items in their order; return how many were not written by column."""
         assert self._shredder is not None
         try:
-            if self._filtered_tables or any(self._filtered_tables_columns.values()):
+            if self.has_discarded:
                 raise NotPlain
             batches, null_only = self._shredder.shred(root_table, items, may_have_pua)
         except NotPlain:
             if len(items) <= _SLOW_RECORDS:
-                return self._take_by_record(root_table, items, may_have_pua, update)
+                return self._take_slowly(root_table, items, may_have_pua, update)
             middle = len(items) // 2
             return self._take(root_table, items[:middle], may_have_pua, update) + self._take(
                 root_table, items[middle:], may_have_pua, update
             )
         except Exception:  # noqa: BLE001 - a value may raise anything when it is coerced
             # dlt starts with the first record, so it may raise another error first.
-            return self._take_by_record(root_table, items, may_have_pua, update)
+            return self._take_slowly(root_table, items, may_have_pua, update)
         try:
             tables = [self._arrow_table(*batch) for batch in batches]
         except Exception:
             # If dlt cannot normalize an earlier record, its error comes first. Otherwise dlt would
             # raise this error later, when it writes the file.
-            self._take_by_record(root_table, items, may_have_pua, update)
+            self._take_slowly(root_table, items, may_have_pua, update)
             raise
         for (table_name, _columns, rows), table in zip(batches, tables, strict=True):
             write_table(
                 self.item_storage,
                 (self.load_id, self.schema.name, table_name),
                 table,
-                self._column_schemas[table_name],
+                self.columns_of(table_name),
             )
-            self._report_progress(table_name, rows)
+            self.note_written(table_name, rows)
         for table_name, column_name in null_only:
-            self._null_only_columns.setdefault(table_name, set()).add(column_name)
+            self.note_only_nulls(table_name, column_name)
         return 0
 
-    def _take_by_record(
+    def _take_slowly(
         self, root_table: str, items: list[TDataItem], may_have_pua: bool, update: TSchemaUpdate
     ) -> int:
-        for table_name, partial in (
-            super()._normalize_chunk(root_table, items, may_have_pua, False).items()
-        ):
+        for table_name, partial in self.take_by_record(root_table, items, may_have_pua).items():
             update.setdefault(table_name, []).extend(partial)
         return len(items)
 
     def _arrow_table(
         self, table_name: str, columns: Mapping[str, Sequence[Any]], rows: int
     ) -> pa.Table:
-        # The columns that dlt last saw; another normalizer may have added more to the schema.
-        table_columns = self._column_schemas.get(table_name)
-        if not table_columns:
-            table_columns = self.schema.get_table_columns(table_name)
-            self._column_schemas[table_name] = table_columns
+        table_columns: Any = self.columns_of(table_name)
         arrow_schema = self._arrow_schemas.get(table_name)
         if arrow_schema is None or len(arrow_schema) != len(table_columns):
             arrow_schema = self._arrow_schemas[table_name] = columns_to_arrow(
-                table_columns, self.config.destination_capabilities, get_context_timezone_name()
+                table_columns, self.config.destination_capabilities, timezone_of_context()
             )
         return arrow_table(columns, rows, arrow_schema)
-
-
-def replace_items_normalizer() -> None:
-    """Make dlt's worker use `ColumnarItemsNormalizer` for records."""
-    worker.__dict__[_REPLACED] = ColumnarItemsNormalizer
-
-
-def restore_items_normalizer() -> None:
-    """Undo `replace_items_normalizer`."""
-    worker.__dict__[_REPLACED] = JsonLItemsNormalizer

@@ -9,6 +9,8 @@ from dlt.common.data_writers.writers import ParquetDataWriter
 from dlt.common.storages.data_item_storage import DataItemStorage
 from dlt.common.typing import TDataItem
 
+from loadsmith.engine.dlt_hooks import prepare_writers, room_in_buffer, writer_of
+
 # From this version on, Arrow refuses nulls in columns that are not nullable.
 _REFUSES_NULLS = 19
 
@@ -79,27 +81,24 @@ def write_table(
     storage: DataItemStorage, place: tuple[str, str, str], table: pa.Table, columns: Any
 ) -> None:
     """Write a table to the files of a load id, a schema and a table, in files of dlt's size."""
-    writer = storage._get_writer(*place)
+    writer = writer_of(storage, place)
     if not writer.file_max_items and not writer.file_max_bytes:
         storage.write_data_item(*place, table, columns)
         return
     # dlt checks the size of a file when its buffer is full.
     while table.num_rows:
-        room = max(writer.buffer_max_items - writer._buffered_items_count, 1)
+        room = room_in_buffer(writer)
         storage.write_data_item(*place, table.slice(0, room), columns)
         table = table.slice(room)
 
 
 def write_tables_too(storage: DataItemStorage) -> None:
     """Let the writers of the storage take Arrow tables beside records."""
-    get_writer = storage._get_writer
+    prepare_writers(storage, _take_tables)
 
-    def get_columnar_writer(load_id: str, schema_name: str, table_name: str) -> Any:
-        writer = get_writer(load_id, schema_name, table_name)
-        writer.writer_cls = ColumnarParquetWriter
-        return writer
 
-    storage._get_writer = get_columnar_writer  # type: ignore[method-assign]  # dlt has no hook
+def _take_tables(writer: Any) -> None:
+    writer.writer_cls = ColumnarParquetWriter
 
 
 #: Rows of a row group of DuckDB. Each thread of DuckDB copies row groups of this size twice as fast

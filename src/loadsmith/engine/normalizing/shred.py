@@ -14,6 +14,7 @@ from dlt.common.schema import Schema
 from dlt.common.schema.typing import TColumnSchema
 from dlt.common.schema.utils import is_complete_column, is_nullable_column
 
+from loadsmith.engine.dlt_hooks import NamesOfDlt
 from loadsmith.engine.normalizing.coerce import Coercion, decode
 from loadsmith.engine.normalizing.columns import (
     MISSING,
@@ -66,6 +67,7 @@ class Shredder:
     ) -> None:
         self.schema = schema
         self.normalizer = normalizer
+        self.names = NamesOfDlt(normalizer, schema)
         self.coercion = Coercion(normalizer, timezone_override)
         self._load_id = load_id
 
@@ -77,18 +79,18 @@ class Shredder:
         Raises:
             NotPlain: The records do not fit the schema. Nothing was changed.
         """
-        normalizer = self.normalizer
+        normalizer, names = self.normalizer, self.names
         if set(map(type, records)) != {dict}:
             raise NotPlain
-        table = normalizer._normalize_table_identifier(root_table)
-        if normalizer._get_root_row_id_type(table) != "random":
+        table = names.table_identifier(root_table)
+        if names.row_id_type(table) != "random":
             raise NotPlain
         ids = make_random_ids(len(records))
         chunk = _Chunk(self, may_have_pua)
         chunk.take(
             _Rows(
                 path=(table,),
-                level=normalizer._get_table_nesting_level(table, normalizer.max_nesting) or 0,
+                level=names.nesting_level(table, normalizer.max_nesting) or 0,
                 ids=ids,
                 extend={},
                 system={
@@ -110,15 +112,16 @@ class _Chunk:
         self.null_only: set[tuple[str, str]] = set()
         self._schema = shredder.schema
         self._normalizer = shredder.normalizer
+        self._names = shredder.names
         self._coercion = shredder.coercion
         self._may_have_pua = may_have_pua
 
     def take(self, rows: _Rows, is_root: bool = False) -> None:
         """Collect the rows, and the rows that are nested in them."""
-        normalizer = self._normalizer
-        table_name = normalizer._shorten_fragments(*rows.path)
+        normalizer, names = self._normalizer, self._names
+        table_name = names.shortened(*rows.path)
         table = self._schema.tables.get(table_name)
-        if table is None or (not is_root and not normalizer._should_be_nested(table_name)):
+        if table is None or (not is_root and not names.should_be_nested(table_name)):
             raise NotPlain
         if any(table_name == taken for taken, _columns, _rows in self.batches):
             # Two lists go to the same table. dlt writes their rows in the order of the records.
@@ -151,7 +154,7 @@ class _Chunk:
         lists: Column,
         extend: Mapping[str, Column],
     ) -> None:
-        normalizer = self._normalizer
+        normalizer, names = self._normalizer, self._names
         values, lengths = items_of(lists)
         if not values:
             return
@@ -166,7 +169,7 @@ class _Chunk:
         path = parent.path + path
         parent_ids = repeated(parent.ids, lengths)
         positions = positions_in(lengths)
-        ids = make_nested_ids(parent_ids, normalizer._shorten_fragments(*path), positions)
+        ids = make_nested_ids(parent_ids, names.shortened(*path), positions)
         self.take(
             _Rows(
                 path=path,
@@ -187,11 +190,11 @@ class _Chunk:
         )
 
     def _propagated(self, table_name: str, rows: _Rows, is_root: bool) -> dict[str, Column]:
-        normalizer = self._normalizer
-        if not normalizer.propagation_config or not normalizer._get_propagation_mapping:
+        normalizer, names = self._normalizer, self._names
+        if not normalizer.propagation_config or not names.propagation:
             return {}
         propagated = {}
-        for name, name_there in normalizer._get_propagation_mapping(table_name, is_root).items():
+        for name, name_there in names.propagation(table_name, is_root).items():
             if name not in rows.system:
                 raise NotPlain
             propagated[str(name_there)] = rows.system[name]
@@ -200,7 +203,7 @@ class _Chunk:
     def _flatten(
         self, table_name: str, records: Sequence[dict[str, Any]], level: int
     ) -> tuple[dict[str, Column], dict[tuple[str, ...], Column]]:
-        normalizer = self._normalizer
+        names = self._names
         columns: dict[str, Column] = {}
         lists: dict[tuple[str, ...], Column] = {}
         nulls: set[str] = set()
@@ -209,9 +212,9 @@ class _Chunk:
             current, current_level, path = stack.pop()
             for key, column in columns_of(current):
                 part = self._part(key)
-                name = normalizer._shorten_fragments(*path, part) if path else part
+                name = names.shortened(*path, part) if path else part
                 kinds = column.types - {_NONE, Missing}
-                if kinds.isdisjoint(_NESTED) or normalizer._is_nested_type(
+                if kinds.isdisjoint(_NESTED) or names.is_nested_type(
                     table_name, name, current_level
                 ):
                     _add(columns, name, column)
@@ -221,7 +224,7 @@ class _Chunk:
                 if _NONE in column.types:
                     nulls.add(name)
                 if list in kinds:
-                    list_name = normalizer._normalize_table_identifier(key)
+                    list_name = names.table_identifier(key)
                     _add(lists, (*path, list_name), column)
                     continue
                 values = column.values
@@ -237,7 +240,7 @@ class _Chunk:
     def _part(self, key: str) -> str:
         if not key or key.isspace():
             return self._normalizer.EMPTY_KEY_IDENTIFIER
-        return self._normalizer._normalize_identifier(key)
+        return self._names.identifier(key)
 
     def _coerced(
         self, table_name: str, schema: TColumnSchema | None, name: str, column: Column
@@ -262,7 +265,7 @@ class _Chunk:
             if not is_nullable_column(schema):
                 raise NotPlain
             return
-        if schema is None and self._schema._infer_hint("not_null", name):
+        if schema is None and self._names.infer_hint("not_null", name):
             raise NotPlain
         self.null_only.add((table_name, name))
 

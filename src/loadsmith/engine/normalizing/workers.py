@@ -19,10 +19,9 @@ from typing import ClassVar
 from dlt.common.configuration import configspec
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs import ContainerInjectableContext
-from dlt.common.runners import pool_runner
-from dlt.common.runners.configuration import PoolRunnerConfiguration
 from filelock import FileLock
 
+from loadsmith.engine.dlt_hooks import kill_processes, replace_pool
 from loadsmith.engine.locks import exclusive
 from loadsmith.engine.normalizing.by_column import arrow_normalizer
 
@@ -125,20 +124,14 @@ class _EndingPool(ProcessPoolExecutor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Wait for the workers, unless the run was cancelled or has failed."""
         if sys.exc_info()[0] is not None:
-            for process in list((self._processes or {}).values()):
-                process.kill()
+            kill_processes(self)
         super().shutdown(wait, cancel_futures=cancel_futures)
 
 
-_create_pool = pool_runner.create_pool
-
-
-def _create_ending_pool(config: PoolRunnerConfiguration) -> Executor:
-    pool = _create_pool(config)
+def _end_with_run(pool: Executor) -> None:
     if _WorkerOfRun in Container() and type(pool) is ProcessPoolExecutor:
         pool.__class__ = _EndingPool
-    return pool
 
 
-# dlt always waits for its workers, and does not accept a pool from outside.
-pool_runner.create_pool = _create_ending_pool
+# dlt always waits for its workers.
+replace_pool(_end_with_run)

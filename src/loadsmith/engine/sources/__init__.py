@@ -31,9 +31,6 @@ if TYPE_CHECKING:
         is_sql_database as is_sql_database,
         listed_ways as listed_ways,
     )
-    from loadsmith.engine.sources.windows import (
-        bound_to_window as bound_to_window,
-        incremental_of as incremental_of,
-    )
+    from loadsmith.engine.sources.windows import bound_to_window as bound_to_window
 
 __getattr__ = names_on_first_use(__name__)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from loadsmith.engine.sources.windows import incremental_of, with_feeds
+from loadsmith.engine.dlt_hooks import incremental_of
+from loadsmith.engine.sources.windows import with_feeds
 from loadsmith.errors import ResolveError
 from loadsmith.model import LoadDefinition, RunRequest
 

@@ -8,21 +8,23 @@ A live source is used by one run after the other, and dlt writes the bounds of a
 that its copies share, so these are put back when the block ends.
 """
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from dlt.common.data_types import py_type_to_sc_type
-from dlt.extract.incremental import Incremental, IncrementalResourceWrapper
 
 from loadsmith.engine.dlt_hooks import (
+    WindowIncremental,
     WindowNumber,
     WindowText,
     WindowTime,
     day_at,
+    feeds_of,
+    incremental_of,
     moment_of,
     number_at,
+    own_cursor,
     text_at,
     unit_of,
 )
@@ -44,7 +46,7 @@ def bound_to_window(
         for name in with_feeds(source, resources):
             resource = source.resources[name]
             # Without a window, too: what a run leaves in a cursor would bound the next window.
-            _keep(resource, stack)
+            stack.enter_context(own_cursor(resource))
             if window is None:
                 continue
             incremental = incremental_of(resource)
@@ -101,56 +103,10 @@ def with_feeds(source: Any, resources: Iterable[str]) -> list[str]:
     """Return the resources and what feeds them, where the source knows it by name."""
     found = dict.fromkeys(resources)
     for name in list(found):
-        pipe = source.resources[name]._pipe.parent
-        while pipe is not None:
-            if pipe.name in source.resources:
-                found.setdefault(pipe.name)
-            pipe = pipe.parent
+        for feed in feeds_of(source.resources[name]):
+            if feed in source.resources:
+                found.setdefault(feed)
     return list(found)
-
-
-def _keep(resource: Any, stack: ExitStack) -> None:
-    """Give a resource a cursor of its own, and put back at the end what copies of it share."""
-    step = resource.incremental
-    if isinstance(step, IncrementalResourceWrapper):
-        # The function of the resource knows the wrapper, so that it cannot be another one.
-        stack.callback(_put_back, step, dict(vars(step)))
-        if step._incremental is not None:
-            step._incremental = step._incremental.copy()
-    elif step is not None:
-        resource.apply_hints(incremental=step.copy())
-
-
-def _put_back(step: Any, before: dict[str, Any]) -> None:
-    vars(step).clear()
-    vars(step).update(before)
-
-
-def incremental_of(resource: Any) -> Any | None:
-    """Return the incremental of a resource, from its hints or its function's arguments, or None."""
-    step = resource.incremental
-    if step is None:
-        return None
-    if not isinstance(step, IncrementalResourceWrapper):
-        return step
-    if step.incremental is not None:
-        return step.incremental
-    given = dict(resource.explicit_args) if resource.args_bound else {}
-    for value in given.values():
-        if isinstance(value, Incremental):
-            return value
-    function = resource._pipe.gen
-    if not callable(function):
-        return None
-    parameter = IncrementalResourceWrapper.get_incremental_arg(inspect.signature(function))
-    if parameter is None or not isinstance(parameter.default, Incremental):
-        return None
-    if given.get(parameter.name) is None:
-        return parameter.default
-    # A bare value in place of the cursor is where it starts.
-    default = parameter.default.copy()
-    default.initial_value = given[parameter.name]
-    return default
 
 
 def _bounds(resource: Any, incremental: Any, window: Window) -> tuple[Any, Any] | None:
@@ -198,7 +154,7 @@ def _warn_of_number(
 
 def _set_bounds(resource: Any, incremental: Any, start: Any, end: Any) -> None:
     """Bound a cursor by the window and by what the source says itself, whichever is narrower."""
-    bounded = incremental.copy()
+    bounded = WindowIncremental.of(incremental)
     initial, final = bounded.initial_value, bounded.end_value
     if bounded.last_value_func is min:
         # It runs from late to early, where the first value is the late one: not in the window.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from loadsmith.engine.destinations import destination_dataset, exact, make_destination
-from loadsmith.engine.dlt_hooks import pipeline_of
+from loadsmith.engine.dlt_hooks import exports_schemas, imports_schemas, pipeline_of
 from loadsmith.engine.sources import make_pipeline
 from loadsmith.errors import ConfigError
 from loadsmith.model import (
@@ -46,11 +46,10 @@ def parts_of(definition: LoadDefinition, request: RunRequest) -> PipelineParts:
             " destination. Give one to dlt.pipeline(destination=...)."
         )
     params: dict[str, Any] = {"progress": live.collector}
-    schemas = live._schema_storage_config
     optional = {
         "staging": overrides.get("staging") or live.staging,
-        "import_schema_path": schemas.import_schema_path,
-        "export_schema_path": schemas.export_schema_path,
+        "import_schema_path": imports_schemas(live),
+        "export_schema_path": exports_schemas(live),
         "refresh": live.refresh,
     }
     params.update({name: value for name, value in optional.items() if value is not None})

@@ -18,7 +18,12 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.fs_client import FSClientBase
 from dlt.destinations.sql_client import WithSqlClient
 
-from loadsmith.engine.dlt_hooks import exports_schemas, replace_schema
+from loadsmith.engine.dlt_hooks import (
+    exports_schemas,
+    limited_sql,
+    replace_schema,
+    state_files,
+)
 from loadsmith.engine.workspace.names import Names
 
 #: States that are read back; more loads than that under one name at once would be too many.
@@ -195,7 +200,7 @@ def _query_schemas(client: Any, schema_name: str) -> list[dict[str, Any]]:
         for name in ("schema", "schema_name", "inserted_at")
     )
     table = sql.make_qualified_table_name(known.schema.version_table_name)
-    top, bottom = sql._limit_clause_sql(SCHEMA_HISTORY)
+    top, bottom = limited_sql(known, SCHEMA_HISTORY)
     query = (
         f"SELECT {top} {c_schema} FROM {table} WHERE {c_name} = %s"
         f" ORDER BY {c_inserted_at} DESC {bottom}"
@@ -225,7 +230,7 @@ def _query_states(client: Any, pipeline_name: str) -> list[tuple[str, str]]:
     )
     states = sql.make_qualified_table_name(client.schema.state_table_name)
     loads = sql.make_qualified_table_name(client.schema.loads_table_name)
-    top, bottom = sql._limit_clause_sql(HISTORY)
+    top, bottom = limited_sql(client, HISTORY)
     query = (
         f"SELECT {top} l.{c_load_id}, s.{c_state} FROM {states} AS s JOIN {loads} AS l"
         f" ON l.{c_load_id} = s.{c_dlt_load_id} WHERE s.{c_pipeline} = %s AND l.{c_status} = 0"
@@ -236,13 +241,7 @@ def _query_states(client: Any, pipeline_name: str) -> list[tuple[str, str]]:
 
 
 def _read_state_files(client: Any, pipeline_name: str) -> list[tuple[str, str]]:
-    found = [
-        (parts[1], path)
-        for path, parts in client._list_dlt_table_files(
-            client.schema.state_table_name, pipeline_name
-        )
-    ]
     return [
         (load_id, json.loads(client.fs_client.read_text(path, encoding="utf-8"))["state"])
-        for load_id, path in sorted(found)[-HISTORY:]
+        for load_id, path in sorted(state_files(client, pipeline_name))[-HISTORY:]
     ]

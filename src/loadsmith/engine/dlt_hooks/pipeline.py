@@ -1,0 +1,90 @@
+"""The dlt pipeline that loadsmith runs: the steps that it prepares, and proof that dlt takes them.
+
+dlt makes the objects of a step itself. This pipeline receives those of extract, and the module
+`load` replaces the class of those of load.
+"""
+
+from typing import Any
+
+from dlt.extract.extract import Extract
+from dlt.pipeline.pipeline import Pipeline
+
+from loadsmith.engine.dlt_hooks.check import not_called
+from loadsmith.engine.dlt_hooks.extract import WatchedExtract, load_ids_in_arrow
+from loadsmith.engine.dlt_hooks.extracted import extract_quickly
+from loadsmith.engine.dlt_hooks.load import Seen, seen_in_load
+from loadsmith.engine.schema_files import ImportSchemas
+
+
+class LoadsmithPipeline(Pipeline):
+    """dlt's pipeline, prepared for what loadsmith promises."""
+
+    _extract_step: WatchedExtract | None = None
+
+    def _configure(self, *args: Any, **kwargs: Any) -> None:
+        super()._configure(*args, **kwargs)
+        storage: Any = self._schema_storage
+        folder, kind = storage.config.import_schema_path, storage.config.external_schema_format
+        if folder and kind in ("yaml", "json"):
+            schemas = ImportSchemas(folder)
+            # Our reader names file and line of a mistake. dlt has no setting for the reader.
+            storage._load_import_schema = lambda name: schemas.read(
+                storage._file_name_in_store(name, kind), name
+            )
+
+    def extract(self, *args: Any, **kwargs: Any) -> Any:
+        """Extract as dlt does.
+
+        Raises:
+            RunError: dlt did not go through the steps that loadsmith prepares.
+        """
+        self._extract_step = None
+        info = super().extract(*args, **kwargs)
+        if self._extract_step is None:
+            raise not_called("extract")
+        return info
+
+    def _extract_source(self, extract: Extract, *args: Any, **kwargs: Any) -> Any:
+        if type(extract) is Extract:
+            extract.__class__ = WatchedExtract
+            extract_quickly(extract.extract_storage.item_storages["object"])
+        if not isinstance(extract, WatchedExtract):
+            raise not_called("extract")
+        self._extract_step = extract
+        extract.has_looked = False
+        with load_ids_in_arrow(self):
+            load_id = super()._extract_source(extract, *args, **kwargs)
+        if not extract.has_looked:
+            raise not_called("extract")
+        return load_id
+
+    def load(self, *args: Any, **kwargs: Any) -> Any:
+        """Load as dlt does.
+
+        Raises:
+            RunError: dlt did not go through the steps that loadsmith watches.
+        """
+        waiting = self._jobs_by_package()
+        with seen_in_load() as seen:
+            info = super().load(*args, **kwargs)
+        self._check_load(waiting, seen)
+        return info
+
+    def _jobs_by_package(self) -> dict[str, int]:
+        packages = self._get_load_storage().normalized_packages
+        return {
+            load_id: len(packages.list_new_jobs(load_id))
+            for load_id in self.list_normalized_load_packages()
+        }
+
+    def _check_load(self, waiting: dict[str, int], seen: Seen) -> None:
+        loaded = waiting.keys() - set(self.list_normalized_load_packages())
+        with_jobs = {load_id for load_id in loaded if waiting[load_id]}
+        if not (loaded <= seen.completed and with_jobs <= seen.submitted):
+            raise not_called("load")
+
+
+def imports_schemas(pipeline: Any) -> str | None:
+    """Return the folder that the pipeline imports schemas from, or None."""
+    folder: str | None = pipeline._schema_storage_config.import_schema_path
+    return folder or None
