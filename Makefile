@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # Hundreds of tests start a process of its own, which would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install test check lint types imports pytest format demo ui docs bench clean browser screenshots test-lowest
+.PHONY: install test check lint types imports pytest format demo ui docs bench clean browser screenshots test-lowest dlt-check
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -54,6 +54,25 @@ $(LOWEST)/.installed: pyproject.toml constraints.txt constraints-lowest.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e . --group lowest
 	touch $@
 
+# What loadsmith relies on in dlt and Dagster, compared with what is installed. `make dlt-check
+# DLT=1.32.0` installs that dlt into an environment of its own.
+EXAMPLES ?= 500
+ifdef DLT
+DLT_BIN := .venv-dlt-$(DLT)/bin
+dlt-check: $(DLT_BIN)/.installed
+else
+DLT_BIN := $(BIN)
+dlt-check: $(INSTALLED)
+endif
+	$(DLT_BIN)/python -m bench.dlt_check --examples $(EXAMPLES)
+
+.venv-dlt-%/bin/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-dlt-$*
+	$(@D)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	grep -v '^dlt==' constraints.txt > .venv-dlt-$*/constraints.txt
+	$(@D)/python -m pip install --quiet --disable-pip-version-check -c .venv-dlt-$*/constraints.txt -e . --group test "dlt==$*"
+	touch $@
+
 # The order of the tests is shuffled from this seed; `make pytest SEED=$$RANDOM` takes another.
 SEED ?= 2432114820
 # More than cores: many tests wait for the processes that they start.
@@ -67,7 +86,7 @@ docs: $(INSTALLED)
 	$(BIN)/mkdocs build --strict --quiet
 
 clean:
-	rm -rf $(VENV) $(LOWEST) site .demo .bench examples/*/data .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) .venv-dlt-* site .demo .bench examples/*/data .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # The demo keeps Dagster's runs in .demo and the data in examples/demo/data; git ignores both.
 DEMO := examples/demo

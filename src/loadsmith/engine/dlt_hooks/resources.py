@@ -47,7 +47,7 @@ def incremental_of(resource: Any) -> Any | None:
         return step
     if step is not None and step.incremental is not None:
         return step.incremental
-    given = dict(resource.explicit_args) if resource.args_bound else {}
+    given = dict(resource.explicit_args or {}) if resource.args_bound else {}
     for value in given.values():
         if isinstance(value, Incremental):
             return value
