@@ -96,6 +96,7 @@ if TYPE_CHECKING:
         is_resource_function as is_resource_function,
         is_source_function as is_source_function,
         own_cursor as own_cursor,
+        query_of as query_of,
         root_name as root_name,
         upstream_of as upstream_of,
     )

@@ -282,4 +282,16 @@ HOOKS = (
             "dlt.pipeline.trace:end_trace": "e5f87e895eee",
         },
     ),
+    Hook(
+        name="queries of tables",
+        target="dlt.sources.sql_database.helpers:BaseTableLoader._make_query",
+        kind="call",
+        reason="dlt's public method applies the user's changes, which have their own reader",
+        on_difference="error",
+        lost="Tables of PostgreSQL may be read without their bounds",
+        uses={
+            "dlt.sources.sql_database.helpers:BaseTableLoader._make_query": "e68422f6ea9d",
+            "dlt.sources.sql_database.helpers:BaseTableLoader.make_query": "e711d837d206",
+        },
+    ),
 )

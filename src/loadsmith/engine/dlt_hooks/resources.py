@@ -97,6 +97,11 @@ def feeds_of(resource: Any) -> Iterator[str]:
         pipe = pipe.parent
 
 
+def query_of(loader: Any) -> Any:
+    """Return the query of a loader of `sql_database`, without changes of the user."""
+    return loader._make_query()
+
+
 def root_name(resource: Any) -> str:
     """Return the name of the first resource of the chain that feeds this one; its own if none."""
     names = [str(resource.name)]

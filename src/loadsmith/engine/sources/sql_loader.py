@@ -22,13 +22,18 @@ from dlt.common.libs.pyarrow import get_py_arrow_datatype
 from dlt.common.schema import Schema
 from dlt.common.schema.typing import TTableSchemaColumns
 from dlt.common.schema.utils import has_table_seen_data, is_complete_column
-from dlt.common.time import get_context_timezone_name
 from dlt.extract import DltResource
 from dlt.sources.sql_database import TableLoader, register_table_loader_backend
 from dlt.sources.sql_database.helpers import ConnectorXTableLoader
 from sqlalchemy.dialects import postgresql
 
-from loadsmith.engine.dlt_hooks import WindowNumber, WindowText, WindowTime
+from loadsmith.engine.dlt_hooks import (
+    WindowNumber,
+    WindowText,
+    WindowTime,
+    query_of,
+    timezone_of_context,
+)
 from loadsmith.engine.normalizing import ROW_GROUP
 from loadsmith.engine.sources.panics import panics_as_errors
 from loadsmith.engine.sources.sql_types import (
@@ -218,7 +223,7 @@ class _ExactTableLoader(TableLoader):
                     reader = None
                     why = "nobody knows the encoding of a database in SQL_ASCII"
                 else:
-                    cursor.execute(self._query(readings))
+                    cursor.execute(self._copy_query(readings))
                     reader = cursor.fetch_record_batch()
                     why = _unexpected(reader.schema, readings)
             except adbc_driver_manager.Error as error:
@@ -236,13 +241,13 @@ class _ExactTableLoader(TableLoader):
             hide_password=False
         )
 
-    def _query(self, readings: Mapping[str, Reading]) -> str:
+    def _copy_query(self, readings: Mapping[str, Reading]) -> str:
         """Return dlt's query with casts, and with literals as bounds: COPY takes no parameters."""
         bounds = self.last_value, self.end_value
         if self.cursor_column is not None:
             self.last_value, self.end_value = (bound(each, self.cursor_column) for each in bounds)
         try:
-            query = cast(Any, self._make_query())
+            query = cast(Any, query_of(self))
         finally:
             self.last_value, self.end_value = bounds
         selected = (reading.select.label(name) for name, reading in readings.items())
@@ -265,7 +270,7 @@ class _ExactTableLoader(TableLoader):
                 return f"its column '{name}' was {known['data_type']} and is {reading.data_type}"
             column = {**known, **self.columns.get(name, {}), "data_type": reading.data_type}
             found[name] = get_py_arrow_datatype(
-                cast(Any, column), self._capabilities, get_context_timezone_name()
+                cast(Any, column), self._capabilities, timezone_of_context()
             )
         return found
 
