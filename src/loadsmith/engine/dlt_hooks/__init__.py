@@ -77,7 +77,6 @@ if TYPE_CHECKING:
         replace_normalizer as replace_normalizer,
         replace_pool as replace_pool,
         room_in_buffer as room_in_buffer,
-        timezone_of_context as timezone_of_context,
         writer_of as writer_of,
     )
     from loadsmith.engine.dlt_hooks.register import (

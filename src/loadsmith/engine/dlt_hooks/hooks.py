@@ -1,7 +1,7 @@
 """The list of what loadsmith replaces in dlt, derives from its private names, or calls of them.
 
-Each function that such a hook relies on has a fingerprint for each version of dlt with which the
-tests passed, separated by spaces: 1.30.0 and 1.31.0. `absent` says that a version lacks it.
+Each function that such a hook relies on has a fingerprint of each version of dlt with which the
+tests passed, separated by spaces. `absent` says that a version lacks it.
 """
 
 from loadsmith.engine.dlt_hooks.register import Hook
@@ -52,12 +52,12 @@ HOOKS = (
         lost="Records are normalized by dlt itself, several times slower",
         uses={
             "dlt.normalize.worker:w_normalize_files": "b46af60b74d5",
-            "dlt.normalize.items_normalizers.jsonl:JsonLItemsNormalizer.__init__": "c7b7cd5e846b 1d8bbdc7a4eb",
+            "dlt.normalize.items_normalizers.jsonl:JsonLItemsNormalizer.__init__": "1d8bbdc7a4eb",
             "dlt.normalize.items_normalizers.jsonl:JsonLItemsNormalizer.__call__": "9655e850e39c",
             "dlt.normalize.items_normalizers.jsonl:JsonLItemsNormalizer._normalize_chunk": "7a74dea8b1e3",
             "dlt.normalize.items_normalizers.jsonl:JsonLItemsNormalizer._filter_columns": "135f6e31ec7f",
-            "dlt.normalize.items_normalizers.jsonl:JsonLItemsNormalizer._coerce_row": "7420242206b2 8a20c49d03e3",
-            "dlt.normalize.items_normalizers.jsonl:JsonLItemsNormalizer._infer_column": "067bc9b9d4cc 9e05ec6eec3a",
+            "dlt.normalize.items_normalizers.jsonl:JsonLItemsNormalizer._coerce_row": "8a20c49d03e3",
+            "dlt.normalize.items_normalizers.jsonl:JsonLItemsNormalizer._infer_column": "9e05ec6eec3a",
             "dlt.common.normalizers.json.relational:DataItemNormalizer.__init__": "faeb0a6627ab",
             "dlt.common.normalizers.json.relational:DataItemNormalizer._reset": "8161759fd419",
             "dlt.common.normalizers.json.relational:DataItemNormalizer.normalize_data_item": "29dc6809891c",
@@ -74,21 +74,21 @@ HOOKS = (
             "dlt.common.normalizers.json.helpers:get_table_nesting_level": "a2c1981d9518",
             "dlt.common.normalizers.json.helpers:is_nested_type": "935c7b59b89a",
             "dlt.common.normalizers.json.helpers:should_be_nested": "2db0072c873d",
-            "dlt.common.normalizers.json.helpers:get_root_row_id_type": "fd25be49043c 4eb9a5fb5547",
+            "dlt.common.normalizers.json.helpers:get_root_row_id_type": "4eb9a5fb5547",
             "dlt.common.normalizers.json.helpers:get_propagation_mapping": "3c19c4407550",
             "dlt.common.normalizers.json.helpers:get_nested_row_hash": "ce390dd631df",
             "dlt.common.normalizers.utils:generate_dlt_id": "6bd339ff2757",
-            "dlt.common.libs.pyarrow:columns_to_arrow": "1a2ca1c88554 eb40de77eb23",
-            "dlt.common.libs.pyarrow:row_tuples_to_arrow": "d02a4ab0b103 056fcf8bf5aa",
+            "dlt.common.libs.pyarrow:columns_to_arrow": "eb40de77eb23",
+            "dlt.common.libs.pyarrow:row_tuples_to_arrow": "056fcf8bf5aa",
             "dlt.common.json:custom_pua_decode": "aa90e76066d7",
             "dlt.common.json:custom_pua_decode_nested": "300967ab5074",
-            "dlt.common.time:normalize_timezone": "87e5c91900a0 f99fae82438e",
-            "dlt.common.time:get_context_timezone_name": "absent 406656d97b05",
+            "dlt.common.time:normalize_timezone": "f99fae82438e",
+            "dlt.common.time:get_context_timezone_name": "406656d97b05",
             "dlt.common.schema.schema:Schema._infer_hint": "a5a8d3aff086",
             "dlt.common.schema.utils:is_complete_column": "a62e6c7d6ed4",
             "dlt.common.schema.utils:is_nullable_column": "5cad674be865",
-            "dlt.common.data_writers.writers:ParquetDataWriter.__init__": "894c47bc8f05 26735faa9f47",
-            "dlt.common.data_writers.writers:ParquetDataWriter.write_header": "fbf10ba8ce12 7045d967e1ae",
+            "dlt.common.data_writers.writers:ParquetDataWriter.__init__": "26735faa9f47",
+            "dlt.common.data_writers.writers:ParquetDataWriter.write_header": "7045d967e1ae",
             "dlt.common.data_writers.writers:ParquetDataWriter.write_data": "76fbf0ebc2a8",
             "dlt.common.data_writers.buffered:BufferedDataWriter.write_data_item": "ad1859514595",
             "dlt.common.data_writers.buffered:BufferedDataWriter._flush_items": "3a94fd297955",
@@ -145,10 +145,10 @@ HOOKS = (
         on_difference="error",
         lost="A partition may load rows of another window or miss rows",
         uses={
-            "dlt.extract.incremental:Incremental._make_or_get_transformer": "8ba8ec65c665 31e1df1f5781",
+            "dlt.extract.incremental:Incremental._make_or_get_transformer": "31e1df1f5781",
             "dlt.extract.incremental:Incremental._get_transform": "1d70fc63e77c",
             "dlt.extract.incremental:Incremental.merge": "9d9734feb676",
-            "dlt.extract.incremental.transform:ArrowIncremental.__call__": "262a22356825 adcee2b552da",
+            "dlt.extract.incremental.transform:ArrowIncremental.__call__": "adcee2b552da",
             "dlt.extract.incremental.transform:ArrowIncremental._process_null_at_cursor_path": "a3e57a54ee52",
             "dlt.extract.incremental:IncrementalResourceWrapper.set_incremental": "47843718f90e",
             "dlt.extract.incremental:IncrementalResourceWrapper.get_incremental_arg": "85bfb912049f",
@@ -212,7 +212,7 @@ HOOKS = (
             "dlt.destinations._adbc_jobs:AdbcParquetCopyJob._set_catalog_and_schema": "c37d8f457254",
             "dlt.destinations.impl.postgres.postgres:PostgresClient.create_load_job": "459bed1d550a",
             "dlt.destinations.impl.postgres.factory:PostgresTypeMapper.to_destination_type": "c3fec4e29bac",
-            "dlt.destinations.impl.postgres.factory:postgres._raw_capabilities": "f889525ab32a 1fd53a7cb860",
+            "dlt.destinations.impl.postgres.factory:postgres._raw_capabilities": "1fd53a7cb860",
         },
     ),
     Hook(

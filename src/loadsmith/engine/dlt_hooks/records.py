@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from typing import Any
 
-from dlt.common import time
 from dlt.common.normalizers.json.relational import DataItemNormalizer
 from dlt.common.runners import pool_runner
 from dlt.common.runners.configuration import PoolRunnerConfiguration
@@ -39,9 +38,8 @@ class RecordNormalizer(JsonLItemsNormalizer):
 
     @property
     def timezone_override(self) -> bool | None:
-        """Whether times get the time zone of the context; dlt 1.30 has no such setting."""
-        override: bool | None = getattr(self, "_timezone_override", None)
-        return override
+        """Whether times get the time zone of the context."""
+        return self._timezone_override
 
     @property
     def has_discarded(self) -> bool:
@@ -82,12 +80,6 @@ class NamesOfDlt:
 def has_excludes(schema: Schema) -> bool:
     """Tell whether a schema excludes columns by filters."""
     return bool(schema._compiled_excludes)
-
-
-def timezone_of_context() -> str:
-    """Return the name of the time zone of parquet files, which is UTC before dlt 1.31."""
-    name: Callable[[], str] = getattr(time, "get_context_timezone_name", lambda: "UTC")
-    return name()
 
 
 def writer_of(storage: DataItemStorage, place: tuple[str, str, str]) -> Any:

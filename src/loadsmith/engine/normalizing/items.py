@@ -9,13 +9,13 @@ from dlt.common.data_writers.writers import ParquetDataWriter
 from dlt.common.libs.pyarrow import columns_to_arrow
 from dlt.common.normalizers.json.relational import DataItemNormalizer
 from dlt.common.schema import TSchemaUpdate
+from dlt.common.time import get_context_timezone_name
 from dlt.common.typing import TDataItem
 
 from loadsmith.engine.dlt_hooks import (
     RecordNormalizer,
     has_excludes,
     is_proven,
-    timezone_of_context,
 )
 from loadsmith.engine.normalizing.columns import NotPlain, active
 from loadsmith.engine.normalizing.ids import are_ids_of_dlt
@@ -152,6 +152,6 @@ class ColumnarItemsNormalizer(RecordNormalizer):
         arrow_schema = self._arrow_schemas.get(table_name)
         if arrow_schema is None or len(arrow_schema) != len(table_columns):
             arrow_schema = self._arrow_schemas[table_name] = columns_to_arrow(
-                table_columns, self.config.destination_capabilities, timezone_of_context()
+                table_columns, self.config.destination_capabilities, get_context_timezone_name()
             )
         return arrow_table(columns, rows, arrow_schema)

@@ -22,6 +22,7 @@ from dlt.common.libs.pyarrow import get_py_arrow_datatype
 from dlt.common.schema import Schema
 from dlt.common.schema.typing import TTableSchemaColumns
 from dlt.common.schema.utils import has_table_seen_data, is_complete_column
+from dlt.common.time import get_context_timezone_name
 from dlt.extract import DltResource
 from dlt.sources.sql_database import TableLoader, register_table_loader_backend
 from dlt.sources.sql_database.helpers import ConnectorXTableLoader
@@ -32,7 +33,6 @@ from loadsmith.engine.dlt_hooks import (
     WindowText,
     WindowTime,
     query_of,
-    timezone_of_context,
 )
 from loadsmith.engine.normalizing import ROW_GROUP
 from loadsmith.engine.sources.panics import panics_as_errors
@@ -270,7 +270,7 @@ class _ExactTableLoader(TableLoader):
                 return f"its column '{name}' was {known['data_type']} and is {reading.data_type}"
             column = {**known, **self.columns.get(name, {}), "data_type": reading.data_type}
             found[name] = get_py_arrow_datatype(
-                cast(Any, column), self._capabilities, timezone_of_context()
+                cast(Any, column), self._capabilities, get_context_timezone_name()
             )
         return found
 
