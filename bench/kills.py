@@ -2,11 +2,18 @@
 
     python -m bench.kills --destination duckdb --trials 30
     python -m bench.kills --destination postgres --processes 32 --trials 3
+    python -m bench.kills --destination postgres --stop --trials 100
+    python -m bench.kills --destination postgres --twice --trials 100
 
 Each trial loads an append, a merge and a replace resource, all with nested rows, into a dataset of
 its own, in one or more processes of which each loads a partition. The processes are killed with
 SIGKILL at random moments and started again until each has ended well. What each process was at
 when it was killed is counted, by what it left in its working directory.
+
+With `--stop`, a process is stopped at a random moment (SIGSTOP), its run is given up, another
+machine runs it again, and the process goes on at a random moment. With `--twice`, two machines are
+given the same run, and in half of the trials the first of them stands still for longer than its
+lease.
 """
 
 import argparse
@@ -28,7 +35,11 @@ import dlt
 import duckdb
 
 from loadsmith.assets.decorator import dlt_assets
+from loadsmith.assets.define import live_definition
 from loadsmith.assets.run import DagsterDltResource
+from loadsmith.engine.run import run_load
+from loadsmith.errors import LoadsmithError
+from loadsmith.model import RunRequest
 
 MARIADB = os.environ.get("BENCH_MARIADB", "mysql+pymysql://root@127.0.0.1:3306")
 POSTGRES = os.environ.get("BENCH_POSTGRES", "postgresql://postgres:x@127.0.0.1:5432/postgres")
@@ -129,11 +140,15 @@ def connect_to_mariadb() -> Any:
     return engine.connect()
 
 
-def load(trial: Trial, number: int) -> None:
-    """Load one partition as a run of Dagster; the life of a process."""
-    output = os.open(trial.folder / f"log{number}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def write_to(path: Path) -> None:
+    """Let this process write into a file."""
+    output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
+
+
+def make_source(trial: Trial, number: int) -> Any:
+    """Make the function that makes the source of one process."""
     first = number * trial.rows
 
     @dlt.source(name="shop")
@@ -150,10 +165,86 @@ def load(trial: Trial, number: int) -> None:
             resources.append(dlt.resource(pages, name="replaced", write_disposition="replace"))
         return resources
 
+    return shop
+
+
+def attempt(trial: Trial, run_id: str, root_run_id: str, machine: str, lease: float) -> None:
+    """Load as a run that Dagster knows by what is in a file; the life of a process."""
+    write_to(trial.folder / f"log of {run_id} on {machine}")
+    os.environ["LOADSMITH_LEASE_SECONDS"] = str(lease)
+
+    def make_pipeline() -> Any:
+        return dlt.pipeline(
+            "kills",
+            destination=trial.make_destination(),
+            dataset_name=trial.dataset,
+            pipelines_dir=str(trial.folder / machine),
+        )
+
+    def outcome_of(asked: str) -> str:
+        path = trial.folder / f"outcome of {asked}"
+        return path.read_text() if path.exists() else "running"
+
+    def log(line: str) -> None:
+        print(time.strftime("%H:%M:%S"), line, flush=True)
+
+    definition = live_definition(make_source(trial, 0), make_pipeline)
+    request = RunRequest(
+        run_id=run_id, root_run_id=root_run_id, outcome_of=outcome_of, log=log, warn=log
+    )
+    try:
+        with run_load(definition, request):
+            pass
+    except LoadsmithError as error:
+        log(str(error))
+        os._exit(1)
+    os._exit(0)
+
+
+def run_stopped(
+    trial: Trial, chance: random.Random, *, longest: float, is_twice: bool
+) -> tuple[Counter[str], int, str]:
+    """Run one trial with `--stop` or `--twice`; see `run_trial`."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bench.kills"])
+    stands_still = not is_twice or chance.random() < 0.5
+    lease = max(1.0, longest / 4) if is_twice else 60.0
+    second = "first" if is_twice else "second"
+
+    def start(run_id: str, machine: str) -> Any:
+        process = context.Process(target=attempt, args=(trial, run_id, "first", machine, lease))
+        process.start()
+        return process
+
+    one = start("first", "m0")
+    time.sleep(chance.uniform(0, longest))
+    killed: Counter[str] = Counter()
+    if stands_still and one.is_alive():
+        os.kill(one.pid, signal.SIGSTOP)
+        killed["stop"] += 1
+        if not is_twice:
+            (trial.folder / "outcome of first").write_text("failed")
+    other = start(second, "m1")
+    # A database with one writer is not free before whoever has it goes on.
+    other.join(chance.uniform(0, 2 * longest) + (lease if is_twice else 0))
+    if one.is_alive():
+        os.kill(one.pid, signal.SIGCONT)
+    for process in (one, other):
+        process.join(PATIENCE)
+        if process.is_alive():
+            process.kill()
+            return killed, 0, "it does not end"
+    failed = int(other.exitcode != 0 and not (is_twice and one.exitcode == 0))
+    return killed, failed, problems_of(trial)
+
+
+def load(trial: Trial, number: int) -> None:
+    """Load one partition as a run of Dagster; the life of a process."""
+    write_to(trial.folder / f"log{number}")
     keys = dg.StaticPartitionsDefinition([str(n) for n in range(trial.processes)])
 
     @dlt_assets(
-        dlt_source=shop,
+        dlt_source=make_source(trial, number),
         dlt_pipeline=lambda: dlt.pipeline(
             "kills",
             destination=trial.make_destination(),
@@ -298,6 +389,8 @@ def main() -> int:
     parser.add_argument(
         "--lose-directory", action="store_true", help="remove the working directory after each kill"
     )
+    parser.add_argument("--stop", action="store_true", help="stop and go on, instead of kills")
+    parser.add_argument("--twice", action="store_true", help="deliver a run twice")
     parser.add_argument("--seed", type=int, default=None)
     chosen = parser.parse_args()
     seed = chosen.seed if chosen.seed is not None else int(time.time())
@@ -310,13 +403,18 @@ def main() -> int:
     stages: Counter[str] = Counter()
     for trial_number in range(chosen.trials):
         trial = make_trial(chosen, f"kills_{seed}_{trial_number}")
-        killed, failed, wrong = run_trial(
-            trial,
-            chance,
-            kills=chosen.kills,
-            longest=longest,
-            loses_directory=chosen.lose_directory,
-        )
+        if chosen.stop or chosen.twice:
+            killed, failed, wrong = run_stopped(
+                trial, chance, longest=longest, is_twice=chosen.twice
+            )
+        else:
+            killed, failed, wrong = run_trial(
+                trial,
+                chance,
+                kills=chosen.kills,
+                longest=longest,
+                loses_directory=chosen.lose_directory,
+            )
         stages.update(killed)
         sums.update(kills=killed.total(), failed=failed, wrong=int(bool(wrong)))
         print(

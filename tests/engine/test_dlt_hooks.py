@@ -13,13 +13,11 @@ import pyarrow
 import pytest
 from dlt.extract.extract import Extract
 from dlt.extract.incremental import Incremental
-from dlt.load.load import Load
 
 from loadsmith.assets import _dagster
 from loadsmith.engine.dlt_hooks import HOOKS, WindowIncremental, check
 from loadsmith.engine.dlt_hooks.extract import WatchedExtract
 from loadsmith.engine.dlt_hooks.fingerprint import fingerprint_of
-from loadsmith.engine.dlt_hooks.load import WatchedLoad
 from loadsmith.engine.dlt_hooks.pipeline import LoadsmithPipeline
 from loadsmith.engine.dlt_hooks.register import UNTESTED_VARIABLE, Hook, differences_of_hook
 from loadsmith.engine.run import run_load
@@ -37,7 +35,6 @@ SOURCE = Path(__file__).parents[2] / "src" / "loadsmith"
 
 #: The names of dlt that are replaced for the whole process: each line that does so, by module.
 REPLACEMENTS = {
-    "engine/dlt_hooks/load.py": {"_module.Load"},
     "engine/dlt_hooks/records.py": {
         "worker.__dict__['JsonLItemsNormalizer']",
         "pool_runner.create_pool",
@@ -208,12 +205,10 @@ def test_a_normalizer_that_is_off_is_said_in_the_run_and_in_the_settings(
 # -- a hook that dlt no longer calls -------------------------------------------------
 
 
-def test_dlt_makes_our_load() -> None:
-    assert pipeline_module.Load is WatchedLoad
-
-
-def test_a_load_that_is_not_watched_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline_module, "Load", Load)
+def test_a_load_that_asks_for_no_claim_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loadsmith.engine.dlt_hooks.fence._fenced_client", lambda client: client)
     with pytest.raises(RunError, match=r"did not call .* may load rows twice"):
         run(load_of(tmp_path, {"id": 1}))
 

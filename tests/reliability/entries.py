@@ -1,13 +1,17 @@
 """Entries of a ledger: a dead load's, one that is alive, and others that write no more."""
 
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loadsmith.engine.destinations import traits
-from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, this_process
+from loadsmith.engine.locks import this_execution
+from loadsmith.engine.once.claim import Claim
+from loadsmith.engine.once.entry import LedgerEntry, LedgerTable
+from loadsmith.engine.once.ledger import Ledger
 from loadsmith.engine.workspace import Workspace
 from loadsmith.engine.workspace.names import names_of
 from loadsmith.model import RunRequest, Slice
@@ -20,10 +24,41 @@ TABLES = (
 EVERYTHING = tuple(table.name for table in TABLES)
 
 
-def entry_of(scope: str, *, process: str, run_id: str = "unknown") -> LedgerEntry:
+@dataclass(frozen=True)
+class Peer:
+    """Another load: its package, and the claim of the attempt, where that is there."""
+
+    entry: LedgerEntry
+    claim: Claim | None = None
+
+
+def entry_of(scope: str, *, run_id: str = "unknown") -> LedgerEntry:
     return LedgerEntry(
-        load_id=scope, scope=scope, run_id=run_id, tables=TABLES, process=process, root_run_id="r"
+        load_id=scope, scope=scope, run_id=run_id, tables=TABLES, token=scope, root_run_id="r"
     )
+
+
+def claim_of(entry: LedgerEntry, *, execution: str | None = None, lease: float = 60) -> Claim:
+    return Claim(
+        token=entry.token,
+        scope=entry.scope,
+        run_id=entry.run_id,
+        attempt=0,
+        process="elsewhere:1",
+        execution=execution or this_execution(),
+        lease=lease,
+    )
+
+
+def write_down(ledger: Ledger, *peers: Peer) -> None:
+    """Write the packages and claims of loads as they would."""
+    ledger.prepare()
+    for peer in peers:
+        claim = claim_of(peer.entry)
+        ledger.write_claim(peer.claim or claim)
+        ledger.write([peer.entry])
+        if peer.claim is None:
+            ledger.remove_claim(claim)
 
 
 def workspace_of(pipeline: Any, scope: str, request: RunRequest) -> Workspace:
@@ -38,17 +73,25 @@ def workspace_of(pipeline: Any, scope: str, request: RunRequest) -> Workspace:
     )
 
 
-DEAD = entry_of("dead", process="elsewhere:1", run_id="failed")
-ALIVE = entry_of("alive", process=this_process())
+DEAD = entry_of("dead", run_id="failed")
+ALIVE = Peer(entry_of("alive"), claim_of(entry_of("alive")))
+
+
+def _other(execution: str | None = None, lease: float = 60, **changes: Any) -> Peer:
+    entry = replace(entry_of("other"), **changes)
+    return Peer(entry, claim_of(entry, execution=execution, lease=lease))
+
 
 that_writes_no_more = pytest.mark.parametrize(
     "other",
     [
-        entry_of("other", process="elsewhere:1", run_id="failed"),
-        entry_of("other", process=f"{this_process().rpartition(':')[0]}:999999999"),
-        replace(ALIVE, load_id="other", scope="other", abandoned=True),
-        replace(ALIVE, load_id="other", scope="other", reported=True),
-        replace(ALIVE, load_id="other", scope="other", tables=()),
+        _other(run_id="failed"),
+        _other(execution=re.sub(":[0-9]+:", ":999999999:", this_execution())),
+        _other(lease=-1),
+        Peer(entry_of("other")),
+        _other(reported=True),
+        _other(marked=True),
+        _other(tables=()),
     ],
-    ids=["run failed", "process gone", "abandoned", "reported", "other tables"],
+    ids=["failed", "process gone", "lease over", "no claim", "reported", "marked", "other tables"],
 )

@@ -395,6 +395,7 @@ def with_points(die: Callable[[str], None]) -> None:
     """Put the points of death around dlt's own steps, in this process."""
     from dlt.common.storages import LoadStorage, PackageStorage
     from dlt.extract.extract import Extract
+    from dlt.load.load import Load
     from dlt.pipeline.pipeline import Pipeline
 
     def around(owner: Any, name: str, *, before: Any = None, after: Any = None) -> None:
@@ -416,7 +417,7 @@ def with_points(die: Callable[[str], None]) -> None:
     def job_points(_storage: Any, _load_id: str, file_name: str, *_args: Any) -> list[str]:
         if file_name.startswith("_dlt"):
             return []
-        if file_name.startswith("events."):
+        if file_name.startswith(("events.", "rows.")):
             return ["first job done", "append job done"]
         if file_name.startswith("orders") and ".sql" in file_name:
             return ["first job done", "merge job done"]
@@ -431,6 +432,7 @@ def with_points(die: Callable[[str], None]) -> None:
         after="normalize committed",
     )
     around(Pipeline, "load", before="load begins")
+    around(Load, "complete_package", before="package completing")
     around(PackageStorage, "complete_job", before=job_points)
     around(LoadStorage, "complete_load_package", before="load committed", after="load archived")
     replace = getattr(os.replace, "__wrapped_by_test__", os.replace)

@@ -13,7 +13,17 @@ from typing import Any
 import dlt
 import pyarrow as pa
 import pytest
-from entries import ALIVE, DEAD, EVERYTHING, entry_of, that_writes_no_more, workspace_of
+from entries import (
+    ALIVE,
+    DEAD,
+    EVERYTHING,
+    Peer,
+    claim_of,
+    entry_of,
+    that_writes_no_more,
+    workspace_of,
+    write_down,
+)
 from killing import in_child
 from watching import wait_until
 
@@ -118,9 +128,6 @@ class Lake:
             for table in EVERYTHING
         }
 
-    def commit(self, load_id: str) -> None:
-        (self.folder / "lake" / "shop" / "_dlt_loads" / f"shop__{load_id}.jsonl").write_text("{}")
-
     def ledger(self, entry: LedgerEntry, **request: Any) -> FileLedger:
         deadline = time.monotonic() + PATIENCE
 
@@ -133,10 +140,10 @@ class Lake:
         return FileLedger(self._pipeline.destination_client(), workspace)
 
     def undo(
-        self, entry: LedgerEntry, *others: LedgerEntry, wait: bool = True, **request: Any
+        self, entry: LedgerEntry, *others: Peer, wait: bool = True, **request: Any
     ) -> int | None:
         ledger = self.ledger(entry, **{"outcome_of": lambda run: run, **request})
-        ledger.write([entry, *others])
+        write_down(ledger, Peer(entry), *others)
         return ledger.undo(entry, wait=wait)
 
 
@@ -176,7 +183,7 @@ def test_rows_without_a_root_wait_for_the_load_that_writes(lake):
         lake.lines.append(line)
         if line.startswith("waiting"):
             lake.write("alive", "events")
-            lake.commit("alive")
+            lake.ledger(DEAD).remove_claim(ALIVE.claim)
 
     assert lake.undo(DEAD, ALIVE, log=end_when_waited_for) == 2
     assert lake.loads() == {table: ["alive"] for table in EVERYTHING}
@@ -205,28 +212,27 @@ def test_a_load_that_does_not_write_is_not_waited_for(lake, other):
 def test_a_load_that_begins_meanwhile_keeps_its_rows_and_is_not_waited_for(lake):
     # It comes when the rows of the dead load were taken down and before they are removed.
     lake.write("dead", "events__items")
-    new = replace(ALIVE, load_id="new", scope="new")
+    new = entry_of("new")
     begun: list[str] = []
 
     def write_first(run_id: str) -> str:
         if not begun:
             begun.append(run_id)
-            lake.ledger(new).write([new])
+            write_down(lake.ledger(new), Peer(new, claim_of(new)))
             lake.write("new", "events__items", "events__items__parts")
         return "failed" if lake.lines else "running"
 
-    other = entry_of("other", process="elsewhere:1", run_id="other")
-    assert lake.undo(DEAD, other, outcome_of=write_first) == 1
+    other = entry_of("other", run_id="other")
+    assert lake.undo(DEAD, Peer(other, claim_of(other)), outcome_of=write_first) == 1
     assert lake.loads()["events__items"] == ["new"]
     assert not any("of new" in line for line in lake.lines)
 
 
 def test_two_undos_do_not_wait_for_each_others_dead_load(lake):
-    # Neither can know that the other one's process, on another host, is gone.
-    one, two = (entry_of(name, process="elsewhere:1") for name in ("one", "two"))
+    one, two = (entry_of(name) for name in ("one", "two"))
     for entry in (one, two):
         lake.write(entry.scope, "events__items", "events__items__parts")
-        lake.ledger(entry).write([entry])
+        write_down(lake.ledger(entry), Peer(entry))
     threads = [
         threading.Thread(target=Lake(lake.folder, lake.format).undo, args=(entry,), daemon=True)
         for entry in (one, two)
@@ -252,7 +258,7 @@ def test_an_undo_that_is_not_to_wait_leaves_iceberg_tables_to_the_load_that_writ
     lake = Lake(tmp_path, "iceberg")
     lake.fill()
     lake.write("dead", *EVERYTHING)
-    alive = lake.ledger(ALIVE)
+    alive = lake.ledger(ALIVE.entry)
     with alone_with_iceberg(alive._client, alive._workspace, wait=True) as is_alone:
         assert is_alone
         assert lake.undo(DEAD, wait=False) is None
@@ -265,13 +271,14 @@ def test_an_entry_that_is_written_again_is_there_as_a_whole_all_the_time(tmp_pat
     lake = Lake(tmp_path, "delta")
     lake.fill()
     ledger = lake.ledger(DEAD)
+    ledger.prepare()
     ledger.write([DEAD])
     (path,) = (tmp_path / "lake" / "shop").glob("_dlt_loadsmith_loads/*")
     with path.open() as before:
-        ledger.report(replace(DEAD, abandoned=True))
+        ledger.change(replace(DEAD, reported=True))
         # What was begun to be read is not cut off.
-        assert '\\"abandoned\\": false' in before.read()
-    assert [entry.abandoned for entry in ledger.entries("dead")] == [True]
+        assert '\\"reported\\": false' in before.read()
+    assert [entry.reported for entry in ledger.entries("dead")] == [True]
     assert list(path.parent.iterdir()) == [path]
 
 

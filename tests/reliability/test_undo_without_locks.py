@@ -2,12 +2,20 @@
 
 import threading
 import uuid
-from dataclasses import replace
 
 import dlt
 import pymysql
 import pytest
-from entries import ALIVE, DEAD, EVERYTHING, entry_of, that_writes_no_more, workspace_of
+from entries import (
+    ALIVE,
+    DEAD,
+    EVERYTHING,
+    Peer,
+    entry_of,
+    that_writes_no_more,
+    workspace_of,
+    write_down,
+)
 from killing import MARIADB
 
 from loadsmith.engine.once.entry import LedgerEntry
@@ -76,20 +84,13 @@ class Warehouse:
             for table in EVERYTHING
         }
 
-    def commit(self, load_id: str) -> None:
-        self.ask(
-            "INSERT INTO _dlt_loads(load_id, schema_name, status, inserted_at)"
-            " VALUES (%s, 'undo', 0, now())",
-            load_id,
-        )
-
-    def undo(self, entry: LedgerEntry, *others: LedgerEntry, wait: bool = True) -> int | None:
+    def undo(self, entry: LedgerEntry, *others: Peer, wait: bool = True) -> int | None:
         request = RunRequest(log=self.lines.append, outcome_of=lambda run: run)
         workspace = workspace_of(self._pipeline, entry.scope, request)
         self.waits = workspace.waits
         with self._pipeline.destination_client() as client:
             ledger = SqlLedger(client, workspace)
-            ledger.write([entry, *others])
+            write_down(ledger, Peer(entry), *others)
             return ledger.undo(entry, wait=wait)
 
 
@@ -117,7 +118,7 @@ def test_rows_without_a_root_wait_for_the_load_that_writes(warehouse):
 
     def end() -> None:
         warehouse.write("alive", "events")
-        warehouse.commit("alive")
+        warehouse.ask("DELETE FROM _dlt_loadsmith_claims WHERE token = 'alive'")
 
     threading.Timer(1.5, end).start()
     assert warehouse.undo(DEAD, ALIVE) == 2
@@ -139,25 +140,22 @@ def test_a_load_that_does_not_write_is_not_waited_for(warehouse, other):
 def test_a_load_that_begins_meanwhile_keeps_its_rows(warehouse, monkeypatch):
     # It comes when the rows of the dead load were taken down and before they are removed.
     warehouse.write("dead", "events__items")
-    asked = SqlLedger.is_committed
+    asked = SqlLedger.claims
     begun = []
 
-    def write_first(ledger, load_id):
+    def write_first(ledger):
         if not begun:
-            begun.append(load_id)
+            begun.append("new")
             warehouse.write("new", "events__items", "events__items__parts")
-        return asked(ledger, load_id)
+        return asked(ledger)
 
-    monkeypatch.setattr(SqlLedger, "is_committed", write_first)
-    ended = replace(ALIVE, load_id="ended")
-    warehouse.commit("ended")
-    assert warehouse.undo(DEAD, ended) is not None
+    monkeypatch.setattr(SqlLedger, "claims", write_first)
+    assert warehouse.undo(DEAD) is not None
     assert warehouse.loads()["events__items"] == ["new"]
 
 
 def test_two_undos_do_not_wait_for_each_others_dead_load(warehouse):
-    # Neither can know that the other one's process, on another host, is gone.
-    one, two = (entry_of(name, process="elsewhere:1") for name in ("one", "two"))
+    one, two = (entry_of(name) for name in ("one", "two"))
     for name in ("one", "two"):
         warehouse.write(name, "events__items")
     peers = [warehouse.peer(), warehouse.peer()]

@@ -24,7 +24,7 @@ from loadsmith.engine.dlt_hooks import (
     window_in_dlt,
 )
 from loadsmith.engine.memory import old_objects_set_aside
-from loadsmith.engine.once import Recovery, RunPackages
+from loadsmith.engine.once import Recovery, RunPackages, is_token_given_up
 from loadsmith.engine.results import (
     LogProgress,
     cursor_results,
@@ -48,7 +48,7 @@ from loadsmith.engine.sources import (
     watched_for_rows,
 )
 from loadsmith.engine.workspace import Workspace, open_workspace, restore_state
-from loadsmith.errors import ContractViolation, one_of
+from loadsmith.errors import ContractViolation, RunError, one_of
 from loadsmith.model import (
     NORMALIZERS,
     ON_EMPTY,
@@ -96,13 +96,20 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
         run: _Run | None = None
         reporting = False
         try:
-            with old_objects_set_aside(), open_workspace(definition, request) as workspace:
-                run = _Run(definition, request, workspace, redactor)
+            with (
+                old_objects_set_aside(),
+                open_workspace(definition, request, is_token_given_up) as workspace,
+            ):
+                run = _Run(definition, workspace.request, workspace, redactor)
                 try:
                     result = run.execute()
                     reporting = True
                     yield result
                     run.packages.acknowledge()
+                except Exception:
+                    if workspace.lost.is_set():
+                        raise run.taken_over() from None
+                    raise
                 finally:
                     run.packages.end()
         except BaseException as error:  # noqa: BLE001 - raised again, without secrets
@@ -191,6 +198,18 @@ class _Run:
         )
         return result
 
+    def taken_over(self) -> RunError:
+        """Return what is told where another run has taken over from this one."""
+        # Who asks from here on has no claim.
+        self.workspace.set_fence(None)
+        return RunError(
+            f"load '{self.definition.name}': run {self.request.run_id} was given up, and"
+            f" {self.recovery.successor()} has taken over. Nothing of it is left, and nothing is"
+            " to be done.",
+            stage="load",
+            load=self.definition.name,
+        )
+
     def _chosen(self, name: str, default: str, choices: Sequence[str]) -> str:
         """Return what the arguments of `run` or the definition say of an option of ours.
 
@@ -202,24 +221,22 @@ class _Run:
 
     def _sync(self) -> None:
         settle_packages(self.pipeline)
-        if self.workspace.is_blank():
-            self.packages.has_ledger = self.workspace.traits.can_read
-            return
         what = (
-            f"the load {self.workspace.scope}, which is under way (if that machine is lost,"
-            " terminate its run in Dagster)"
+            f"the load {self.workspace.scope}, which is under way (if its machine is lost, until"
+            " its lease has run out or Dagster says that it failed)"
         )
         self.workspace.wait_until_free(what, self._sync_in_turn)
 
     def _sync_in_turn(self) -> str | None:
         """Take the turn and what the destination knows; return whose turn it is instead."""
-        can_read = self.workspace.traits.can_read
         with self.workspace.destination("sync"):
-            if can_read and (holder := self.recovery.settle()):
-                return holder
+            if self.workspace.traits.can_read:
+                if holder := self.recovery.take_turn():
+                    return holder
+                self.recovery.settle()
             if not self.pipeline.has_pending_data:
                 self._restore_state()
-            return self.recovery.take_turn() if can_read else None
+        return None
 
     def _restore_state(self) -> None:
         resources = self.definition.resources
@@ -227,6 +244,7 @@ class _Run:
             self.pipeline,
             names=self.workspace.names,
             owns=None if resources == ResourceSelection() else resources.matches,
+            warn=self.request.warn,
         )
 
     def _extract(self, source: Any) -> None:

@@ -8,9 +8,10 @@ import dagster as dg
 def outcome_of(context: Any, run_id: str) -> str:
     """Return `succeeded`, `failed` or `running`; `unknown` if Dagster has no such run."""
     instance = context.instance
-    run = instance.get_run_by_id(run_id)
-    if run is None:
+    record = instance.get_run_record_by_id(run_id)
+    if record is None:
         return "unknown"
+    run, run_end = record.dagster_run, record.end_time
     if run.status == dg.DagsterRunStatus.SUCCESS:
         return "succeeded"
     step = context.get_step_execution_context().step.key
@@ -18,7 +19,10 @@ def outcome_of(context: Any, run_id: str) -> str:
     ended = [
         log.dagster_event.event_type
         for log in instance.all_logs(run_id, of_type=ends)
-        if log.dagster_event and log.dagster_event.step_key == step
+        if log.dagster_event
+        and log.dagster_event.step_key == step
+        # A step may go on after its run was terminated; nobody counts on what it does then.
+        and (run_end is None or log.timestamp <= run_end)
     ]
     if ended:
         return "succeeded" if dg.DagsterEventType.STEP_SUCCESS in ended else "failed"

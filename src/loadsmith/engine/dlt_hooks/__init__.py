@@ -42,13 +42,15 @@ if TYPE_CHECKING:
         FILE_BYTES as FILE_BYTES,
         prepare_writers as prepare_writers,
     )
-    from loadsmith.engine.dlt_hooks.hooks import HOOKS as HOOKS
-    from loadsmith.engine.dlt_hooks.load import (
-        jobs_of as jobs_of,
-        parquet_files as parquet_files,
-        rows_by_job as rows_by_job,
-        watched_load as watched_load,
+    from loadsmith.engine.dlt_hooks.fence import (
+        Fence as Fence,
+        JobName as JobName,
+        fenced as fenced,
+        in_transaction as in_transaction,
+        set_fence as set_fence,
     )
+    from loadsmith.engine.dlt_hooks.hooks import HOOKS as HOOKS
+    from loadsmith.engine.dlt_hooks.load import parquet_files as parquet_files
     from loadsmith.engine.dlt_hooks.packages import (
         archive_package as archive_package,
         can_be_undone as can_be_undone,
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
         replace_schema as replace_schema,
         rewind_package as rewind_package,
         settle_packages as settle_packages,
+        sources_of_package as sources_of_package,
     )
     from loadsmith.engine.dlt_hooks.pipeline import imports_schemas as imports_schemas
     from loadsmith.engine.dlt_hooks.postgres import ExactPostgres as ExactPostgres

@@ -8,7 +8,7 @@ import dlt
 from dlt.common.schema import Schema
 from dlt.common.schema.utils import get_root_table
 from dlt.common.storages.load_package import PackageStorage, ParsedLoadJobFileName
-from dlt.common.versioned_state import json_decode_state, json_encode_state
+from dlt.common.versioned_state import decompress_state, json_decode_state, json_encode_state
 from dlt.pipeline.abort import prepare_abort_packages
 from dlt.pipeline.pipeline import Pipeline
 from dlt.pipeline.state_sync import force_state_extract
@@ -234,3 +234,21 @@ def moment_of_package(load_id: str) -> float:
         return float(load_id)
     except ValueError:
         return 0.0
+
+
+def sources_of_package(pipeline: Any, load_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the `sources` of the state before and after a normalized package was extracted.
+
+    Both are empty where the package brings no state.
+    """
+    packages: PackageStorage = pipeline._get_load_storage().normalized_packages
+    stored = packages.get_load_package_state(load_id).get("pipeline_state")
+    if stored is None:
+        return {}, {}
+    before: Any = None
+    if packages.can_restore_pipeline_state(load_id):
+        before, _ = packages.load_pipeline_state(load_id)
+    return (
+        dict(json_decode_state(before).get("sources", {})) if before else {},
+        dict(decompress_state(stored["state"]).get("sources", {})),
+    )

@@ -1,7 +1,7 @@
 """The dlt pipeline that loadsmith runs: the steps that it prepares, and proof that dlt takes them.
 
-dlt makes the objects of a step itself. This pipeline receives those of extract, and the module
-`load` replaces the class of those of load.
+dlt makes the objects of a step itself. This pipeline receives those of extract; load asks the
+destination for clients, which `fence` makes.
 """
 
 from typing import Any
@@ -12,7 +12,6 @@ from dlt.pipeline.pipeline import Pipeline
 from loadsmith.engine.dlt_hooks.check import not_called
 from loadsmith.engine.dlt_hooks.extract import WatchedExtract, load_ids_in_arrow
 from loadsmith.engine.dlt_hooks.extracted import extract_quickly
-from loadsmith.engine.dlt_hooks.load import Seen, seen_in_load
 from loadsmith.engine.schema_files import ImportSchemas
 
 
@@ -64,24 +63,13 @@ class LoadsmithPipeline(Pipeline):
         Raises:
             RunError: dlt did not go through the steps that loadsmith watches.
         """
-        waiting = self._jobs_by_package()
-        with seen_in_load() as seen:
-            info = super().load(*args, **kwargs)
-        self._check_load(waiting, seen)
-        return info
-
-    def _jobs_by_package(self) -> dict[str, int]:
-        packages = self._get_load_storage().normalized_packages
-        return {
-            load_id: len(packages.list_new_jobs(load_id))
-            for load_id in self.list_normalized_load_packages()
-        }
-
-    def _check_load(self, waiting: dict[str, int], seen: Seen) -> None:
-        loaded = waiting.keys() - set(self.list_normalized_load_packages())
-        with_jobs = {load_id for load_id in loaded if waiting[load_id]}
-        if not (loaded <= seen.completed and with_jobs <= seen.submitted):
+        waiting = set(self.list_normalized_load_packages())
+        info = super().load(*args, **kwargs)
+        fence = getattr(self.destination, "fence", None)
+        loaded = waiting.difference(self.list_normalized_load_packages())
+        if fence is not None and not loaded <= fence.marked:
             raise not_called("load")
+        return info
 
 
 def imports_schemas(pipeline: Any) -> str | None:

@@ -16,6 +16,8 @@ from dlt.common.schema.typing import TColumnSchema
 from dlt.destinations.impl.postgres.factory import PostgresTypeMapper, postgres
 from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresParquetCopyJob
 
+from loadsmith.engine.dlt_hooks.fence import name_of
+
 #: The version of the binary form of `jsonb`; PostgreSQL has no other.
 _JSONB_VERSION = "\x01"
 
@@ -39,6 +41,10 @@ class _JsonbCopyJob(PostgresParquetCopyJob):
 
         catalog, schema = self._set_catalog_and_schema()
         with self._connect() as connection, connection.cursor() as cursor:
+            fence = getattr(self._job_client, "fence", None)
+            if fence is not None:
+                # This connection is not the client's, and commits on its own.
+                fence.hold(lambda query: _rows_of(cursor, query), name_of(self))
             columns = self._jsonb_columns(cursor, schema)
 
             def batches() -> Iterator[Any]:
@@ -66,6 +72,11 @@ class _JsonbCopyJob(PostgresParquetCopyJob):
             (schema, self.load_table_name),
         )
         return frozenset(row[0] for row in cursor.fetchall())
+
+
+def _rows_of(cursor: Any, query: str) -> Any:
+    cursor.execute(query)
+    return cursor.fetchall() if cursor.description else None
 
 
 class _JsonbClient(PostgresClient):

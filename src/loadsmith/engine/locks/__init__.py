@@ -5,10 +5,19 @@ What failed for a moment is tried again here, too.
 
 from loadsmith.engine.locks.files import (
     POLL_SECONDS as POLL_SECONDS,
+    Holder as Holder,
+    HolderGivenUpError as HolderGivenUpError,
     destination_lock as destination_lock,
     exclusive as exclusive,
+    is_held as is_held,
     lock_name as lock_name,
     prepare_for_lock as prepare_for_lock,
+)
+from loadsmith.engine.locks.process import (
+    is_gone as is_gone,
+    is_stopped as is_stopped,
+    this_execution as this_execution,
+    this_process as this_process,
 )
 from loadsmith.engine.locks.wait import (
     REPORT_SECONDS as REPORT_SECONDS,

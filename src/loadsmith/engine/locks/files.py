@@ -8,10 +8,12 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from loadsmith.engine.locks.process import is_stopped
 from loadsmith.engine.locks.wait import wait_until_free
 from loadsmith.model import Wait
 
@@ -19,6 +21,29 @@ from loadsmith.model import Wait
 POLL_SECONDS = 0.05
 
 _PREPARING = threading.Lock()
+
+
+class HolderGivenUpError(Exception):
+    """Whoever holds a lock is not waited for."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock."""
+
+    who: str
+    pid: int
+    host: str
+    token: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.who} (process {self.pid} on {self.host})"
+        if self.host != socket.gethostname() or not is_stopped(self.pid):
+            return text
+        return (
+            f"{text}, which was stopped: `kill -CONT {self.pid}` lets it go on,"
+            f" `kill -KILL {self.pid}` ends it"
+        )
 
 
 @contextlib.contextmanager
@@ -29,6 +54,8 @@ def exclusive(
     who: str,
     log: Callable[[str], None],
     cancelled: Callable[[], bool] = lambda: False,
+    token: str = "",
+    leave: Callable[[Holder], bool] = lambda _holder: False,
 ) -> Iterator[Wait]:
     """Hold the lock file `path` during the block, after waiting for it as long as needed.
 
@@ -41,6 +68,11 @@ def exclusive(
         who: Who takes the lock, for the log of others that wait.
         log: Takes the lines of the log.
         cancelled: Returns True to end the wait with `InterruptedError`.
+        token: What others know the holder by.
+        leave: Returns True for a holder that is not waited for any longer.
+
+    Raises:
+        HolderGivenUpError: `leave` returned True.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = FileLock(path, thread_local=False)
@@ -50,17 +82,33 @@ def exclusive(
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            return _read_holder(holder_path) or "somebody"
+            holder = _read_holder(holder_path)
+            if holder is not None and leave(holder):
+                raise HolderGivenUpError(str(holder)) from None
+            return str(holder or "somebody")
         return None
 
     wait = wait_until_free(what, ask, log=log, cancelled=cancelled, every=POLL_SECONDS)
     try:
-        _write_holder(holder_path, who)
+        _write_holder(holder_path, Holder(who, os.getpid(), socket.gethostname(), token))
         yield wait
     finally:
         with contextlib.suppress(FileNotFoundError):
             holder_path.unlink()
         lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether somebody on this machine holds a lock file."""
+    if not path.exists():
+        return False
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
 
 
 @contextlib.contextmanager
@@ -164,15 +212,13 @@ def _stranger(message: str) -> str:
     return message[start + 8 :].split(".  ")[0].split("\n")[0][:120] if start >= 0 else "a process"
 
 
-def _write_holder(path: Path, who: str) -> None:
-    holder = {"who": who, "pid": os.getpid(), "host": socket.gethostname()}
+def _write_holder(path: Path, holder: Holder) -> None:
     with contextlib.suppress(OSError):
-        path.write_text(json.dumps(holder))
+        path.write_text(json.dumps(asdict(holder)))
 
 
-def _read_holder(path: Path) -> str | None:
+def _read_holder(path: Path) -> Holder | None:
     try:
-        holder = json.loads(path.read_text())
-    except (OSError, ValueError):
+        return Holder(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
         return None
-    return f"{holder['who']} (process {holder['pid']} on {holder['host']})"

@@ -5,4 +5,7 @@ run reads the ledger, and completes or undoes what a dead run left.
 """
 
 from loadsmith.engine.once.packages import RunPackages as RunPackages
-from loadsmith.engine.once.recovery import Recovery as Recovery
+from loadsmith.engine.once.recovery import (
+    Recovery as Recovery,
+    is_token_given_up as is_token_given_up,
+)

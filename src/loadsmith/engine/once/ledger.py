@@ -3,15 +3,18 @@
 A load is written down before its first row is, and struck out when Dagster has its events. What
 the next run of the same load and partition finds there was left by a run that died: rows of a
 package that never got into dlt's `_dlt_loads` are removed, and a package that did is reported.
+Claims stand beside it; see `claim`.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dlt.destinations.fs_client import FSClientBase
 from dlt.destinations.sql_client import WithSqlClient
 
+from loadsmith.engine.dlt_hooks import Fence
+from loadsmith.engine.once.claim import Claims
 from loadsmith.engine.once.entry import LedgerEntry
 from loadsmith.engine.once.ledger_files import FileLedger
 from loadsmith.engine.once.ledger_sql import SqlLedger
@@ -20,26 +23,41 @@ if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
 
 
-class Ledger(Protocol):
-    """What a destination that can be read offers; see the module."""
+class Ledger(Claims, Protocol):
+    """What a destination that can be read offers; see the module.
 
-    def written(self, scope: str) -> list[LedgerEntry]:
-        """Return what is written down of a load, without a look at what dlt counts as loaded."""
+    Attributes:
+        client: The open client of the destination.
+    """
+
+    client: Any
+
+    def prepare(self) -> None:
+        """Make the tables or the folder of the ledger, and add what 0.1 has not."""
 
     def entries(self, scope: str) -> list[LedgerEntry]:
-        """Return the packages of a load that are written down, the oldest first."""
+        """Return the packages of a load that are written down, in the order of their writing.
+
+        Whether dlt counts them as loaded is not looked for; see `is_committed`.
+        """
 
     def is_committed(self, load_id: str) -> bool:
         """Tell whether dlt counts the package as loaded."""
 
-    def write(self, entries: Sequence[LedgerEntry]) -> None:
-        """Write down packages before their first row is loaded."""
+    def write(self, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+        """Write down packages before their first row is loaded; return them with their numbers.
+
+        Packages that are there already are written anew.
+        """
 
     def strike(self, entries: Sequence[LedgerEntry]) -> None:
-        """Strike out packages that were undone."""
+        """Strike out packages."""
 
-    def report(self, entry: LedgerEntry) -> None:
-        """Write down that a package was reported; its entry stays."""
+    def retire(self, entry: LedgerEntry) -> None:
+        """Strike out a package of another attempt that was undone, as soon as nothing follows."""
+
+    def change(self, entry: LedgerEntry) -> None:
+        """Write what is said of a package anew; its number stays."""
 
     def undo(self, entry: LedgerEntry, *, wait: bool = True) -> int | None:
         """Remove what a package left in its tables; return the number of rows or files.
@@ -47,21 +65,39 @@ class Ledger(Protocol):
         None where other loads write at the moment and `wait` is False: not all is removed then.
         """
 
-    def clear_staging(self) -> None:
-        """Drop the staging dataset of this load alone; see `workspace`."""
+    def forget_jobs(self, load_id: str) -> None:
+        """Strike out the jobs of a package, which is marked or undone."""
+
+    def transaction(self) -> contextlib.AbstractContextManager[Any]:
+        """Do the block as a whole or not at all, where the destination can."""
+
+    def fence(self, lose: Callable[[], Exception], mark: Callable[[Any, str], None]) -> Fence:
+        """Return what asks for the claim of this run before anything is changed.
+
+        Args:
+            lose: Takes notice that the claim is gone; returns the error to raise.
+            mark: Marks a package with a client that is open.
+        """
+
+    def clear_staging(self, token: str) -> None:
+        """Drop the staging dataset of an attempt."""
 
 
 @contextlib.contextmanager
 def open_ledger(workspace: "Workspace") -> Iterator[Ledger | None]:
     """Open the ledger in the pipeline's dataset; None where the destination cannot be read."""
     client: Any = workspace.client()
-    ledger: type[FileLedger] | type[SqlLedger] | None = None
-    if isinstance(client, FSClientBase):
-        ledger = FileLedger
-    elif isinstance(client, WithSqlClient):
-        ledger = SqlLedger
-    if ledger is None:
+    if not _is_kept_by(client):
         yield None
         return
     with workspace.open_client() as opened:
-        yield ledger(opened, workspace)
+        yield ledger_of(opened, workspace)
+
+
+def ledger_of(client: Any, workspace: "Workspace") -> Ledger:
+    """Return the ledger that an open client leads to."""
+    return (FileLedger if isinstance(client, FSClientBase) else SqlLedger)(client, workspace)
+
+
+def _is_kept_by(client: Any) -> bool:
+    return isinstance(client, FSClientBase | WithSqlClient)

@@ -1,77 +1,128 @@
-"""The ledger as a table beside dlt's own."""
+"""The ledger, and the claims beside it, as tables beside dlt's own."""
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import replace
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dlt.common.destination.client import WithStagingDataset
 from dlt.common.schema.utils import new_column
+from dlt.destinations.exceptions import DatabaseException, DatabaseTransientException
 from dlt.destinations.sql_client import SqlClientBase
 
-from loadsmith.engine.once.dataset_lock import alone_in_dataset, has_dataset_locks
-from loadsmith.engine.once.entry import LEDGER_TABLE, LedgerEntry, LedgerTable
-from loadsmith.engine.once.undo_sql import UNDEFINED, SqlUndo, columns
+from loadsmith.engine.dlt_hooks import JobName, in_transaction
+from loadsmith.engine.once.claim import CLAIM_TABLE, LEASE_TABLE, Claim, FoundClaim
+from loadsmith.engine.once.entry import LEDGER_TABLE, LedgerEntry, LedgerTable, in_order
+from loadsmith.engine.once.undo_sql import UNDEFINED, SqlUndo, columns, is_lock_of_another
 from loadsmith.engine.once.writers import writers_to
+from loadsmith.engine.workspace import STATE_TABLE, forget_stored
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
 
+#: Jobs that are committed, of packages that are not marked yet; the token is a hash of the job.
+JOB_TABLE = "_dlt_loadsmith_jobs"
+
+#: Columns and types of the tables; the table of claims is made last.
+_TABLES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
+    LEDGER_TABLE: {
+        "load_id": ("text",),
+        "scope": ("text",),
+        "payload": ("text",),
+        "sequence": ("bigint",),
+    },
+    STATE_TABLE: {
+        "state": ("text",),
+        "path": ("text",),
+        "load_id": ("text",),
+        "sequence": ("bigint",),
+        "value": ("text",),
+    },
+    JOB_TABLE: {"token": ("text", 64), "load_id": ("text",)},
+    LEASE_TABLE: {"token": ("text", 64), "renewed_at": ("double",)},
+    CLAIM_TABLE: {"token": ("text", 64), "payload": ("text",)},
+}
+
+#: Seconds since 1970 by the clock of a database; sqlglot knows how to ask the others.
+_NOW = {
+    "postgres": "DATE_PART('epoch', clock_timestamp())",
+    "mysql": "UNIX_TIMESTAMP(SYSDATE(3))",
+    "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
+    "bigquery": "UNIX_MILLIS(CURRENT_TIMESTAMP()) / 1000.0",
+    "tsql": "DATEDIFF_BIG(MILLISECOND, '1970-01-01', SYSUTCDATETIME()) / 1000.0",
+    "clickhouse": "toUnixTimestamp(now())",
+}
+
+#: How a query locks the rows that it reads until the transaction ends, where it can.
+_SHARED = {"postgres": " FOR SHARE", "mysql": " LOCK IN SHARE MODE"}
+
+#: What limits the wait for a lock of others to a second: whoever waits listens to no signal.
+_SHORT_WAITS = {
+    "postgres": "SET LOCAL lock_timeout = '1s'",
+    "mysql": "SET SESSION innodb_lock_wait_timeout = 1",
+}
+
 
 class SqlLedger:
-    """The ledger as a table beside dlt's own."""
+    """The ledger as tables beside dlt's own."""
 
     def __init__(self, client: Any, workspace: "Workspace") -> None:
-        self._client = client
+        self.client = client
         self._workspace = workspace
         self._sql: SqlClientBase[Any] = client.sql_client
-        self._table = self._sql.make_qualified_table_name(LEDGER_TABLE)
+        self._table = self._name(LEDGER_TABLE)
+        self._dialect = dialect_of(client)
 
-    def written(self, scope: str) -> list[LedgerEntry]:
+    def entries(self, scope: str) -> list[LedgerEntry]:
         """See `Ledger`."""
-        names = ", ".join(self._columns("load_id", "payload"))
+        names = ", ".join(self._columns("load_id", "payload", "sequence"))
         (c_scope,) = self._columns("scope")
         try:
             with self._sql.execute_query(
                 f"SELECT {names} FROM {self._table} WHERE {c_scope} = %s", scope
             ) as cursor:
-                found = sorted(cursor.fetchall())
+                found = cursor.fetchall()
         except UNDEFINED:
             return []
-        return [
-            LedgerEntry.from_text(payload, load_id=load_id, scope=scope, committed=False)
-            for load_id, payload in found
-        ]
-
-    def entries(self, scope: str) -> list[LedgerEntry]:
-        """See `Ledger`."""
-        entries = self.written(scope)
-        if not all(entry.reported or entry.is_claim for entry in entries):
-            self._end_commits()
-        return [
-            entry if entry.is_claim else replace(entry, committed=self.is_committed(entry.load_id))
-            for entry in entries
-        ]
+        return in_order(
+            LedgerEntry.from_text(payload, load_id=load_id, scope=scope, sequence=sequence)
+            for load_id, payload, sequence in found
+        )
 
     def is_committed(self, load_id: str) -> bool:
         """See `Ledger`."""
-        loads = self._sql.make_qualified_table_name(self._client.schema.loads_table_name)
         c_load_id, c_status = self._columns("load_id", "status")
         try:
             rows = self._sql.execute_sql(
-                f"SELECT 1 FROM {loads} WHERE {c_load_id} = %s AND {c_status} = 0", load_id
+                f"SELECT 1 FROM {self._name(self.client.schema.loads_table_name)}"
+                f" WHERE {c_load_id} = %s AND {c_status} = 0",
+                load_id,
             )
         except UNDEFINED:
             return False
         return bool(rows)
 
-    def write(self, entries: Sequence[LedgerEntry]) -> None:
+    def write(self, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
         """See `Ledger`."""
-        try:
-            self._insert(entries)
-        except UNDEFINED:
-            self._create()
-            self._insert(entries)
+        names = ", ".join(self._columns("load_id", "scope", "payload", "sequence"))
+        (c_sequence,) = self._columns("sequence")
+        with self.transaction():
+            self.strike(entries)
+            [(last,)] = self._sql.execute_sql(f"SELECT MAX({c_sequence}) FROM {self._table}") or ()
+            written = [
+                replace(entry, sequence=number)
+                for number, entry in enumerate(entries, (last or 0) + 1)
+            ]
+            for entry in written:
+                self._sql.execute_sql(
+                    f"INSERT INTO {self._table}({names}) VALUES(%s, %s, %s, %s)",
+                    entry.load_id,
+                    entry.scope,
+                    entry.to_text(),
+                    entry.sequence,
+                )
+        return written
 
     def strike(self, entries: Sequence[LedgerEntry]) -> None:
         """See `Ledger`."""
@@ -81,7 +132,11 @@ class SqlLedger:
                 f"DELETE FROM {self._table} WHERE {c_load_id} = %s", entry.load_id
             )
 
-    def report(self, entry: LedgerEntry) -> None:
+    def retire(self, entry: LedgerEntry) -> None:
+        """See `Ledger`. No row comes after the claim is gone."""
+        self.strike([entry])
+
+    def change(self, entry: LedgerEntry) -> None:
         """See `Ledger`."""
         c_load_id, c_payload = self._columns("load_id", "payload")
         self._sql.execute_sql(
@@ -92,84 +147,293 @@ class SqlLedger:
 
     def undo(self, entry: LedgerEntry, *, wait: bool = True) -> int | None:
         """See `Ledger`. Nested rows go with the root row that they hang from."""
-        config = self._client.config
-        has_locks = has_dataset_locks(config)
-        is_alone = has_locks or self._workspace.traits.single_writer
-        if not is_alone:
-            # Two runs that undo at the same time do not wait for what each other's dead one was.
-            self.report(replace(entry, abandoned=True))
-        with alone_in_dataset(self._sql, config, self._workspace, wait=wait) as is_free:
-            # A run that Dagster knows nothing of may have ended well while it was waited for.
-            if not is_free or (has_locks and self.is_committed(entry.load_id)):
-                return None
-            undo = SqlUndo(
-                client=self._client,
-                workspace=self._workspace,
-                is_alone=is_alone,
-                locks_tables=has_locks,
-                writers=self._writers,
-                wait=wait,
-            )
-            return undo.remove(entry)
+        if entry.token == self._workspace.token:
+            # What a session that was cut off had told the database may be carried out yet.
+            self._wait_for(self._workspace.token, "this run", self._end_transactions)
+        forget_stored(self.client, entry.load_id)
+        self.forget_jobs(entry.load_id)
+        undo = SqlUndo(
+            client=self.client,
+            workspace=self._workspace,
+            is_alone=self._workspace.traits.single_writer,
+            writers=self._writers,
+            wait=wait,
+        )
+        return undo.remove(entry)
 
-    def clear_staging(self) -> None:
+    def clear_staging(self, token: str) -> None:
         """See `Ledger`."""
-        if not isinstance(self._client, WithStagingDataset):
+        if not isinstance(self.client, WithStagingDataset):
             return
-        with self._sql.with_staging_dataset():
+        name = self._workspace.staging_dataset_of(token)
+        if name is None:
+            if token != self._workspace.token:
+                return
+            name = self._sql.staging_dataset_name
+        with self._sql.with_alternative_dataset_name(name):
             if self._sql.has_dataset():
                 self._sql.drop_dataset()
 
+    def fence(self, lose: Callable[[], Exception], mark: Callable[[Any, str], None]) -> "SqlFence":
+        """See `Ledger`."""
+        token = self._workspace.token
+        return SqlFence(
+            lose,
+            mark,
+            held=self.query_of_claim(token, shared=True),
+            seen=self.query_of_claim(token),
+            # Whoever writes a file of this machine gets its answers.
+            jobs=None if self._workspace.traits.single_writer else self._jobs(),
+        )
+
+    def forget_jobs(self, load_id: str) -> None:
+        """See `Ledger`."""
+        table, _, c_load_id = self._jobs()
+        with contextlib.suppress(*UNDEFINED):
+            self._sql.execute_sql(f"DELETE FROM {table} WHERE {c_load_id} = %s", load_id)
+
+    def _jobs(self) -> tuple[str, str, str]:
+        c_token, c_load_id = self._columns("token", "load_id")
+        return self._name(JOB_TABLE), c_token, c_load_id
+
+    def transaction(self) -> contextlib.AbstractContextManager[Any]:
+        """See `Ledger`. It begins with a look at the claim of this run."""
+        return in_transaction(self.client)
+
+    # -- claims -------------------------------------------------------------------------------
+
+    def claims(self) -> list[FoundClaim]:
+        """See `Claims`."""
+        c_token, c_payload, c_renewed = self._columns("token", "payload", "renewed_at")
+        try:
+            rows = self._sql.execute_sql(
+                f"SELECT c.{c_payload}, {self._now()} - l.{c_renewed}"
+                f" FROM {self._name(CLAIM_TABLE)} AS c LEFT JOIN {self._name(LEASE_TABLE)} AS l"
+                f" ON l.{c_token} = c.{c_token}"
+            )
+        except UNDEFINED:
+            return []
+        found = [(Claim.from_text(payload), age) for payload, age in rows or ()]
+        return [FoundClaim(claim, self._workspace.is_over(claim, age)) for claim, age in found]
+
+    def has_claim(self, token: str) -> bool:
+        """See `Claims`."""
+        return _is_there(self._sql.execute_sql, self.query_of_claim(token))
+
+    def prepare(self) -> None:
+        """See `Ledger`. The table of claims is made last, and tells of all."""
+        try:
+            self._sql.execute_sql(f"SELECT 1 FROM {self._name(CLAIM_TABLE)} WHERE 1 = 0")
+        except UNDEFINED:
+            self._create()
+
+    def write_claim(self, claim: Claim) -> None:
+        """See `Claims`."""
+        c_token, c_payload, c_renewed = self._columns("token", "payload", "renewed_at")
+        for name in (LEASE_TABLE, CLAIM_TABLE):
+            self._sql.execute_sql(
+                f"DELETE FROM {self._name(name)} WHERE {c_token} = %s", claim.token
+            )
+        self._sql.execute_sql(
+            f"INSERT INTO {self._name(LEASE_TABLE)}({c_token}, {c_renewed})"
+            f" SELECT %s, {self._now()}",
+            claim.token,
+        )
+        self._sql.execute_sql(
+            f"INSERT INTO {self._name(CLAIM_TABLE)}({c_token}, {c_payload}) VALUES(%s, %s)",
+            claim.token,
+            claim.to_text(),
+        )
+
+    def renew_lease(self, token: str) -> None:
+        """See `Claims`."""
+        c_token, c_renewed = self._columns("token", "renewed_at")
+        self._sql.execute_sql(
+            f"UPDATE {self._name(LEASE_TABLE)} SET {c_renewed} = {self._now()}"
+            f" WHERE {c_token} = %s",
+            token,
+        )
+
+    def remove_claim(self, claim: Claim) -> None:
+        """See `Claims`."""
+        self._wait_for(claim.token, claim.holder, self._delete_claim)
+
+    def query_of_claim(self, token: str, *, shared: bool = False) -> str:
+        """Return the query that finds a claim; `shared` locks it, where the database can."""
+        (c_token,) = self._columns("token")
+        lock = _SHARED.get(self._dialect, "") if shared else ""
+        return f"SELECT {c_token} FROM {self._name(CLAIM_TABLE)} WHERE {c_token} = '{token}'{lock}"
+
+    def _wait_for(self, token: str, holder: str, change: Callable[[str], None]) -> None:
+        """Change the row of a claim, however long transactions hold it."""
+
+        def ask() -> str | None:
+            try:
+                with self.transaction():
+                    if short := _SHORT_WAITS.get(self._dialect):
+                        self._sql.execute_sql(short)
+                    change(token)
+            except UNDEFINED:
+                return None
+            except DatabaseTransientException as error:
+                if is_lock_of_another(error):
+                    return "a transaction of it that is under way"
+                raise
+            return None
+
+        self._workspace.wait_until_free(f"the claim of {holder}", ask)
+
+    def _delete_claim(self, token: str) -> None:
+        (c_token,) = self._columns("token")
+        for name in (CLAIM_TABLE, LEASE_TABLE):
+            self._sql.execute_sql(f"DELETE FROM {self._name(name)} WHERE {c_token} = %s", token)
+
+    def _end_transactions(self, token: str) -> None:
+        if self._dialect in _SHARED:
+            self._sql.execute_sql(f"{self.query_of_claim(token)} FOR UPDATE")
+
     def _writers(self, tables: Sequence[LedgerTable]) -> list[LedgerEntry]:
         """Return the packages of other loads that may be written to the tables at this moment."""
-        c_load_id, c_scope, c_payload = self._columns("load_id", "scope", "payload")
-        with self._sql.execute_query(
-            f"SELECT {c_load_id}, {c_scope}, {c_payload} FROM {self._table} WHERE {c_scope} <> %s",
-            self._workspace.scope,
-        ) as cursor:
-            found = list(cursor.fetchall())
-        entries = [
-            LedgerEntry.from_text(payload, load_id=load_id, scope=scope, committed=False)
-            for load_id, scope, payload in found
-        ]
-        return writers_to(tables, entries, self._workspace, self.is_committed)
+        return writers_to(tables, self, self.entries, self._workspace)
 
-    def _end_commits(self) -> None:
-        """Wait until the database has done what a process that was killed had told it to commit."""
-        if has_dataset_locks(self._client.config):
-            loads = self._sql.make_qualified_table_name(self._client.schema.loads_table_name)
-            with contextlib.suppress(*UNDEFINED), self._sql.begin_transaction():
-                self._sql.execute_sql(f"LOCK TABLE {loads} IN SHARE MODE")
+    # -- tables -------------------------------------------------------------------------------
+
+    def _now(self) -> str:
+        known = _NOW.get(self._dialect)
+        if known is not None:
+            return known
+        import sqlglot
+
+        asked = sqlglot.parse_one("EPOCH(CURRENT_TIMESTAMP)", read="duckdb")
+        return asked.sql(self._dialect or None)
 
     def _columns(self, *names: str) -> list[str]:
-        return columns(self._client, *names)
+        return columns(self.client, *names)
 
-    def _insert(self, entries: Sequence[LedgerEntry]) -> None:
-        names = ", ".join(self._columns("load_id", "scope", "payload"))
-        for entry in entries:
-            self._sql.execute_sql(
-                f"INSERT INTO {self._table}({names}) VALUES(%s, %s, %s)",
-                entry.load_id,
-                entry.scope,
-                entry.to_text(),
-            )
+    def _name(self, table: str) -> str:
+        return self._sql.make_qualified_table_name(table)
 
     def _create(self) -> None:
+        """Make the tables, and add to those of 0.1 what they have not."""
         if not self._sql.has_dataset():
             with contextlib.suppress(Exception):
                 # Two loads may make it at once; if it is not there now, the next line says so.
                 self._sql.create_dataset()
-        mapper = self._client.type_mapper
-        definition = ", ".join(
-            f"{name} {mapper.to_destination_type(new_column(raw, 'text'), {'name': LEDGER_TABLE})}"
-            for raw, name in zip(
-                ("load_id", "scope", "payload"),
-                self._columns("load_id", "scope", "payload"),
-                strict=True,
+        for name, kinds in _TABLES.items():
+            definitions = {raw: self._definition(raw, kind, name) for raw, kind in kinds.items()}
+            statement = (
+                f"CREATE TABLE IF NOT EXISTS {self._name(name)} ({', '.join(definitions.values())})"
             )
-        )
-        statement = f"CREATE TABLE IF NOT EXISTS {self._table} ({definition})"
+            try:
+                self._sql.execute_sql(statement)
+            except Exception:  # noqa: BLE001 - whatever the driver says when two make it at once
+                self._sql.execute_sql(statement)
+            if name == LEDGER_TABLE:
+                self._add_sequence(definitions["sequence"])
+                self._add_indexes(LEDGER_TABLE, "load_id", "scope", "sequence")
+            if name == STATE_TABLE:
+                self._add_indexes(STATE_TABLE, "state", "load_id")
+
+    def _definition(self, raw: str, kind: tuple[Any, ...], table: str) -> str:
+        (name,) = self._columns(raw)
+        column = new_column(raw, kind[0])
+        if len(kind) > 1:
+            column["precision"] = kind[1]
+        made = self.client.type_mapper.to_destination_type(column, {"name": table})
+        # Without an index, MariaDB would lock all claims for one.
+        key = " NOT NULL PRIMARY KEY" if raw == "token" and self._dialect in _SHARED else ""
+        return f"{name} {made}{key}"
+
+    def _add_sequence(self, definition: str) -> None:
+        def is_missing() -> bool:
+            _, found = self.client.get_storage_table(LEDGER_TABLE)
+            return "sequence" not in {str(name).lower() for name in found}
+
+        if not is_missing():
+            return
         try:
-            self._sql.execute_sql(statement)
-        except Exception:  # noqa: BLE001 - whatever the driver says when two make it at once
-            self._sql.execute_sql(statement)
+            self._sql.execute_sql(f"ALTER TABLE {self._table} ADD {definition}")
+        except DatabaseException:
+            # Another load was as quick.
+            if is_missing():
+                raise
+
+    def _add_indexes(self, table: str, *names: str) -> None:
+        if self._dialect not in _SHARED:
+            return
+        for raw in names:
+            (name,) = self._columns(raw)
+            # MariaDB wants to know how much of a long text is looked at.
+            part = "(191)" if self._dialect == "mysql" and raw != "sequence" else ""
+            with contextlib.suppress(DatabaseException):
+                # It may be there; without it, the ledger is slower and not wrong.
+                self._sql.execute_sql(
+                    f"CREATE INDEX {table}_{raw} ON {self._name(table)} ({name}{part})"
+                )
+
+
+@dataclass
+class SqlFence:
+    """Asks the tables of a dataset for the claim of one attempt; see `Fence`.
+
+    Attributes:
+        lose: Takes notice that the claim is gone; returns the error to raise.
+        mark_once: Marks a package; see `Fence.mark`.
+        held: The query that locks the claim.
+        seen: The query that looks for it.
+        jobs: The table of jobs and its columns; None where no answer gets lost.
+        marked: See `Fence`.
+    """
+
+    lose: Callable[[], Exception]
+    mark_once: Callable[[Any, str], None]
+    held: str
+    seen: str
+    jobs: tuple[str, str, str] | None
+    marked: set[str] = field(default_factory=set)
+
+    def hold(self, execute: Callable[[str], Any], job: JobName | None = None) -> None:
+        """See `Fence`. The key of a job makes a second commit of it fail."""
+        if not _is_there(execute, self.held):
+            raise self.lose()
+        if job is not None and self.jobs is not None:
+            table, c_token, c_load_id = self.jobs
+            execute(
+                f"INSERT INTO {table}({c_token}, {c_load_id}) VALUES('{_hash_of(job)}', '{job[0]}')"
+            )
+
+    def is_done(self, client: Any, job: JobName) -> bool:
+        """See `Fence`."""
+        if self.jobs is None:
+            return False
+        table, c_token, _ = self.jobs
+        query = f"SELECT {c_token} FROM {table} WHERE {c_token} = '{_hash_of(job)}'"
+        return _is_there(client.sql_client.execute_sql, query)
+
+    def check(self, client: Any) -> None:
+        """See `Fence`."""
+        if not _is_there(client.sql_client.execute_sql, self.seen):
+            raise self.lose()
+
+    def mark(self, client: Any, load_id: str) -> None:
+        """See `Fence`."""
+        self.mark_once(client, load_id)
+        self.marked.add(load_id)
+
+
+def _hash_of(job: JobName) -> str:
+    return hashlib.sha256("/".join(job).encode()).hexdigest()
+
+
+def dialect_of(client: Any) -> str:
+    """Return the name that sqlglot has for the SQL of a destination."""
+    own = getattr(client.sql_client, "dialect_name", None)
+    dialect = str(own or client.capabilities.sqlglot_dialect or "")
+    return "mysql" if dialect == "mariadb" else dialect
+
+
+def _is_there(execute: Callable[[str], Any], query: str) -> bool:
+    try:
+        return bool(execute(query))
+    except UNDEFINED:
+        return False

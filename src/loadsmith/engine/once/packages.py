@@ -13,20 +13,30 @@ from loadsmith.engine.dlt_hooks import (
     is_schema_race,
     list_extracted,
     list_normalized,
+    moment_of_package,
     package_rows,
     package_tables,
+    sources_of_package,
 )
-from loadsmith.engine.locks import retry
+from loadsmith.engine.locks import retry, this_execution, this_process
 from loadsmith.engine.memory import release_memory
 from loadsmith.engine.normalizing import arrow_normalizer, normalize_workers, workers_of_run
-from loadsmith.engine.once.answers import ask_ledger, load_each_once, write_down
-from loadsmith.engine.once.dataset_lock import in_flight
-from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, this_process
+from loadsmith.engine.once.answers import ask_ledger, load_each_once, mark, write_down
+from loadsmith.engine.once.claim import Attempt
+from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, in_order
+from loadsmith.engine.once.iceberg_lock import in_turn
 from loadsmith.engine.once.ledger import Ledger
-from loadsmith.engine.once.turns import Turn
 from loadsmith.engine.schema_files import tables_by_resource
-from loadsmith.engine.workspace import Workspace
-from loadsmith.model import LoadDefinition, RunRequest
+from loadsmith.engine.workspace import (
+    LAST,
+    Workspace,
+    drop_older,
+    fetch_state,
+    leaves_of,
+    read_stored,
+    write_stored,
+)
+from loadsmith.model import LoadDefinition, RunRequest, slice_of
 
 #: Times that a load is tried again when two loads change the schema at the same moment.
 _SCHEMA_RACES = 5
@@ -40,7 +50,7 @@ class RunPackages:
     Attributes:
         entries: The packages that are loaded, or being loaded.
         load_infos: What dlt says of each load.
-        turn: That of this run, which its end gives back.
+        attempt: The claim of this run, which its end gives back.
         has_ledger: Whether the destination can keep a ledger.
         may_have_staged: Whether a package may have gone through a staging dataset.
         last_reported: The package that an earlier run reported last.
@@ -61,7 +71,8 @@ class RunPackages:
         self._pipeline = workspace.pipeline
         self.entries: list[LedgerEntry] = []
         self.load_infos: list[Any] = []
-        self.turn = Turn(workspace, request)
+        self.attempt = Attempt(workspace)
+        self._states: dict[str, dict[tuple[str, ...], Any]] = {}
         self.has_ledger = False
         self.may_have_staged = False
         self.last_reported: LedgerEntry | None = None
@@ -103,19 +114,54 @@ class RunPackages:
         release_memory()
         with self._workspace.destination("load"):
             if self.has_ledger:
-                write_down(self._workspace, entries)
+                self._set_states(load_ids)
+                entries = write_down(self._workspace, entries, self._store_states)
             self.entries.extend(entries)
             try:
                 if self.has_ledger:
-                    self.load_infos += load_each_once(
-                        self._workspace, entries, self._load_now, name=self._definition.name
-                    )
+                    load_id = entries[0].load_id
+                    self.load_infos += load_each_once(self._workspace, self._load_now, load_id)
                 else:
                     self.load_infos.append(self._load_now())
             except BaseException:
-                if self.has_ledger:
+                # Whoever has taken over undoes it; nothing of it is this run's any more.
+                if self.has_ledger and not self._workspace.lost.is_set():
                     undo_now(self._workspace, entries, self._request.log)
                 raise
+
+    def _set_states(self, load_ids: Sequence[str]) -> None:
+        """Take down which values of the state each package sets."""
+        found: list[Any] = []
+
+        def read(ledger: Ledger) -> None:
+            found[:] = read_stored(ledger.client, self._workspace.names.state)
+
+        ask_ledger(self._workspace, read)
+        first: dict[tuple[str, ...], Any] = {}
+        greatest = [str(one.value) for one in found if one.path == LAST]
+        if not greatest:
+            # What 0.1 or plain dlt has stored is stored anew.
+            known = fetch_state(self._pipeline, self._workspace.names)
+            first = known.leaves if known is not None else {}
+        for load_id in load_ids:
+            before, after = map(leaves_of, sources_of_package(self._pipeline, load_id))
+            changed = {path: own for path, own in after.items() if own != before.get(path)}
+            greatest.append(load_id)
+            last = max(greatest, key=moment_of_package)
+            self._states[load_id] = {**first, **changed, LAST: last}
+            first = {}
+
+    def _store_states(self, ledger: Ledger, entries: Sequence[LedgerEntry]) -> None:
+        """Store the states that packages set, which count when they are marked as loaded."""
+        name = self._workspace.names.state
+        for entry in entries:
+            values = self._states[entry.load_id]
+            write_stored(ledger.client, name, entry.load_id, entry.sequence, values)
+
+    def mark(self, client: Any, load_id: str) -> None:
+        """Mark a package as loaded, when dlt has done all jobs of it; see `Fence`."""
+        [entry] = [one for one in self.entries if one.load_id == load_id]
+        mark(self._workspace, client, entry)
 
     def discard(self, load_ids: Sequence[str]) -> None:
         """Give up all pending packages, `load_ids` among them, and what is loaded of them."""
@@ -138,24 +184,37 @@ class RunPackages:
             return
 
         def acknowledge(ledger: Ledger) -> None:
-            self._report_to(ledger)
-            self.turn.give_back(ledger)
+            with ledger.transaction():
+                self._report_to(ledger)
+                for entry in self.entries:
+                    paths = self._states.get(entry.load_id, ())
+                    drop_older(ledger.client, self._workspace.names.state, entry.sequence, paths)
             if self.may_have_staged:
-                ledger.clear_staging()
+                ledger.clear_staging(self.attempt.claim.token)
+            self.attempt.release(ledger)
 
         with self._workspace.destination("acknowledgement"):
             ask_ledger(self._workspace, acknowledge)
 
     def end(self) -> None:
-        """Give back the turn, where the acknowledgement has not; what prevents it is logged."""
-        if self.turn.claim is None:
+        """Give back the claim, where the acknowledgement has not; what prevents it is logged."""
+        attempt = self.attempt
+        attempt.stop_keeping()
+        self._workspace.set_fence(None)
+        if not attempt.taken or self._workspace.lost.is_set():
             return
+
+        def release(ledger: Ledger) -> None:
+            if self.may_have_staged:
+                ledger.clear_staging(attempt.claim.token)
+            attempt.release(ledger)
+
         try:
             with self._workspace.destination("end"):
-                ask_ledger(self._workspace, self.turn.give_back)
+                ask_ledger(self._workspace, release)
         except Exception as error:  # noqa: BLE001 - what the run did is done, or its error is shown
             self._request.log(
-                "another machine may wait for this run until Dagster counts it as ended"
+                "the next run may wait for this one until its lease has run out"
                 f" ({type(error).__name__})"
             )
 
@@ -165,29 +224,39 @@ class RunPackages:
         return asked is None or not entry.resources or not set(asked).isdisjoint(entry.resources)
 
     def _load_now(self) -> Any:
-        with in_flight(self._workspace):
+        with in_turn(self._workspace):
             return load_beside_others(self._pipeline, self._request.log)
 
     def _report_to(self, ledger: Ledger) -> None:
         # A package of resources that this run was not about waits for the run that is: that one
         # failed and is run again, and has to know that its rows are there.
-        entries = sorted(filter(self.concern_run, self.entries), key=lambda entry: entry.load_id)
+        entries = in_order(filter(self.concern_run, self.entries))
         if not entries:
             return
         *others, last = entries
         mine = replace(last, **self._identity())
-        ledger.report(mine.merged_with(others))
+        ledger.change(mine.merged_with(others))
         ledger.strike(others)
         if self.last_reported is not None and self.last_reported.load_id != last.load_id:
             ledger.strike([self.last_reported])
 
     def _identity(self) -> dict[str, Any]:
         request = self._request
+        slice_ = slice_of(self._definition, request, self._workspace.base_name)
+        window = slice_.window
         return {
+            "slice": {
+                "load": slice_.load,
+                "pipeline": slice_.pipeline_name,
+                "partition_keys": list(slice_.partition_keys),
+                "window": window and [window.start.isoformat(), window.end.isoformat()],
+            },
             "run_id": request.run_id,
             "root_run_id": request.root_run_id or request.run_id,
             "attempt": request.attempt,
             "process": this_process(),
+            "execution": this_execution(),
+            "token": self._workspace.token,
         }
 
 

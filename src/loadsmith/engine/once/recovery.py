@@ -4,8 +4,9 @@ A run looks here first, then goes on from there. The order in which things are w
 what keeps each row once; see `ledger`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -15,15 +16,26 @@ from loadsmith.engine.dlt_hooks import (
     is_terminal,
     list_extracted,
     list_normalized,
-    moment_of_package,
     rewind_package,
 )
-from loadsmith.engine.once.answers import until_answered
-from loadsmith.engine.once.entry import LedgerEntry, has_ended, was_left_by_attempt
-from loadsmith.engine.once.ledger import Ledger, open_ledger
+from loadsmith.engine.once.answers import ask_ledger, until_answered
+from loadsmith.engine.once.claim import is_given_up
+from loadsmith.engine.once.entry import LedgerEntry, in_order, was_left_by_attempt
+from loadsmith.engine.once.ledger import Ledger, ledger_of, open_ledger
 from loadsmith.engine.once.packages import RunPackages
 from loadsmith.engine.workspace import Workspace
 from loadsmith.model import RunRequest
+
+
+def is_token_given_up(workspace: Workspace, token: str) -> bool:
+    """Tell whether nobody counts on an attempt any more, and its directory can be done without."""
+    if not workspace.traits.can_read or not workspace.pipeline.config.restore_from_destination:
+        return False
+    with workspace.destination("look at claims"), open_ledger(workspace) as ledger:
+        found = [] if ledger is None else ledger.claims()
+        return any(
+            one.claim.token == token and is_given_up(one, workspace.request) for one in found
+        )
 
 
 class Recovery:
@@ -52,53 +64,97 @@ class Recovery:
         self.finished: set[str] = set()
         self.kept: set[str] = set()
 
-    def settle(self) -> str | None:
-        """Undo what a dead run left unfinished; take over what it had finished.
-
-        Returns:
-            The run whose turn it is, where one is at it on another machine; nothing is done then.
-        """
-        return until_answered(self._settle, self._request.log)
-
     def take_turn(self) -> str | None:
-        """Tell other machines that this run has begun; return the run that was as quick."""
+        """Claim the slice; return the run that works on it instead.
 
-        def take() -> str | None:
-            with open_ledger(self._workspace) as ledger:
-                return None if ledger is None else self._packages.turn.take(ledger)
+        Claims of runs that were given up are gone then, and no commit of them follows.
+        """
+        return until_answered(self._take_turn, self._request.log)
 
-        return until_answered(take, self._request.log)
+    def settle(self) -> None:
+        """Undo what a dead run left unfinished; take over what it had finished."""
+        until_answered(self._settle, self._request.log)
 
-    def _settle(self) -> str | None:
+    def successor(self) -> str:
+        """Return who has taken over from this run, for messages."""
+        found: list[str] = []
+
+        def ask(ledger: Ledger) -> None:
+            holder = self._packages.attempt.successor(ledger)
+            last = [entry.run_id for entry in self._entries(ledger)][-1:]
+            found.extend([holder] if holder else [f"run {run_id}" for run_id in last])
+
+        try:
+            with self._workspace.destination("look at claims"):
+                ask_ledger(self._workspace, ask)
+        except Exception as error:  # noqa: BLE001 - that it was taken over is what counts
+            self._request.log(f"who has taken over is not known ({type(error).__name__})")
+        return found[0] if found else "another run"
+
+    def _take_turn(self) -> str | None:
+        packages, workspace = self._packages, self._workspace
+        attempt = packages.attempt
+        # It is opened by the thread that renews the lease, and asks for no claim.
+        own_client = self._pipeline.destination_client()
+        with open_ledger(workspace) as ledger:
+            if ledger is None:
+                return None
+            packages.has_ledger = True
+            ledger.prepare()
+            for entry in self._entries(ledger):
+                # 0.1 knows no claims; Dagster says whether its run goes on.
+                root = self._request.root_run_id or self._request.run_id
+                is_of_run = entry.is_begun_run or not (entry.token or entry.reported)
+                is_of_other = is_of_run and entry.root_run_id != root
+                if is_of_other and self._request.outcome_of(entry.run_id) == "running":
+                    return f"run {entry.run_id} on {entry.process.rpartition(':')[0]}"
+            taken = attempt.take(ledger)
+            if isinstance(taken, str):
+                return taken
+            for claim in taken:
+                self._request.warn(f"{claim.holder} was given up; this run has taken over from it")
+                ledger.clear_staging(claim.token)
+            workspace.set_fence(ledger.fence(attempt.lose, packages.mark))
+
+        def renew() -> None:
+            with own_client as opened:
+                renewed = ledger_of(opened, workspace)
+                if not renewed.has_claim(workspace.token):
+                    raise attempt.lose()
+                renewed.renew_lease(workspace.token)
+
+        attempt.keep(renew)
+        return None
+
+    def _settle(self) -> None:
         self._forget()
         with open_ledger(self._workspace) as ledger:
             if ledger is None:
-                return None
+                return
             packages = self._packages
-            packages.has_ledger = True
             found = self._entries(ledger)
-            if holder := packages.turn.holder(found):
-                return holder
-            ledger.strike([entry for entry in found if entry.is_claim])
-            entries = [entry for entry in found if not entry.is_claim]
+            ledger.strike([entry for entry in found if entry.is_begun_run])
+            entries = [
+                replace(entry, committed=ledger.is_committed(entry.load_id))
+                for entry in found
+                if not entry.is_begun_run
+            ]
             packages.last_reported = next((e for e in reversed(entries) if e.reported), None)
-            committed = [entry.load_id for entry in entries if entry.committed]
-            self._discard_superseded(max(committed, key=moment_of_package, default=""))
+            self._discard_superseded(entries)
             pending = set(list_normalized(self._pipeline))
             for entry in entries:
-                if entry.reported:
-                    if was_left_by_attempt(entry, self._request) and packages.concern_run(entry):
+                if entry.undone:
+                    ledger.undo(entry)
+                    ledger.retire(entry)
+                elif entry.reported:
+                    if (
+                        entry.committed
+                        and packages.concern_run(entry)
+                        and was_left_by_attempt(entry, self._request)
+                    ):
                         self._take_over(entry)
                 elif not entry.committed:
-                    removed = ledger.undo(entry)
-                    if removed is None:
-                        continue
-                    ledger.strike([entry])
-                    self._request.warn(
-                        f"run {entry.run_id} died while it loaded package {entry.load_id}:"
-                        f" {removed} rows of it were removed"
-                        + (", and it is loaded again" if entry.load_id in pending else "")
-                    )
+                    self._undo(ledger, entry, pending)
                 elif packages.concern_run(entry):
                     self._take_over(entry)
             for load_id in sorted(pending):
@@ -106,7 +162,21 @@ class Recovery:
                     archive_package(self._pipeline, load_id)
                 else:
                     rewind_package(self._pipeline, load_id)
-        return None
+            self._workspace.note_sequence(max((entry.sequence for entry in entries), default=0))
+
+    def _undo(self, ledger: Ledger, entry: LedgerEntry, pending: Collection[str]) -> None:
+        removed = ledger.undo(entry)
+        if removed is None:
+            return
+        if entry.load_id in pending:
+            ledger.strike([entry])
+        else:
+            ledger.retire(entry)
+        self._request.warn(
+            f"run {entry.run_id} died while it loaded package {entry.load_id}:"
+            f" {removed} rows of it were removed"
+            + (", and it is loaded again" if entry.load_id in pending else "")
+        )
 
     def _entries(self, ledger: Ledger) -> list[LedgerEntry]:
         """Return the entries of the slice, the oldest first."""
@@ -118,13 +188,16 @@ class Recovery:
             found += [
                 entry
                 for entry in ledger.entries(names.window_scope)
-                if entry.root_run_id == root
-                or (
-                    not (entry.is_claim or entry.reported or entry.committed)
-                    and has_ended(entry, request)
+                if not (entry.token or entry.is_begun_run)
+                and (
+                    entry.root_run_id == root
+                    or (
+                        not (entry.reported or ledger.is_committed(entry.load_id))
+                        and request.outcome_of(entry.run_id) == "failed"
+                    )
                 )
             ]
-        return sorted(found, key=lambda entry: entry.load_id)
+        return in_order(found)
 
     def finish_pending(self) -> bool:
         """Complete what an earlier run has extracted, so that it is not extracted again.
@@ -156,16 +229,27 @@ class Recovery:
                     self.finished.update(entry.resources)
         return True
 
-    def _discard_superseded(self, last: str) -> None:
-        """Discard packages that a run on another machine has loaded in their place since."""
+    def _discard_superseded(self, entries: Sequence[LedgerEntry]) -> None:
+        """Discard packages that were left here, where the slice was loaded from elsewhere since."""
         pending = {*list_extracted(self._pipeline), *list_normalized(self._pipeline)}
-        if not any(moment_of_package(own) < moment_of_package(last) for own in pending):
+        if not pending:
+            return
+        known, token = self._workspace.noted_sequence()
+        newer = [
+            entry
+            for entry in entries
+            if entry.committed
+            and entry.load_id not in pending
+            and entry.token not in ("", token)
+            and entry.sequence > known
+        ]
+        if not newer:
             return
         gone = discard_pending_packages(self._pipeline)
         self._request.warn(
             f"package(s) {', '.join(gone)} were left in {self._pipeline.working_dir} by a run that"
-            f" died; package {last} of the same load came from elsewhere since, so they"
-            " are discarded"
+            f" died; package {newer[-1].load_id} of the same load came from elsewhere since, so"
+            " they are discarded"
         )
 
     def _forget(self) -> None:

@@ -2,9 +2,8 @@
 
 Root rows carry the id of their package. Nested rows hang from them, and those that hang from
 nothing are what a dead load wrote before its root rows. Those of a load that is writing look the
-same for a moment. So an undo is alone where a database has one writer or a lock for a dataset;
-elsewhere it takes down which rows hang from nothing, asks the ledger who else is writing, and
-removes those that still do.
+same for a moment. So an undo is alone where a database has one writer; elsewhere it takes down
+which rows hang from nothing, asks the ledger who else is writing, and removes those that still do.
 """
 
 import contextlib
@@ -40,8 +39,6 @@ class SqlUndo:
         client: The open client of the destination.
         workspace: Whose log tells of a wait.
         is_alone: Whether nobody else writes into the dataset meanwhile.
-        locks_tables: Whether a statement that the database still works on can be waited for: the
-            sessions of a process that was killed end a moment after it.
         writers: Asks the ledger for the packages of others that are being written.
         wait: Whether others are waited for.
     """
@@ -49,7 +46,6 @@ class SqlUndo:
     client: Any
     workspace: "Workspace"
     is_alone: bool
-    locks_tables: bool
     writers: Callable[[Sequence[LedgerTable]], list[LedgerEntry]]
     wait: bool
 
@@ -142,10 +138,12 @@ class SqlUndo:
 
         def holder() -> str | None:
             nonlocal removed
+            statement = f"DELETE FROM {name} WHERE {condition}"
             try:
-                removed = self._delete_now(name, condition, *args)
+                with self.client.sql_client.execute_query(statement, *args) as cursor:
+                    removed = _count(cursor)
             except DatabaseTransientException as error:
-                if self.wait and _is_lock_of_another(error):
+                if self.wait and is_lock_of_another(error):
                     return "a transaction that has written to it"
                 raise
             return None
@@ -155,16 +153,6 @@ class SqlUndo:
         except UNDEFINED:
             return 0
         return removed
-
-    def _delete_now(self, name: str, condition: str, *args: Any) -> int:
-        sql = self.client.sql_client
-        with contextlib.ExitStack() as stack:
-            if self.locks_tables:
-                # A statement of a session whose process was killed may be committed yet.
-                stack.enter_context(sql.begin_transaction())
-                sql.execute_sql(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE NOWAIT")
-            statement = f"DELETE FROM {name} WHERE {condition}"
-            return _count(stack.enter_context(sql.execute_query(statement, *args)))
 
     def _name(self, table: str) -> str:
         name: str = self.client.sql_client.make_qualified_table_name(table)
@@ -210,7 +198,7 @@ def of_package(client: Any, table: str, parent_of: Callable[[str], str | None]) 
     )
 
 
-def _is_lock_of_another(error: DatabaseTransientException) -> bool:
+def is_lock_of_another(error: DatabaseTransientException) -> bool:
     """Tell whether PostgreSQL or MySQL refuses what another transaction holds."""
     cause: Any = error.dbapi_exception
     if getattr(cause, "pgcode", None) == _LOCK_NOT_AVAILABLE:

@@ -1,9 +1,10 @@
 """An undo that others are in the way of: who they are, and the wait until they have ended."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, has_ended
+from loadsmith.engine.once.claim import Claims, is_given_up
+from loadsmith.engine.once.entry import LedgerEntry, LedgerTable
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
@@ -11,29 +12,37 @@ if TYPE_CHECKING:
 
 def writers_to(
     tables: Sequence[LedgerTable],
-    entries: Iterable[LedgerEntry],
+    claims: Claims,
+    entries_of: Callable[[str], Sequence[LedgerEntry]],
     workspace: "Workspace",
-    is_committed: Callable[[str], bool],
 ) -> list[LedgerEntry]:
     """Return the packages of other loads that may be written to the tables at this moment.
 
+    An attempt that was given up writes no more once its claim is gone, so that it is taken away.
+
     Args:
         tables: The tables that are asked about.
-        entries: What the ledger says of all loads.
+        claims: Those of all loads.
+        entries_of: Returns the entries of a scope.
         workspace: That of the load that asks.
-        is_committed: Tells whether dlt counts a package as loaded.
     """
     names = {table.name for table in tables}
-    return [
-        entry
-        for entry in entries
-        if entry.scope != workspace.scope
-        and not entry.reported
-        and not entry.abandoned
-        and not names.isdisjoint(table.name for table in entry.tables)
-        and not has_ended(entry, workspace.request)
-        and not is_committed(entry.load_id)
-    ]
+    found = []
+    for one in claims.claims():
+        claim = one.claim
+        if claim.scope in workspace.names.scopes:
+            continue
+        if is_given_up(one, workspace.request):
+            claims.remove_claim(claim)
+            continue
+        found += [
+            entry
+            for entry in entries_of(claim.scope)
+            if entry.token == claim.token
+            and not (entry.reported or entry.marked)
+            and not names.isdisjoint(table.name for table in entry.tables)
+        ]
+    return found
 
 
 def wait_for_writers(

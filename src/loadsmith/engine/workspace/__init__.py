@@ -10,4 +10,16 @@ from loadsmith.engine.workspace.cursors import (
 )
 from loadsmith.engine.workspace.names import Names as Names, digest as digest
 from loadsmith.engine.workspace.open import Workspace as Workspace, open_workspace as open_workspace
-from loadsmith.engine.workspace.state import restore_state as restore_state
+from loadsmith.engine.workspace.state import (
+    fetch_state as fetch_state,
+    restore_state as restore_state,
+)
+from loadsmith.engine.workspace.stored_states import (
+    LAST as LAST,
+    STATE_TABLE as STATE_TABLE,
+    drop_older as drop_older,
+    forget_stored as forget_stored,
+    leaves_of as leaves_of,
+    read_stored as read_stored,
+    write_stored as write_stored,
+)

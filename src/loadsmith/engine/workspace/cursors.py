@@ -1,7 +1,7 @@
 """A load in, the cursors that are stored for it out; and a cursor forgotten, by dlt's own state."""
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,12 +16,8 @@ from loadsmith.engine.results import run_error
 from loadsmith.engine.secrets import Redactor
 from loadsmith.engine.workspace.names import Names
 from loadsmith.engine.workspace.open import Workspace, look_into, open_workspace
-from loadsmith.engine.workspace.state import (
-    HISTORY,
-    fetch_states_of_packages,
-    merged_sources,
-    restore_state,
-)
+from loadsmith.engine.workspace.state import KnownState, fetch_state, restore_state
+from loadsmith.engine.workspace.stored_states import sources_of
 from loadsmith.errors import RunError
 from loadsmith.model import LoadDefinition, ResourceSelection, RunRequest
 
@@ -73,7 +69,6 @@ def fetch_cursors(
         _secrets_hidden(definition, request) as redactor,
         look_into(definition, request) as (pipeline, traits, names),
     ):
-        states = []
         with contextlib.ExitStack() as stack:
             path = traits.local_path if traits.single_writer else None
             if path is not None:
@@ -83,13 +78,12 @@ def fetch_cursors(
                 stack.enter_context(
                     destination_lock(path, log=request.log, who=f"the cursors of {definition.name}")
                 )
-            states = list(fetch_states_of_packages(pipeline, names))
-        if not states:
+            known = fetch_state(pipeline, names)
+        if known is None or not known.leaves:
             found = _local_sources(names)
-            return _shown(_cursors(definition, request, found, (), resources), redactor)
-        sources = [own for _, own in states]
-        newest = merged_sources(sources) if names.shares_state else sources[-1]
-        return _shown(_cursors(definition, request, newest, states, resources), redactor)
+            return _shown(_cursors(definition, request, found, None, resources), redactor)
+        sources = sources_of(known.leaves)
+        return _shown(_cursors(definition, request, sources, known, resources), redactor)
 
 
 def reset_cursors(
@@ -117,7 +111,8 @@ def reset_cursors(
         open_workspace(definition, request) as workspace,
     ):
         pipeline = workspace.pipeline
-        if workspace.is_blank():
+        path = workspace.traits.local_path
+        if path is not None and not Path(path).exists() and not pipeline.has_data:
             return ()
         if pipeline.has_pending_data:
             raise RunError(
@@ -154,7 +149,7 @@ def _forget(
     )
     with pipeline.managed_state(extract_state=is_kept) as state:
         sources = state.get("sources", {})
-        found = tuple(_cursors(definition, request, sources, (), resources))
+        found = tuple(_cursors(definition, request, sources, None, resources))
         now = datetime.now(timezone.utc).isoformat()
         for own in _resource_states(definition, sources, resources):
             if own.pop("incremental", None):
@@ -166,12 +161,13 @@ def _cursors(
     definition: LoadDefinition,
     request: RunRequest,
     sources: _State,
-    states: Sequence[tuple[str, _State]],
+    known: KnownState | None,
     resources: Collection[str] | None,
 ) -> Iterator[StoredCursor]:
+    load_ids = {} if known is None else known.load_ids
     for source, resource, own in _named_states(definition, sources, resources):
+        load_id = load_ids.get((source, "resources", resource))
         for path, cursor in own.get("incremental", {}).items():
-            load_id = _package_of(states, source, resource, path, cursor.get("last_value"))
             yield StoredCursor(
                 load=definition.name,
                 resource=resource,
@@ -181,7 +177,7 @@ def _cursors(
                 partition=request.partition_key,
                 load_id=load_id,
                 moved_at=_moment(load_id),
-                kept_in="destination" if states else "working directory",
+                kept_in="working directory" if known is None else "destination",
             )
 
 
@@ -200,27 +196,6 @@ def _named_states(
             is_meant = definition.resources.matches(resource)
             if is_meant and (resources is None or resource in resources):
                 yield source, resource, own
-
-
-def _package_of(
-    states: Sequence[tuple[str, _State]], source: str, resource: str, path: str, value: Any
-) -> str | None:
-    """Return the package that took a cursor to its value: the first of the last ones with it."""
-    found = None
-    for load_id, state in reversed(states):
-        cursor = (
-            state.get(source, {})
-            .get("resources", {})
-            .get(resource, {})
-            .get("incremental", {})
-            .get(path)
-        )
-        if cursor is not None and cursor.get("last_value") == value:
-            found = load_id
-        elif found is not None:
-            return found
-    # It may have been there before the oldest state that was asked for.
-    return found if len(states) < HISTORY else None
 
 
 def _local_sources(names: Names) -> _State:

@@ -10,8 +10,12 @@ import hashlib
 import json
 import shutil
 import tempfile
+import threading
+import time
+import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +25,25 @@ from loadsmith.engine.destinations import (
     refuse_ambiguous_dataset,
     traits,
 )
-from loadsmith.engine.dlt_hooks import rename_pipeline
+from loadsmith.engine.dlt_hooks import Fence, rename_pipeline, set_fence
 from loadsmith.engine.locks import (
+    Holder,
+    HolderGivenUpError,
     destination_lock,
     exclusive,
+    is_gone,
+    is_held,
     prepare_for_lock,
     wait_until_free,
 )
 from loadsmith.engine.normalizing import wait_for_workers
-from loadsmith.engine.workspace.names import Names, digest, names_of
+from loadsmith.engine.workspace.names import Names, names_of
 from loadsmith.engine.workspace.parts import (
     bind_local_files,
     isolate_staging,
     new_pipeline,
     parts_of,
+    staging_layout,
 )
 from loadsmith.model import (
     LoadDefinition,
@@ -42,6 +51,12 @@ from loadsmith.model import (
     Wait,
     slice_of,
 )
+
+#: Seconds until it is looked whether a run that holds the directory was given up, and again.
+_PATIENCE_SECONDS = 10.0
+
+#: Keeps in a working directory how far the ledger was when a run began in it.
+_NOTE = ".sequence"
 
 
 @dataclass
@@ -54,6 +69,8 @@ class Workspace:
         names: Names of the slice that the run loads.
         traits: What the destination is good at.
         transient: Whether the directory is of no use once the run has ended well.
+        token: Names this attempt in its claim, and its staging dataset.
+        lost: Is set when the claim of this run was seen to be gone; the run is cancelled then.
     """
 
     pipeline: Any
@@ -62,6 +79,8 @@ class Workspace:
     traits: DestinationTraits
     request: RunRequest
     transient: bool
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    lost: threading.Event = field(default_factory=threading.Event)
     waits: list[Wait] = field(default_factory=list)
     _clients: dict[str | None, Any] = field(default_factory=dict)
     _open: Any = None
@@ -101,13 +120,49 @@ class Workspace:
         """What may run only once at a time, for the ledger and for messages."""
         return self.names.scope
 
-    def is_blank(self) -> bool:
-        """Tell whether neither the destination nor the directory can hold anything of the load."""
-        path = self.traits.local_path
-        if not self.traits.single_writer or path is None:
-            return False
-        prepare_for_lock(path)
-        return not Path(path).exists() and not self.pipeline.has_data
+    def set_fence(self, fence: Fence | None) -> None:
+        """Let all clients that are made from here on ask for the claim of this run."""
+        set_fence(self.pipeline.destination, fence)
+        self._clients.clear()
+
+    def claim_path(self, token: str) -> Path | None:
+        """Return the file that an attempt locks while it works, beside a database of one writer."""
+        path = self.traits.local_path if self.traits.single_writer else None
+        return None if path is None else Path(path).with_name(f".{Path(path).name}.{token}.claim")
+
+    def is_over(self, claim: Any, age: float | None) -> bool:
+        """Tell whether nobody keeps up a claim.
+
+        Args:
+            claim: The claim.
+            age: Seconds since its lease was renewed; None where it has none.
+        """
+        path = self.claim_path(claim.token)
+        if path is not None:
+            return not is_held(path)
+        return is_gone(claim.execution) or age is None or age > claim.lease
+
+    def staging_dataset_of(self, token: str) -> str | None:
+        """Return the name of the staging dataset of an attempt; None where it is not its own."""
+        client = self.client()
+        config = copy(client.config)
+        if config.staging_dataset_name_layout != staging_layout(self.token):
+            return None
+        config.staging_dataset_name_layout = staging_layout(token)
+        return str(config.normalize_staging_dataset_name(client.schema))
+
+    def note_sequence(self, number: int) -> None:
+        """Note in the directory which entry of the slice was the last when this run began."""
+        path = Path(self.pipeline.working_dir) / _NOTE
+        path.write_text(json.dumps({"sequence": number, "token": self.token}), encoding="utf-8")
+
+    def noted_sequence(self) -> tuple[int, str]:
+        """Return the number that the last run in the directory has noted, and its token."""
+        try:
+            noted = json.loads((Path(self.pipeline.working_dir) / _NOTE).read_text("utf-8"))
+        except (FileNotFoundError, ValueError):
+            return 0, ""
+        return int(noted["sequence"]), str(noted["token"])
 
     def client(self) -> Any:
         """Return the client of the destination; dlt resolves its settings once for a schema."""
@@ -155,11 +210,25 @@ class Workspace:
 
 
 @contextlib.contextmanager
-def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[Workspace]:
+def open_workspace(
+    definition: LoadDefinition,
+    request: RunRequest,
+    is_given_up: Callable[[Workspace, str], bool] = lambda _workspace, _token: False,
+) -> Iterator[Workspace]:
     """Make the pipeline of a run in a directory that this run holds alone.
 
-    A second run of the same load and partition waits until the first has ended.
+    A second run of the same load and partition waits until the first has ended. Where the first
+    was given up and holds the directory all the same, as one that was stopped does, the second
+    works in a directory that is gone afterwards.
+
+    Args:
+        definition: The load.
+        request: What is asked of it.
+        is_given_up: Tells whether the attempt with a token was given up, by the destination of a
+            workspace.
     """
+    lost, cancelled = threading.Event(), request.cancelled
+    request = replace(request, cancelled=lambda: lost.is_set() or cancelled())
     parts = parts_of(definition, request)
     home = Path(parts.pipelines_dir)
     names = names_of(slice_of(definition, request, parts.name), home)
@@ -168,7 +237,36 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
         "log": request.log,
         "cancelled": request.cancelled,
     }
-    with exclusive(names.lock_path, what=f"the load {names.scope}", **waiting) as wait:
+    token = uuid.uuid4().hex
+    looked = time.monotonic()
+
+    def leave(holder: Holder) -> bool:
+        nonlocal looked
+        if time.monotonic() - looked < _PATIENCE_SECONDS:
+            return False
+        looked = time.monotonic()
+        with look_into(definition, request) as (pipeline, found, own_names):
+            workspace = Workspace(
+                pipeline=pipeline,
+                base_name=parts.name,
+                names=own_names,
+                traits=found,
+                request=request,
+                transient=False,
+            )
+            return is_given_up(workspace, holder.token)
+
+    with contextlib.ExitStack() as stack:
+        what = f"the load {names.scope}"
+        held = exclusive(names.lock_path, what=what, token=token, leave=leave, **waiting)
+        try:
+            wait = stack.enter_context(held)
+        except HolderGivenUpError as error:
+            request.warn(f"{names.working_dir} is held by {error}; this run works without it")
+            wait = None
+            folder = tempfile.TemporaryDirectory(prefix="loadsmith-", ignore_cleanup_errors=True)
+            own = Path(stack.enter_context(folder))
+            names = replace(names, pipelines_dir=own, lock_path=own / "lock", released=None)
         wait_for_workers(names.workers_dir, **waiting)
         names.pipelines_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         _take_over_directory(names, waiting)
@@ -177,7 +275,7 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
         bind_local_files(parts, home)
         found = traits(parts.destination)
         prefer_fastest_file_format(parts.destination, found)
-        isolate_staging(parts.destination, digest(names.scope))
+        isolate_staging(parts.destination, token)
         pipeline = new_pipeline(parts, names.state, names.pipelines_dir)
         client = pipeline.destination_client()
         if _serves_another_destination(working_dir, pipeline, client.config):
@@ -198,9 +296,12 @@ def open_workspace(definition: LoadDefinition, request: RunRequest) -> Iterator[
             traits=found,
             request=request,
             transient=slice_of(definition, request, parts.name).partition != ((), None),
+            token=token,
+            lost=lost,
         )
         workspace._clients[pipeline.default_schema_name] = client
-        workspace._note(wait)
+        if wait is not None:
+            workspace._note(wait)
         try:
             yield workspace
         finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from loadsmith.engine.destinations import destination_dataset, exact, make_destination
-from loadsmith.engine.dlt_hooks import exports_schemas, imports_schemas, pipeline_of
+from loadsmith.engine.dlt_hooks import exports_schemas, fenced, imports_schemas, pipeline_of
 from loadsmith.engine.sources import make_pipeline
 from loadsmith.errors import ConfigError
 from loadsmith.model import (
@@ -95,7 +95,7 @@ def _destination_from(destination: Any, credentials: Any) -> Any:
     if isinstance(destination, str):
         kwargs = {} if credentials is None else {"credentials": credentials}
         found: Any = Destination.from_reference(destination, **kwargs)
-        return exact(found)
+        return fenced(exact(found))
     from copy import copy
 
     own = copy(destination)
@@ -103,7 +103,7 @@ def _destination_from(destination: Any, credentials: Any) -> Any:
     own.caps_params = dict(destination.caps_params)
     if credentials is not None:
         own.config_params["credentials"] = credentials
-    return exact(own)
+    return fenced(exact(own))
 
 
 def bind_local_files(parts: PipelineParts, home: Path) -> None:
@@ -118,14 +118,19 @@ def bind_local_files(parts: PipelineParts, home: Path) -> None:
             params["pipeline_working_dir"] = str(home / parts.name)
 
 
-def isolate_staging(destination: Any, suffix: str) -> None:
-    """Give the load a staging dataset of its own, for two merges would truncate one another's."""
+def isolate_staging(destination: Any, token: str) -> None:
+    """Give the attempt a staging dataset of its own, for two would empty one another's."""
     from dlt.common.destination.client import DestinationClientDwhConfiguration
 
     if not issubclass(destination.spec, DestinationClientDwhConfiguration):
         return
     if "staging_dataset_name_layout" not in destination.config_params:
-        destination.config_params["staging_dataset_name_layout"] = f"%s_staging_{suffix}"
+        destination.config_params["staging_dataset_name_layout"] = staging_layout(token)
+
+
+def staging_layout(token: str) -> str:
+    """Return how the staging dataset of an attempt is called."""
+    return f"%s_staging_{token[:12]}"
 
 
 def new_pipeline(parts: PipelineParts, state_name: str, pipelines_dir: Path) -> Any:

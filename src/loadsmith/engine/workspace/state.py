@@ -1,8 +1,6 @@
 """The pipeline state in the destination in, the working directory's state out.
 
-dlt takes the newest state as a whole. Loads that run side by side under one pipeline name each
-store the whole state, in which only their own resources are up to date; so the newest value of
-each resource is taken from the newest state that changed it.
+The newest value of each resource is that of `stored_states`, and what plain dlt has changed since.
 """
 
 import base64
@@ -10,6 +8,7 @@ import contextlib
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
@@ -21,23 +20,48 @@ from dlt.destinations.sql_client import WithSqlClient
 from loadsmith.engine.dlt_hooks import (
     exports_schemas,
     limited_sql,
+    moment_of_package,
     replace_schema,
     state_files,
 )
 from loadsmith.engine.workspace.names import Names
-
-#: States that are read back; more loads than that under one name at once would be too many.
-HISTORY = 100
-
+from loadsmith.engine.workspace.stored_states import (
+    LAST,
+    Path,
+    leaves_of,
+    marked_files,
+    read_stored,
+    sources_of,
+)
 
 #: Schemas that are read back. Each is of one part of a load, as that part left it.
 SCHEMA_HISTORY = 1000
 
 
+@dataclass(frozen=True)
+class KnownState:
+    """What the destination knows of a state.
+
+    Attributes:
+        leaves: The newest value of each resource and of each other key of each source.
+        load_ids: The package that set each of them.
+    """
+
+    leaves: dict[Path, Any]
+    load_ids: dict[Path, str]
+
+
 def restore_state(
-    pipeline: Any, *, names: Names, owns: Callable[[str], bool] | None = None
+    pipeline: Any,
+    *,
+    names: Names,
+    owns: Callable[[str], bool] | None = None,
+    warn: Callable[[str], None] = lambda _line: None,
 ) -> None:
     """Take the state and the schemas from the destination, where it keeps them.
+
+    What a package has set that the destination does not count as loaded any more is discarded: the
+    destination was restored from a backup, or its dataset was dropped.
 
     Args:
         pipeline: The pipeline of this run.
@@ -45,30 +69,101 @@ def restore_state(
         owns: Tells of a resource whether this load, a part of a larger one, loads it. Its schema is
             then that of its own tables: dlt's work grows with all tables of a schema, and the
             newest schema may be of another part that knew nothing of them.
+        warn: Takes a line for each resource whose state is discarded or goes back.
     """
     schemas = _local_schemas(pipeline) if owns and names.shares_state else {}
     if not pipeline.config.restore_from_destination or pipeline.dev_mode:
         return
+    before = pipeline.state.get("_version_hash")
     pipeline.sync_destination()
     if pipeline.has_pending_data:
         return
     released = names.state if names.released is None else names.released.state
     if released != names.state and not pipeline.state.get("sources"):
         _take_over_state(pipeline, released)
-    if not names.shares_state:
-        return
-    if owns:
+    if owns and names.shares_state:
         _keep_own_tables(pipeline, owns, schemas)
-    states = [own["sources"] for _, own in _fetch_states(pipeline, names.state)]
-    if len(states) < 2:
+    known = fetch_state(pipeline, names)
+    if known is None:
         return
+    local = leaves_of(pipeline.state.get("sources", {}))
+    if _texts(local) == _texts(known.leaves):
+        return
+    stayed = before == pipeline.state.get("_version_hash") and not names.shares_state
+    for path, value in local.items():
+        if path[1:-1] != ("resources",):
+            continue
+        if path not in known.leaves:
+            warn(
+                f"the state of resource '{path[-1]}' is discarded, its cursors with it: the package"
+                " that set it is not in the destination any more, or never was. The resource"
+                " is loaded from its start"
+            )
+        elif stayed and _text(value) != _text(known.leaves[path]):
+            warn(
+                f"the state of resource '{path[-1]}' goes back to that of package"
+                f" {known.load_ids[path]}, its cursors with it: what was loaded later is not in the"
+                " destination any more"
+            )
     with pipeline.managed_state() as state:
-        state["sources"] = merged_sources(states)
+        state["sources"] = sources_of(known.leaves)
+
+
+def fetch_state(pipeline: Any, names: Names) -> KnownState | None:
+    """Ask the destination for the state of a slice; None where it keeps none."""
+    client: Any = pipeline.destination_client()
+    if not _keeps_states(client):
+        return None
+    with client:
+        found = read_stored(client, names.state)
+        leaves = {one.path: one.value for one in found if one.is_marked}
+        load_ids = {one.path: one.load_id for one in found if one.is_marked}
+        greatest = [str(one.value) for one in found if one.path == LAST]
+        last = max(greatest, key=moment_of_package, default=None)
+        states = list(_fetch_states(client, names.state, last))
+        if not found and not states and names.released is not None:
+            states = list(_fetch_states(client, names.released.state, None))
+    if last is None:
+        # All that 0.1 or plain dlt has stored. A value that was there before is a copy.
+        seen: set[tuple[Path, str]] = set()
+        for load_id, own in states:
+            for path, value in leaves_of(own["sources"]).items():
+                if (path, _text(value)) not in seen:
+                    seen.add((path, _text(value)))
+                    leaves[path], load_ids[path] = value, load_id
+    else:
+        # Plain dlt began with the state before; only what it has changed is newer than ours.
+        base: dict[Path, Any] = {}
+        for load_id, own in states:
+            now = leaves_of(own["sources"])
+            for path, value in now.items():
+                is_ours = moment_of_package(load_id) <= moment_of_package(last)
+                if not is_ours and _text(value) != _text(base.get(path)):
+                    leaves[path], load_ids[path] = value, load_id
+            base = now
+    leaves.pop(LAST, None)
+    return KnownState(leaves, load_ids)
+
+
+def _keeps_states(client: Any) -> bool:
+    return isinstance(client, FSClientBase | WithSqlClient)
+
+
+def _texts(leaves: Mapping[Path, Any]) -> dict[Path, str]:
+    return {path: _text(value) for path, value in leaves.items()}
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def _take_over_state(pipeline: Any, released: str) -> None:
     """Go on from the state that a slice has in the destination under its released name."""
-    states = list(_fetch_states(pipeline, released))
+    client: Any = pipeline.destination_client()
+    if not _keeps_states(client):
+        return
+    with client:
+        states = list(_fetch_states(client, released, None))
     if not states:
         return
     newest = states[-1][1]
@@ -129,64 +224,26 @@ def _keep_own_tables(
             replace_schema(pipeline, {**current, "tables": tables})
 
 
-def merged_sources(states: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the newest value of every resource and every other key of every source.
-
-    A value that an earlier state had already is a copy that a load carried along; only a value
-    that was not seen before is a change.
+def _fetch_states(
+    client: Any, name: str, since: str | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Ask for the states of packages that are marked as loaded, the oldest first.
 
     Args:
-        states: The `sources` of pipeline states, the oldest first.
+        client: An open client.
+        name: What they are stored under.
+        since: Those that are newer than this package, and the one before them; None for all.
     """
-    seen: dict[tuple[str, ...], set[str]] = {}
-    newest: dict[tuple[str, ...], Any] = {}
-    for sources in states:
-        for path, value in _leaves(sources):
-            text = json.dumps(value, sort_keys=True, default=str)
-            known = seen.setdefault(path, set())
-            if text not in known:
-                known.add(text)
-                newest[path] = value
-    merged: dict[str, Any] = {}
-    for path, value in newest.items():
-        target = merged
-        for key in path[:-1]:
-            target = target.setdefault(key, {})
-        target[path[-1]] = value
-    return merged
-
-
-def fetch_states_of_packages(pipeline: Any, names: Names) -> list[tuple[str, dict[str, Any]]]:
-    """Ask for the `sources` of the last states of a slice and their packages, the oldest first."""
-    found = list(_fetch_states(pipeline, names.state))
-    if not found and names.released is not None:
-        found = list(_fetch_states(pipeline, names.released.state))
-    return [(load_id, state["sources"]) for load_id, state in found]
-
-
-def _fetch_states(pipeline: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Ask for the last states that are stored under a name and their packages."""
-    client: Any = pipeline.destination_client()
-    with contextlib.suppress(DatabaseUndefinedRelation, DestinationUndefinedEntity), client:
+    try:
         if isinstance(client, FSClientBase):
-            texts = _read_state_files(client, name)
-        elif isinstance(client, WithSqlClient):
-            texts = _query_states(client, name)
+            texts = _read_state_files(client, name, since)
         else:
-            return
-        for load_id, text in texts:
-            state: dict[str, Any] = dict(decompress_state(text))
-            yield load_id, {**state, "sources": state.get("sources", {})}
-
-
-def _leaves(sources: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for source, own in sources.items():
-        for key, value in own.items():
-            if key != "resources":
-                yield (source, key), value
-                continue
-            for resource, state in value.items():
-                yield (source, "resources", resource), state
+            texts = _query_states(client, name, since)
+    except (DatabaseUndefinedRelation, DestinationUndefinedEntity):
+        return
+    for load_id, text in texts:
+        state: dict[str, Any] = dict(decompress_state(text))
+        yield load_id, {**state, "sources": state.get("sources", {})}
 
 
 def _query_schemas(client: Any, schema_name: str) -> list[dict[str, Any]]:
@@ -222,7 +279,7 @@ def _schema_of(text: str) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def _query_states(client: Any, pipeline_name: str) -> list[tuple[str, str]]:
+def _query_states(client: Any, pipeline_name: str, since: str | None) -> list[tuple[str, str]]:
     sql, naming = client.sql_client, client.schema.naming
     names = ("state", "_dlt_load_id", "load_id", "pipeline_name", "status")
     c_state, c_dlt_load_id, c_load_id, c_pipeline, c_status = (
@@ -230,18 +287,28 @@ def _query_states(client: Any, pipeline_name: str) -> list[tuple[str, str]]:
     )
     states = sql.make_qualified_table_name(client.schema.state_table_name)
     loads = sql.make_qualified_table_name(client.schema.loads_table_name)
-    top, bottom = limited_sql(client, HISTORY)
-    query = (
-        f"SELECT {top} l.{c_load_id}, s.{c_state} FROM {states} AS s JOIN {loads} AS l"
-        f" ON l.{c_load_id} = s.{c_dlt_load_id} WHERE s.{c_pipeline} = %s AND l.{c_status} = 0"
-        f" ORDER BY l.{c_load_id} DESC {bottom}"
+    source = (
+        f"FROM {states} AS s JOIN {loads} AS l ON l.{c_load_id} = s.{c_dlt_load_id}"
+        f" WHERE s.{c_pipeline} = %s AND l.{c_status} = 0"
     )
-    with sql.execute_query(query, pipeline_name) as cursor:
-        return [(str(row[0]), row[1]) for row in reversed(cursor.fetchall())]
+    order, arguments = f"ORDER BY l.{c_load_id}", [pipeline_name]
+    if since is not None:
+        before = f"SELECT MAX(l.{c_load_id}) {source} AND l.{c_load_id} <= %s"
+        order = f"AND l.{c_load_id} >= COALESCE(({before}), '') {order}"
+        arguments += [pipeline_name, since]
+    with sql.execute_query(
+        f"SELECT l.{c_load_id}, s.{c_state} {source} {order}", *arguments
+    ) as rows:
+        return [(str(load_id), text) for load_id, text in rows.fetchall()]
 
 
-def _read_state_files(client: Any, pipeline_name: str) -> list[tuple[str, str]]:
+def _read_state_files(client: Any, pipeline_name: str, since: str | None) -> list[tuple[str, str]]:
+    marked = marked_files(client)
+    found = sorted(one for one in state_files(client, pipeline_name) if one[0] in marked)
+    if since is not None:
+        before = [one for one in found if one[0] <= since]
+        found = found[max(len(before) - 1, 0) :]
     return [
         (load_id, json.loads(client.fs_client.read_text(path, encoding="utf-8"))["state"])
-        for load_id, path in sorted(state_files(client, pipeline_name))[-HISTORY:]
+        for load_id, path in found
     ]

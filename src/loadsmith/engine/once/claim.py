@@ -1,0 +1,227 @@
+"""One attempt at a time works on a slice, and one that was given up changes nothing any more.
+
+An attempt writes a claim beside the ledger before it reads a cursor, and a lease, which it renews
+while it works. A claim is taken over when Dagster says that its run has ended, when the lease has
+run out by the clock of the destination, or when its process is known to have ended.
+Whoever takes over deletes the claim, which waits for the transactions that hold it; then no commit
+of the attempt before can follow.
+"""
+
+import contextlib
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from dlt.common.destination.exceptions import DestinationTerminalException
+
+from loadsmith.engine.locks import exclusive, this_execution, this_process
+from loadsmith.model import RunRequest
+
+if TYPE_CHECKING:
+    from loadsmith.engine.workspace import Workspace
+
+CLAIM_TABLE = "_dlt_loadsmith_claims"
+LEASE_TABLE = "_dlt_loadsmith_leases"
+
+#: Seconds that a lease runs, and the variable of the environment that says otherwise.
+LEASE_SECONDS = 60.0
+LEASE_VARIABLE = "LOADSMITH_LEASE_SECONDS"
+
+#: Seconds at most until a run looks again that began in the same moment as another one.
+_MOST_JITTER = 0.5
+
+
+class ClaimLostError(DestinationTerminalException):
+    """The claim of this attempt is gone: another one has taken over."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What an attempt says of itself while it works on a slice."""
+
+    token: str
+    scope: str
+    run_id: str
+    attempt: int
+    process: str
+    execution: str
+    lease: float
+
+    def to_text(self) -> str:
+        """Return the claim as JSON."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_text(text: str) -> "Claim":
+        """Read what `to_text` wrote."""
+        return Claim(**json.loads(text))
+
+    @property
+    def holder(self) -> str:
+        """Who works, for messages."""
+        return f"run {self.run_id} on {self.process.rpartition(':')[0]}"
+
+
+@dataclass(frozen=True)
+class FoundClaim:
+    """A claim that is in the destination, and whether it is in force by what is known there.
+
+    Attributes:
+        is_over: Whether its lease has run out, or its process has ended.
+    """
+
+    claim: Claim
+    is_over: bool
+
+
+class Claims(Protocol):
+    """Where the claims of a destination are kept."""
+
+    def claims(self) -> list[FoundClaim]:
+        """Return all claims that are there."""
+
+    def has_claim(self, token: str) -> bool:
+        """Tell whether a claim is there."""
+
+    def write_claim(self, claim: Claim) -> None:
+        """Write a claim and its lease; writing it again changes nothing."""
+
+    def renew_lease(self, token: str) -> None:
+        """Let the lease of a claim run from now on."""
+
+    def remove_claim(self, claim: Claim) -> None:
+        """Delete a claim; wait for the transactions that hold it."""
+
+
+def lease_seconds() -> float:
+    """Return the seconds that a lease of this process runs."""
+    return float(os.environ.get(LEASE_VARIABLE, LEASE_SECONDS))
+
+
+def is_given_up(found: FoundClaim, request: RunRequest) -> bool:
+    """Tell whether nobody counts on an attempt any more."""
+    claim = found.claim
+    if found.is_over:
+        return True
+    if claim.run_id == request.run_id:
+        # The same attempt again comes from a queue that delivers twice; its lease decides.
+        return claim.attempt < request.attempt
+    return request.outcome_of(claim.run_id) in ("failed", "succeeded")
+
+
+class Attempt:
+    """This attempt at a slice: its claim, and the lease while it works.
+
+    Attributes:
+        claim: What it says of itself.
+        taken: Whether the claim is in the destination.
+    """
+
+    def __init__(self, workspace: "Workspace") -> None:
+        self._workspace = workspace
+        self._request = workspace.request
+        self.claim = Claim(
+            token=workspace.token,
+            scope=workspace.scope,
+            run_id=self._request.run_id,
+            attempt=self._request.attempt,
+            process=this_process(),
+            execution=this_execution(),
+            lease=lease_seconds(),
+        )
+        self.taken = False
+        self._ended = threading.Event()
+        self._renewing: threading.Thread | None = None
+        self._alive = contextlib.ExitStack()
+
+    def take(self, claims: Claims) -> list[Claim] | str:
+        """Take the claim; return the claims that were taken over, or who has it instead."""
+        self._show_life()
+        others = self._others(claims.claims())
+        if not (holders := self._holders(others)):
+            claims.write_claim(self.claim)
+            others = self._others(claims.claims())
+            if holders := self._holders(others):
+                # Both see one another then, and both step back.
+                claims.remove_claim(self.claim)
+                time.sleep(random.uniform(0, _MOST_JITTER))  # noqa: S311 - no secret
+        if holders:
+            return ", ".join(sorted(holders))
+        for found in others:
+            claims.remove_claim(found.claim)
+            if (path := self._workspace.claim_path(found.claim.token)) is not None:
+                for left in (path, path.with_name(f"{path.name}.holder")):
+                    left.unlink(missing_ok=True)
+        self.taken = True
+        return [found.claim for found in others]
+
+    def keep(self, renew: Callable[[], None]) -> None:
+        """Renew the lease in a thread, until `stop_keeping`.
+
+        Args:
+            renew: Renews it once; raises `ClaimLostError` where the claim is gone.
+        """
+        if self._workspace.claim_path(self.claim.token) is not None:
+            return
+
+        def work() -> None:
+            while not self._ended.wait(self.claim.lease / 3):
+                try:
+                    renew()
+                except ClaimLostError:
+                    return
+                except Exception as error:  # noqa: BLE001 - the next one may get through
+                    kind = type(error).__name__
+                    self._request.log(f"the lease of the run was not renewed ({kind}); again")
+
+        self._renewing = threading.Thread(target=work, name="loadsmith lease", daemon=True)
+        self._renewing.start()
+
+    def stop_keeping(self) -> None:
+        """End the thread that renews the lease, and show no life any more."""
+        self._ended.set()
+        if self._renewing is not None:
+            self._renewing.join()
+        if (path := self._workspace.claim_path(self.claim.token)) is not None:
+            path.unlink(missing_ok=True)
+        self._alive.close()
+
+    def release(self, claims: Claims) -> None:
+        """Delete the claim, where it is there."""
+        if self.taken:
+            claims.remove_claim(self.claim)
+            self.taken = False
+
+    def lose(self) -> ClaimLostError:
+        """Take notice that the claim is gone; return what is to be raised."""
+        self._workspace.lost.set()
+        return ClaimLostError(f"the claim of run {self.claim.run_id} is gone")
+
+    def successor(self, claims: Claims) -> str | None:
+        """Return who works now, where somebody does."""
+        return next((found.claim.holder for found in self._others(claims.claims())), None)
+
+    def _show_life(self) -> None:
+        """Hold the lock beside a database file, whose lease nobody can renew while others work."""
+        path = self._workspace.claim_path(self.claim.token)
+        if path is not None and not path.exists():
+            who = f"run {self.claim.run_id}"
+            self._alive.enter_context(
+                exclusive(path, what="its claim", who=who, log=self._request.log)
+            )
+
+    def _others(self, found: Iterable[FoundClaim]) -> list[FoundClaim]:
+        scopes = self._workspace.names.scopes
+        return [
+            one
+            for one in found
+            if one.claim.scope in scopes and one.claim.token != self.claim.token
+        ]
+
+    def _holders(self, found: Iterable[FoundClaim]) -> set[str]:
+        return {one.claim.holder for one in found if not is_given_up(one, self._request)}
