@@ -2,6 +2,7 @@
 
 * LoadsmithError
   + ConfigError            the description is wrong; fix the file (see `.problems`)
+    - UnknownArgument      `run` takes no such argument; fix its name
   + ResolveError           a reference leads nowhere; fix the reference
     - SchemaFileNotFound   make the schema file first
     - SecretNotFound       put the secret into the file or the environment
@@ -64,6 +65,10 @@ class ConfigError(LoadsmithError):
             self.problems = tuple(sorted(problems))
             text = "\n".join(str(problem) for problem in self.problems)
         super().__init__(text)
+
+
+class UnknownArgument(ConfigError, TypeError):
+    """An argument of a run has a name that none has. It is a `TypeError`, too, as in dlt."""
 
 
 class ResolveError(LoadsmithError):

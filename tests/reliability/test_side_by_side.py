@@ -13,7 +13,7 @@ import pytest
 from killing import POSTGRES, Shop, in_child, run_batch
 
 from loadsmith.engine.run import run_load
-from loadsmith.model import LoadDefinition, PipelineSettings, RunRequest
+from loadsmith.model import LoadDefinition, PipelineSettings, RunArguments, RunRequest
 
 KEYS = [f"key{number}" for number in range(8)]
 STATIC = dg.StaticPartitionsDefinition(KEYS)
@@ -140,7 +140,9 @@ def run(shop: Shop, definition: LoadDefinition, on_line=lambda _line: None):
         lines.append(line)
         on_line(line)
 
-    wanted = RunRequest(params={"destination": shop.make_destination()}, log=note, warn=note)
+    wanted = RunRequest(
+        params=RunArguments(destination=shop.make_destination()), log=note, warn=note
+    )
     with run_load(definition, wanted) as result:
         pass
     return result, lines

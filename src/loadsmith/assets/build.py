@@ -29,6 +29,7 @@ from loadsmith.model import (
     LoadDefinition,
     LoadSnapshot,
     OpSettings,
+    RunArguments,
     RunOptions,
 )
 from loadsmith.names import op_name, unique_name
@@ -214,18 +215,24 @@ def build_upstream_specs(specs: Iterable[dg.AssetSpec]) -> list[dg.AssetSpec]:
 
 
 def checked_options(
-    params: Mapping[str, Any] | None = None, *, on_error: str, on_empty: str, normalizer: str
+    params: Mapping[str, Any] | None = None,
+    *,
+    on_error: str,
+    on_empty: str,
+    normalizer: str,
+    cursor_timezone: str | Mapping[str, str] | None,
 ) -> RunOptions:
     """Return the run options from the arguments of a front door.
 
     Raises:
-        ConfigError: An option has none of its possible values.
+        ConfigError: An option has none of its possible values, or `run` has no such argument.
     """
     return RunOptions(
-        params=dict(params or {}),
+        params=RunArguments.of(params or {}, "run_params"),
         on_error=one_of(ON_ERROR, on_error, "on_error"),
         on_empty=one_of(ON_EMPTY, on_empty, "on_empty"),
         normalizer=one_of(NORMALIZERS, normalizer, "normalizer"),
+        cursor_timezone=cursor_timezone,
     )
 
 

@@ -24,7 +24,7 @@ from loadsmith.assets.define import (
 from loadsmith.assets.run import CurrentLoad, current_load
 from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.errors import ConfigError, did_you_mean
-from loadsmith.model import AssetAttributes
+from loadsmith.model import AssetAttributes, note_defined
 from loadsmith.names import op_name
 
 
@@ -47,6 +47,7 @@ def dlt_assets(
     on_error: str = "fail",
     on_empty: str = "truncate",
     normalizer: str = "arrow",
+    cursor_timezone: str | Mapping[str, str] | None = None,
     **multi_asset_options: Any,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Make assets of the resources of a dlt source; the function runs them.
@@ -80,6 +81,8 @@ def dlt_assets(
             rows, `fail` before anything is loaded, or truncate and `warn`.
         normalizer: `arrow` normalizes plain records by column, with the same result as dlt's
             normalizer; `dlt` uses dlt's normalizer for all records.
+        cursor_timezone: Time zone of cursor values that have none, where partitions are not in UTC:
+            `partition`, `UTC`, the name of a zone, or one of these by resource.
         multi_asset_options: Any other argument of Dagster's `multi_asset`.
 
     Raises:
@@ -91,7 +94,12 @@ def dlt_assets(
         dlt_pipeline,
         nested_tables=nested_tables,
         schema_file_path=schema_file_path,
-        options=checked_options(on_error=on_error, on_empty=on_empty, normalizer=normalizer),
+        options=checked_options(
+            on_error=on_error,
+            on_empty=on_empty,
+            normalizer=normalizer,
+            cursor_timezone=cursor_timezone,
+        ),
         attributes=_attributes(settings, "settings", checks),
         resource_attributes={
             resource: _attributes(given, f"resource_settings['{resource}']")
@@ -104,6 +112,7 @@ def dlt_assets(
     def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
         op = name or function.__name__
         load = replace(definition, name=op_name(op))
+        note_defined(load)
         given = {
             "name": op,
             "group_name": group_name,

@@ -79,10 +79,9 @@ class DltRunConfig(dg.Config):
 
 @dataclass(frozen=True, kw_only=True)
 class RunChoices:
-    """The choices for a run: arguments of dlt's `run`, the limit and the window."""
+    """The choices for a run: arguments of `run`, and the window."""
 
     params: Mapping[str, Any] = field(default_factory=dict)
-    limit: int | None = None
     window: Window | None = None
 
 
@@ -124,11 +123,13 @@ def read_choices(context: Any, *, config_is_ours: bool) -> RunChoices:
         window = config.get("window")
         if window:
             values["window_start"], values["window_end"] = window["start"], window["end"]
-    params = {}
+    params: dict[str, Any] = {}
     for name in _PARAMS:
         if values.get(name) is not None:
             params[name] = _checked(name, values[name])
-    return RunChoices(params=params, limit=_limit(values.get("limit")), window=_window(values))
+    if (limit := _limit(values.get("limit"))) is not None:
+        params["limit"] = limit
+    return RunChoices(params=params, window=_window(values))
 
 
 def has_our_config(op: dg.OpDefinition) -> bool:

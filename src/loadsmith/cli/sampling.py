@@ -18,7 +18,7 @@ from loadsmith.model import (
     LoadResult,
     PartitionSettings,
     PipelineSettings,
-    RunOptions,
+    RunArguments,
     RunRequest,
     Window,
 )
@@ -132,7 +132,13 @@ def _in_scratch(definition: LoadDefinition, database: Path) -> LoadDefinition:
             dataset_name=DATASET,
             pipelines_dir=str(database.parent / "pipelines"),
         ),
-        options=RunOptions(params=params, normalizer=definition.options.normalizer),
+        options=replace(
+            definition.options,
+            params=RunArguments.of(params),
+            limit=None,
+            on_error="fail",
+            on_empty="truncate",
+        ),
         # The run must not need the schema file: it may be the first one, or outdated.
         schema_file_path=None,
         snapshot_path=None,

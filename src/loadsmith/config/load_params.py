@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from loadsmith.config.settings import Names, Settings
 from loadsmith.errors import did_you_mean
-from loadsmith.model import Granularity, Normalizer, OnEmpty, OnError
+from loadsmith.model import Granularity, Normalizer, OnEmpty, OnError, timezone_problem
 
 WRITE_DISPOSITIONS = ("append", "replace", "merge", "skip")
 """dlt's write dispositions; a mapping with `disposition` and `strategy` is one, too."""
@@ -178,6 +178,13 @@ class LoadOptions(Settings):
             "normalizer; `dlt` takes that one for all records."
         ),
     )
+    cursor_timezone: str | dict[str, str] | None = Field(
+        default=None,
+        description=(
+            "Time zone of cursor values that have none, where partitions are not in UTC: "
+            "`partition`, `UTC`, the name of a zone, or one of these by resource."
+        ),
+    )
     limit: int | None = Field(
         default=None, ge=1, description="At most so many pages of each resource; for trying out."
     )
@@ -188,6 +195,14 @@ class LoadOptions(Settings):
             "without it, the deployment's name does, and `dev` on a machine of one's own."
         ),
     )
+
+    @field_validator("cursor_timezone")
+    @classmethod
+    def _know_zone(cls, value: Any) -> Any:
+        problem = None if value is None else timezone_problem(value)
+        if problem:
+            raise ValueError(problem)
+        return value
 
 
 class LoadParams(LoadOptions):

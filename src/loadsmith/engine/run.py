@@ -5,6 +5,7 @@ goes on from there.
 """
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -17,7 +18,6 @@ from loadsmith.engine.dlt_hooks import (
     can_merge,
     check_hooks,
     imports_schemas,
-    incremental_of,
     redact_job_files,
     secrets_of_load,
     settle_packages,
@@ -25,6 +25,7 @@ from loadsmith.engine.dlt_hooks import (
 )
 from loadsmith.engine.memory import old_objects_set_aside
 from loadsmith.engine.once import Recovery, RunPackages, is_token_given_up
+from loadsmith.engine.process import import_for_threads, working_directory_kept
 from loadsmith.engine.results import (
     LogProgress,
     cursor_results,
@@ -43,11 +44,17 @@ from loadsmith.engine.snapshots import root_tables_of, write_seen
 from loadsmith.engine.sources import (
     PanicError,
     bound_to_window,
+    feeds_of,
     panics_as_errors,
     select_resources,
     watched_for_rows,
 )
-from loadsmith.engine.workspace import Workspace, open_workspace, restore_state
+from loadsmith.engine.workspace import (
+    Workspace,
+    open_workspace,
+    own_cursors,
+    restore_state,
+)
 from loadsmith.errors import ContractViolation, RunError, one_of
 from loadsmith.model import (
     NORMALIZERS,
@@ -58,24 +65,10 @@ from loadsmith.model import (
     LoadResult,
     ResourceFailure,
     ResourceSelection,
+    RunArguments,
     RunRequest,
+    SourceReference,
     StageResult,
-)
-
-#: Arguments of `pipeline.run` that go to dlt's extract; the others are the pipeline's.
-_EXTRACT_ARGUMENTS = frozenset(
-    {
-        "table_name",
-        "parent_table_name",
-        "write_disposition",
-        "columns",
-        "primary_key",
-        "schema",
-        "table_format",
-        "schema_contract",
-        "refresh",
-        "loader_file_format",
-    }
 )
 
 
@@ -92,6 +85,7 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
         ResolveError: The source, a resource or the destination is not there.
         SecretNotFound: A secret is missing.
     """
+    import_for_threads()
     with secrets_of_load(definition, request) as redactor:
         run: _Run | None = None
         reporting = False
@@ -149,7 +143,7 @@ class _Run:
         for destination in (self.pipeline.destination, self.pipeline.staging):
             if destination is not None:
                 redactor.add_destination(destination.destination_type, destination.config_params)
-        self.params: dict[str, Any] = {**definition.options.params, **request.params}
+        self.params = RunArguments(**{**definition.options.params, **request.params})
         options = definition.options
         self.keeps_others = self._chosen("on_error", options.on_error, ON_ERROR) == "keep"
         self.on_empty = self._chosen("on_empty", options.on_empty, ON_EMPTY)
@@ -180,9 +174,10 @@ class _Run:
             # extracted included, so it has to wait until that is loaded.
             with self._stage("sync"), self.workspace.destination("sync"):
                 self._restore_state()
-        source, self.selected = select_resources(self.definition, self.request)
+        with working_directory_kept():
+            source, self.selected = select_resources(self.definition, self.request)
         cursors = cursors_in(self.pipeline.state, source.name)
-        with self._stage("extract"):
+        with self._stage("extract"), working_directory_kept():
             self._extract(source)
         with self._stage("normalize"):
             self.packages.normalize()
@@ -248,24 +243,27 @@ class _Run:
         )
 
     def _extract(self, source: Any) -> None:
-        arguments = {k: v for k, v in self.params.items() if k in _EXTRACT_ARGUMENTS}
+        arguments = self.params.to("extract")
         wanted = [name for name in self.selected if not self._is_finished(source, name)]
         if not wanted:
             return
         if len(wanted) < len(self.selected):
             source = source.with_resources(*wanted)
+        self._own_cursors(source, wanted)
         self._apply_hints(source, wanted)
-        limit = self.request.limit or self.definition.options.limit
+        limit = self.params.limit or self.definition.options.limit
         if limit:
             source.add_limit(limit)
         parts = [source]
         if self.keeps_others:
-            parts = [source.with_resources(name) for name in wanted]
+            # A feed is extracted once, with all that hangs from it.
+            families = feeds_of(source).families(wanted)
+            parts = [source.with_resources(*family) for family in families]
         for part in parts:
             try:
                 with (
                     bound_to_window(
-                        part, part.resources.selected, self.request.window, self.request.warn
+                        part, part.resources.selected, self.request, self._zone_of
                     ) as cursors,
                     window_in_dlt(self.request.window),
                     watched_for_rows(
@@ -287,10 +285,32 @@ class _Run:
         if self._failures and len(self._failures) == len(wanted):
             raise run_error_of_all(self._failures, self.definition.name)
 
+    def _own_cursors(self, source: Any, wanted: Sequence[str]) -> None:
+        if self.request.window is not None:
+            return
+        feeds = feeds_of(source)
+        reference, arguments = self.definition.source, None
+        if isinstance(reference, SourceReference) and self.request.source is None:
+            params = self.redactor.redact_value(dict(reference.params))
+            arguments = json.dumps([reference.module, params], sort_keys=True, default=str)
+        own_cursors(
+            self.pipeline,
+            source.name,
+            dict.fromkeys(feed for name in wanted for feed in feeds.moved(name)),
+            self.definition,
+            self.request,
+            arguments,
+        )
+
     def _apply_hints(self, source: Any, wanted: Sequence[str]) -> None:
-        merge_key = self.params.get("merge_key")
-        for name in wanted if merge_key else ():
-            source.resources[name].apply_hints(merge_key=merge_key)
+        hints = self.params.to("resources")
+        for name in wanted if hints else ():
+            source.resources[name].apply_hints(**hints)
+
+    def _zone_of(self, resource: str) -> str | None:
+        """Return what the load says of the time zone of a resource's cursor."""
+        zone = self.params.cursor_timezone or self.definition.options.cursor_timezone
+        return zone.get(resource) if isinstance(zone, Mapping) else zone
 
     def _is_finished(self, source: Any, name: str) -> bool:
         """Tell whether a package that was completed first holds all that this run would extract.
@@ -310,7 +330,7 @@ class _Run:
             disposition = "append"
         if disposition not in (None, "append"):
             return False
-        return self.request.window is not None or incremental_of(resource) is None
+        return self.request.window is not None or not feeds_of(source).moved(name)
 
     def _keep_others(self, error: Any, part: Any) -> None:
         failure = run_error(

@@ -41,6 +41,7 @@ class DagsterDltFactory:
         on_error: str = "fail",
         on_empty: str = "truncate",
         normalizer: str = "arrow",
+        cursor_timezone: str | Mapping[str, str] | None = None,
         granularity: str = "source",
         **multi_asset_options: Any,
     ) -> dg.Definitions:
@@ -65,6 +66,8 @@ class DagsterDltFactory:
                 does, `keep` its rows, `fail` before anything is loaded, or truncate and `warn`.
             normalizer: `arrow` takes plain records apart by column, with the same result as dlt's
                 row normalizer; `dlt` takes that one for all records.
+            cursor_timezone: Time zone of cursor values that have none, where partitions are not in
+                UTC: `partition`, `UTC`, the name of a zone, or one of these by resource.
             granularity: One op for a `source`, for each `component` of resources that feed one
                 another, or for each `table`.
             multi_asset_options: All that Dagster's `multi_asset` takes (`partitions_def`, `pool`,
@@ -75,7 +78,11 @@ class DagsterDltFactory:
             TranslationError: The translator gave something unusable.
         """
         options = checked_options(
-            run_params, on_error=on_error, on_empty=on_empty, normalizer=normalizer
+            run_params,
+            on_error=on_error,
+            on_empty=on_empty,
+            normalizer=normalizer,
+            cursor_timezone=cursor_timezone,
         )
         schemas: dict[str, dict[str, ConfigurableDltResource]] = {}
         for given in resources:
@@ -93,7 +100,13 @@ class DagsterDltFactory:
             load
             for schema, members in schemas.items()
             for load in SchemaLoad.make_all(
-                schema, members, destination, nested_tables, options, pipelines_dir
+                schema,
+                members,
+                destination,
+                nested_tables,
+                options,
+                pipelines_dir,
+                multi_asset_options.get("partitions_def"),
             )
         ]
         with known_options("build_definitions", DagsterDltFactory.build_definitions):
@@ -112,6 +125,7 @@ class DagsterDltFactory:
         on_error: str = "fail",
         on_empty: str = "truncate",
         normalizer: str = "arrow",
+        cursor_timezone: str | Mapping[str, str] | None = None,
         granularity: str = "source",
         **multi_asset_options: Any,
     ) -> dg.Definitions:
@@ -135,6 +149,8 @@ class DagsterDltFactory:
                 does, `keep` its rows, `fail` before anything is loaded, or truncate and `warn`.
             normalizer: `arrow` takes plain records apart by column, with the same result as dlt's
                 row normalizer; `dlt` takes that one for all records.
+            cursor_timezone: Time zone of cursor values that have none, where partitions are not in
+                UTC: `partition`, `UTC`, the name of a zone, or one of these by resource.
             granularity: One op for a `source`, for each `component` of resources that feed one
                 another, or for each `table`.
             multi_asset_options: All that Dagster's `multi_asset` takes, for every op.
@@ -148,6 +164,7 @@ class DagsterDltFactory:
             on_error=on_error,
             on_empty=on_empty,
             normalizer=normalizer,
+            cursor_timezone=cursor_timezone,
         )
         loads = []
         for database, names in collections.items():

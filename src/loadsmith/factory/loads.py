@@ -16,6 +16,7 @@ from loadsmith.factory.resource import ConfigurableDltResource, split_name
 from loadsmith.model import (
     AssetAttributes,
     DestinationReference,
+    Feeds,
     LoadDefinition,
     LoadSnapshot,
     PipelineSettings,
@@ -142,8 +143,13 @@ class SchemaLoad(FactoryLoad):
         nested_tables: bool,
         options: RunOptions,
         pipelines_dir: str | None,
+        partitions_def: Any = None,
     ) -> "list[SchemaLoad]":
-        """Return the loads of the resources of a schema, one for each group of equal settings."""
+        """Return the loads of the resources of a schema, one for each group of equal settings.
+
+        Raises:
+            ConfigError: Two of them would read the same cursor.
+        """
         source = _make_source(schema, [member.resource for member in members.values()])
         target = DestinationOf(destination, pipeline_name_of(schema), schema, pipelines_dir)
         definition = LoadDefinition(
@@ -164,6 +170,7 @@ class SchemaLoad(FactoryLoad):
         ways = group_equal(
             ((member.op, member.partitions_def), name) for name, member in members.items()
         )
+        _refuse_shared_cursors([names for _, names in ways], members, snapshot, partitions_def)
         if len(ways) == 1:
             ((op, _), _) = ways[0]
             return [SchemaLoad(replace(definition, op=op), snapshot, schema, members)]
@@ -274,6 +281,30 @@ class CollectionLoad(FactoryLoad):
     def source_key(self, resource: ResourceSnapshot) -> dg.AssetKey:
         """Return `<database>/<collection>`."""
         return dg.AssetKey([self.database, resource.name])
+
+
+def _refuse_shared_cursors(
+    groups: Sequence[Sequence[str]],
+    members: Mapping[str, ConfigurableDltResource],
+    snapshot: LoadSnapshot,
+    partitions_def: Any,
+) -> None:
+    """Refuse ops that would read one cursor, where the windows of partitions do not bound it."""
+    feeds = Feeds.of_snapshots(snapshot.resources)
+    first: dict[str, tuple[int, str]] = {}
+    for number, names in enumerate(groups):
+        for name in names:
+            partitions = members[name].partitions_def or partitions_def
+            if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+                continue
+            for feed in feeds.moved(name):
+                other, sharer = first.setdefault(feed, (number, name))
+                if other != number:
+                    raise ConfigError(
+                        f"resources '{sharer}' and '{name}': both read '{feed}', whose cursor can"
+                        " be in one place only, and their settings give each an op of its own, of"
+                        " which the second would miss rows. Give both the same settings."
+                    )
 
 
 def _make_source(schema: str, resources: Sequence["DltResource"]) -> "DltSource":

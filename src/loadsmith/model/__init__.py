@@ -1,5 +1,10 @@
 """The five nouns as frozen plain data: definition, snapshot, slice, request, result."""
 
+from loadsmith.model.arguments import (
+    RunArguments as RunArguments,
+    timezone_problem as timezone_problem,
+)
+from loadsmith.model.feeds import Feeds as Feeds
 from loadsmith.model.load import (
     GRANULARITIES as GRANULARITIES,
     NORMALIZERS as NORMALIZERS,
@@ -18,6 +23,8 @@ from loadsmith.model.load import (
     ResourceSelection as ResourceSelection,
     RunOptions as RunOptions,
     SourceReference as SourceReference,
+    defined_loads as defined_loads,
+    note_defined as note_defined,
 )
 from loadsmith.model.request import RunRequest as RunRequest, Window as Window
 from loadsmith.model.result import (

@@ -6,6 +6,9 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal, get_args
 
+from loadsmith.errors import ConfigError
+from loadsmith.model.arguments import RunArguments, timezone_problem
+
 OnError = Literal["fail", "keep"]
 """What a load does when a resource fails."""
 
@@ -119,9 +122,7 @@ class RunOptions:
     """How a run loads; the launchpad's values win over the definition's.
 
     Attributes:
-        params: Keyword arguments of dlt's `pipeline.run` (`write_disposition`, `primary_key`,
-            `loader_file_format`, `schema_contract`, `refresh`, ...). `merge_key` is accepted
-            and given to each resource as a hint.
+        params: Arguments of dlt's `pipeline.run`.
         limit: At most so many pages of each resource (dlt's `add_limit`).
         on_error: `fail` ends the load with the first resource that fails; `keep` loads the
             others and retries the failed ones alone.
@@ -130,13 +131,26 @@ class RunOptions:
             ends the load before anything is loaded; `warn` truncates and says so.
         normalizer: `arrow` takes plain records apart by column, which gives exactly what dlt's
             row normalizer gives and is faster; `dlt` takes that one for all records.
+        cursor_timezone: Time zone of cursor values that have none, for windows that are not in UTC:
+            `partition`, `UTC`, a name, or one of these by resource.
+
+    Raises:
+        ConfigError: An argument or a time zone is unknown.
     """
 
-    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    params: RunArguments = field(default_factory=RunArguments, repr=False)
     limit: int | None = None
     on_error: str = "fail"
     on_empty: str = "truncate"
     normalizer: str = "arrow"
+    cursor_timezone: str | Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", RunArguments.of(self.params, "run_params"))
+        if self.cursor_timezone is not None:
+            problem = timezone_problem(self.cursor_timezone)
+            if problem:
+                raise ConfigError(f"cursor_timezone: {problem}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,6 +283,7 @@ class LoadDefinition:
         owns_pipeline_name: False where other definitions load by the same pipeline name, so
             that this one needs a working directory of its own.
         part_of: The resources of the whole load, where this is a part that has an op of its own.
+        whole: Name of the whole load, where this is a part of it.
         place: `file:line:column` that the definition comes from, for errors.
     """
 
@@ -288,9 +303,23 @@ class LoadDefinition:
     nested_tables: bool = True
     owns_pipeline_name: bool = True
     part_of: ResourceSelection | None = None
+    whole: str | None = None
     place: str | None = None
 
     def attributes_of(self, resource_name: str) -> AssetAttributes:
         """Return the Dagster settings of one resource, the load's defaults merged in."""
         own = self.resource_attributes.get(resource_name)
         return own.merged_over(self.attributes) if own else self.attributes
+
+
+_DEFINED: set[str] = set()
+
+
+def note_defined(definition: LoadDefinition) -> None:
+    """Note that this process defines a load; see `defined_loads`."""
+    _DEFINED.add(definition.whole or definition.name)
+
+
+def defined_loads() -> frozenset[str]:
+    """Return the names of the loads that this process defines, as a code location does."""
+    return frozenset(_DEFINED)

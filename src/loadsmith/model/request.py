@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from loadsmith.model.arguments import RunArguments
+
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
@@ -21,6 +23,15 @@ class Window:
             raise ValueError("a window needs times with a time zone")
         if self.end <= self.start:
             raise ValueError(f"a window ends after it starts, not {self.start} to {self.end}")
+
+    @property
+    def is_utc(self) -> bool:
+        """Whether the clocks of the window's time zone show UTC all year."""
+        zone = self.start.tzinfo
+        key = getattr(zone, "key", getattr(zone, "name", None))
+        if key is not None:
+            return key in ("UTC", "Etc/UTC", "GMT", "Etc/GMT")
+        return not self.start.utcoffset() and not self.end.utcoffset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +53,8 @@ class RunRequest:
         variables: Values for the `{{variables}}` in the definition, by dotted name.
         source: A live source, or a function that makes one, used instead of the definition's.
         pipeline: A live pipeline used instead of the definition's.
-        params: Keyword arguments of dlt's `run` that win over the definition's options.
-        limit: Wins over the definition's limit.
+        params: Arguments of the run, which win over the definition's options.
+        arguments_hold_window: Whether the source is called with the window or the partition.
         log: Takes a line of progress, such as the wait for a lock. Called from any thread.
         warn: Takes a line that a person should read.
         cancelled: Tells whether the run was cancelled; asked between pages and steps.
@@ -63,8 +74,11 @@ class RunRequest:
     variables: Mapping[str, Any] = field(default_factory=dict, repr=False)
     source: Any = field(default=None, repr=False)
     pipeline: Any = field(default=None, repr=False)
-    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    limit: int | None = None
+    params: RunArguments = field(default_factory=RunArguments, repr=False)
+    arguments_hold_window: bool = False
     log: Callable[[str], None] = lambda _line: None
     warn: Callable[[str], None] = lambda _line: None
     cancelled: Callable[[], bool] = lambda: False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", RunArguments.of(self.params))

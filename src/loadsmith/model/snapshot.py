@@ -62,6 +62,8 @@ class ResourceSnapshot:
 
     Attributes:
         upstream: Name of the resource that feeds this one, where it is a transformer.
+        feeds: Names of all that feeds this one, the next first; they need not be in the source.
+        cursors: Names, its own or of `feeds`, whose cursors move when this resource is read.
         selected: Whether the source loads it unless told otherwise.
         meta: Plain data that the resource carries for Dagster.
         seen: The resource as the last run of it saw it, where nobody asks the source. It says
@@ -77,6 +79,8 @@ class ResourceSnapshot:
     description: str | None = None
     is_transformer: bool = False
     upstream: str | None = None
+    feeds: tuple[str, ...] = ()
+    cursors: tuple[str, ...] = ()
     selected: bool = True
     incremental: IncrementalSnapshot | None = None
     tables: tuple[TableSnapshot, ...] = ()
@@ -131,7 +135,7 @@ def _read_resource(value: Mapping[str, Any]) -> ResourceSnapshot:
     return ResourceSnapshot(
         **{
             **value,
-            "primary_key": tuple(value.get("primary_key", ())),
+            **{key: tuple(value.get(key, ())) for key in ("primary_key", "feeds", "cursors")},
             "incremental": IncrementalSnapshot(**incremental) if incremental else None,
             "tables": tuple(_read_table(table) for table in value.get("tables", ())),
             "seen": _read_resource(value["seen"]) if value.get("seen") else None,

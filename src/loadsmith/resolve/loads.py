@@ -23,6 +23,7 @@ from loadsmith.model import (
     PartitionSettings,
     PipelineSettings,
     ResourceSelection,
+    RunArguments,
     RunOptions,
     SourceReference,
 )
@@ -126,11 +127,12 @@ def resolve_load(
         schema_file_path=_absolute(params.schema_file_path, code_path),
         snapshot_path=snapshot_path,
         options=RunOptions(
-            params=params.run_params.model_dump(exclude_none=True),
+            params=RunArguments.of(params.run_params.model_dump(exclude_none=True)),
             limit=params.limit,
             on_error=params.on_error,
             on_empty=params.on_empty,
             normalizer=params.normalizer,
+            cursor_timezone=params.cursor_timezone,
         ),
         attributes=settings.to_attributes() if settings else AssetAttributes(),
         resource_attributes={

@@ -6,7 +6,7 @@ from typing import Any
 
 from loadsmith.config.templates import render
 from loadsmith.errors import ResolveError
-from loadsmith.model import LoadDefinition, PipelineSettings, SourceReference
+from loadsmith.model import LoadDefinition, PipelineSettings, RunArguments, SourceReference
 
 
 def render_definition(definition: LoadDefinition, variables: Mapping[str, Any]) -> LoadDefinition:
@@ -42,7 +42,12 @@ def _rendered(definition: LoadDefinition, variables: Mapping[str, Any]) -> LoadD
             name=str(render(destination.name, variables)),
             params=render(destination.params, variables),
         )
-    options = replace(definition.options, params=render(definition.options.params, variables))
+    options = definition.options
+    options = replace(
+        options,
+        params=RunArguments.of(render(dict(options.params), variables)),
+        cursor_timezone=render(options.cursor_timezone, variables),
+    )
     return replace(
         definition, source=source, pipeline=pipeline, destination=destination, options=options
     )

@@ -11,10 +11,12 @@ from loadsmith.assets.define.spec_metadata import RESOURCE_KEY
 from loadsmith.errors import one_of
 from loadsmith.model import (
     GRANULARITIES,
+    Feeds,
     LoadDefinition,
     LoadSnapshot,
     OpSettings,
     ResourceSelection,
+    note_defined,
 )
 from loadsmith.names import op_name, unique_name
 
@@ -47,6 +49,7 @@ def split_load(
             of it, but not from a schema file.
         outputs_per_op: Assets of one part at most, unless one resource alone has more.
     """
+    note_defined(definition)
     granularity = definition.op.granularity
     if granularity == "source" and len(specs) <= outputs_per_op and not definition.resource_ops:
         return [(definition, list(specs))]
@@ -116,7 +119,8 @@ def load_part(
         op=op,
         resources=ResourceSelection(include=tuple(map(glob.escape, resources))),
         owns_pipeline_name=False,
-        part_of=ResourceSelection(include=tuple(map(glob.escape, whole))),
+        part_of=definition.part_of or ResourceSelection(include=tuple(map(glob.escape, whole))),
+        whole=definition.whole or definition.name,
     )
 
 
@@ -139,20 +143,17 @@ def _resources_of(specs: Sequence[dg.AssetSpec]) -> list[str]:
 def _families(
     specs: Sequence[dg.AssetSpec], snapshot: LoadSnapshot, *, only_loaded: bool
 ) -> dict[str, list[dg.AssetSpec]]:
-    """Return the specs by the resource, one of the load if `only_loaded`, that feeds them all."""
-    upstream: Mapping[str, str | None] = {
-        resource.name: resource.upstream for resource in snapshot.resources
-    }
+    """Return the specs by the resource that feeds them all.
+
+    Only one of the load counts if `only_loaded`, and one with a cursor, which two ops cannot share.
+    """
+    feeds = Feeds.of_snapshots(snapshot.resources)
     loaded = {str(spec.metadata[RESOURCE_KEY]) for spec in specs}
     families: dict[str, list[dg.AssetSpec]] = {}
     for spec in specs:
-        root = name = str(spec.metadata[RESOURCE_KEY])
-        seen = {name}
-        while (parent := upstream.get(name)) is not None and parent not in seen:
-            seen.add(parent)
-            name = parent
-            if name in loaded or not only_loaded:
-                root = name
+        chain = feeds.chain(str(spec.metadata[RESOURCE_KEY]))
+        counts = loaded | feeds.cursors if only_loaded else set(chain)
+        root = next((name for name in reversed(chain) if name in counts), chain[0])
         families.setdefault(root, []).append(spec)
     return families
 

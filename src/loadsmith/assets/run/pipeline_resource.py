@@ -8,7 +8,7 @@ import dagster as dg
 from loadsmith.assets.run.metadata import schema_changes_markdown
 from loadsmith.engine.adhoc import run_resource
 from loadsmith.engine.results import notify_schema_changes
-from loadsmith.model import LoadResult, RunRequest
+from loadsmith.model import LoadResult, RunArguments, RunRequest
 from loadsmith.names import op_name
 
 # The log of a load outside of a run, which has no context.
@@ -51,7 +51,7 @@ class DltPipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # it give
         context = _context()
         request = RunRequest(
             run_id=context.run.run_id if context else "local",
-            params={**kwargs, **({"table_name": table_name} if table_name else {})},
+            params=RunArguments.of({**kwargs, "table_name": table_name}, "create_pipeline()"),
             log=context.log.info if context else _LOG.info,
             warn=context.log.warning if context else _LOG.warning,
         )

@@ -25,7 +25,7 @@ from loadsmith.assets.run.metadata import (
     materialization_metadata,
     read_last_schema_change,
 )
-from loadsmith.assets.run.tables import AssetTables
+from loadsmith.assets.run.tables import AssetTables, renamed_targets
 from loadsmith.engine.results import fetch_key_counts, fetch_row_counts, fetch_rows_by_window
 from loadsmith.errors import ContractBreach
 from loadsmith.model import (
@@ -48,6 +48,7 @@ class ResultEvents:
         targets: What each asset of the load stands for.
         selected: Keys of the selected assets, upstream assets first.
         fetches_row_counts: Whether to count the rows of each table in the destination.
+        table_name: Table that this run sends its resource to, if it is not the resource's own.
     """
 
     context: Any
@@ -56,12 +57,15 @@ class ResultEvents:
     selected: Sequence[dg.AssetKey]
     partitions: RunPartitions
     fetches_row_counts: bool = False
+    table_name: str | None = None
     _partition_rows: dict[str, list[int]] = field(default_factory=dict)
     _last_changes: dict[dg.AssetKey, str] = field(default_factory=dict)
 
     def events(self, result: LoadResult) -> Iterator[LoadEvent]:
         """Yield the events of the selected assets, and log those of the others."""
         index = ResultIndex(result)
+        if self.table_name is not None:
+            self.targets = renamed_targets(self.targets, index)
         tables = AssetTables(index, self.targets, nested_are_assets=self.definition.nested_tables)
         tables.totals = self._fetch_totals(tables)
         self._fetch_last_changes(index)

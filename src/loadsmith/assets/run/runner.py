@@ -22,6 +22,7 @@ from loadsmith.assets.define import (
 from loadsmith.assets.run.outcome import outcome_of
 from loadsmith.assets.run.report import LoadEvent, ResultEvents
 from loadsmith.assets.run_config import asks_for_row_counts, has_our_config, read_choices
+from loadsmith.config.templates import names_in
 from loadsmith.engine.results import notify_schema_changes
 from loadsmith.engine.sources import live_resources, recipe_of
 from loadsmith.errors import (
@@ -34,7 +35,7 @@ from loadsmith.errors import (
     SelectionError,
     did_you_mean,
 )
-from loadsmith.model import LoadDefinition, RunRequest
+from loadsmith.model import LoadDefinition, RunArguments, RunRequest, SourceReference, Window
 from loadsmith.resolve import render_definition, run_variables, used_variables
 
 Context: TypeAlias = "dg.AssetExecutionContext | dg.OpExecutionContext"
@@ -163,7 +164,7 @@ def run_load_in_context(
             config_is_ours=config_is_ours,
             source=source,
             pipeline=pipeline,
-            params=dict(params or {}),
+            params=dict(RunArguments.of(params or {}, "run()")),
             variables=dict(variables or {}),
         )
     )
@@ -205,6 +206,7 @@ class _StepRun:
             targets=targets,
             selected=selected,
             partitions=partitions,
+            table_name=self.params.get("table_name"),
         )
         if not selected:
             self.context.log.warning(
@@ -297,6 +299,12 @@ class _StepRun:
             )
         return known
 
+    def _arguments_hold_window(self) -> bool:
+        """Tell whether the arguments of the source say which partition or window is loaded."""
+        source = self.definition.source
+        used = names_in(source.params) if isinstance(source, SourceReference) else set()
+        return self.source is None and any(name.startswith("context.partition") for name in used)
+
     def _request(
         self,
         targets: Mapping[dg.AssetKey, AssetTarget],
@@ -306,9 +314,7 @@ class _StepRun:
         context = self.context
         choices = read_choices(context, config_is_ours=self.config_is_ours)
         params = {**self.params, **choices.params}
-        limit = params.pop("limit", None) if choices.limit is None else choices.limit
-        params.pop("limit", None)
-        window = choices.window or partitions.window
+        window = _in_zone_of(choices.window, partitions.window) or partitions.window
         is_subset = context.has_assets_def and context.is_subset
         chosen = [targets[key] for key in selected]
         tables = tuple(target.table for target in chosen if target.table is not None)
@@ -334,11 +340,19 @@ class _StepRun:
             },
             source=self.source,
             pipeline=self.pipeline,
-            params=params,
-            limit=limit,
+            params=RunArguments.of(params),
+            arguments_hold_window=self._arguments_hold_window(),
             log=context.log.info,
             warn=context.log.warning,
         )
+
+
+def _in_zone_of(chosen: Window | None, window: Window | None) -> Window | None:
+    """Return a window that was chosen for a run, in the time zone of the partitions."""
+    if chosen is None or window is None:
+        return chosen
+    zone = window.start.tzinfo
+    return Window(start=chosen.start.astimezone(zone), end=chosen.end.astimezone(zone))
 
 
 def _upstream_first(

@@ -92,3 +92,22 @@ class AssetTables:
         if None in keys and root is not table:
             return nested_key(resource_key, root.name, table.name)
         return root_table_key(resource_key, table.resource, table.name)
+
+
+def renamed_targets(
+    targets: Mapping[dg.AssetKey, AssetTarget], index: ResultIndex
+) -> dict[dg.AssetKey, AssetTarget]:
+    """Return what each asset stands for in a run that sends its resource to another table."""
+    found = dict(targets)
+    for resource, tables in index.tables_of.items():
+        roots = [table.name for table in tables if table.parent is None]
+        known = {key: target for key, target in targets.items() if target.resource == resource}
+        names = [target.table for target in known.values() if target.table is not None]
+        if len(roots) != 1 or not names or roots[0] in names:
+            continue
+        old = min(names, key=len)
+        for key, target in known.items():
+            if target.table is not None:
+                name = roots[0] + target.table.removeprefix(old)
+                found[key] = replace(target, table=name)
+    return found

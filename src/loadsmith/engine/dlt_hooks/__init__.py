@@ -9,13 +9,12 @@ from loadsmith.lazy import names_on_first_use
 
 if TYPE_CHECKING:
     from loadsmith.engine.dlt_hooks.bounds import (
+        Edge as Edge,
         WindowNumber as WindowNumber,
         WindowText as WindowText,
         WindowTime as WindowTime,
         day_at as day_at,
-        moment_of as moment_of,
         number_at as number_at,
-        text_at as text_at,
         unit_of as unit_of,
     )
     from loadsmith.engine.dlt_hooks.check import (
@@ -93,14 +92,13 @@ if TYPE_CHECKING:
     )
     from loadsmith.engine.dlt_hooks.resources import (
         description_of as description_of,
-        feeds_of as feeds_of,
+        feeding as feeding,
         incremental_of as incremental_of,
         is_resource_function as is_resource_function,
         is_source_function as is_source_function,
         own_cursor as own_cursor,
         query_of as query_of,
         root_name as root_name,
-        upstream_of as upstream_of,
     )
     from loadsmith.engine.dlt_hooks.trace import redact_job_files as redact_job_files
     from loadsmith.engine.dlt_hooks.window_pages import WindowIncremental as WindowIncremental

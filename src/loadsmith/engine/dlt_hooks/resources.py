@@ -1,9 +1,9 @@
 """What a live dlt resource knows of itself, where dlt has no public name for it."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 from dlt.extract import DltResource, Incremental
 from dlt.extract.incremental import IncrementalResourceWrapper
@@ -27,9 +27,27 @@ def is_resource_function(value: Any) -> bool:
     )
 
 
-def upstream_of(resource: DltResource) -> str | None:
-    """Return the name of the resource that feeds a transformer."""
-    return next(feeds_of(resource), None)
+def feeding(resource: DltResource, known: Mapping[str, DltResource]) -> list[DltResource]:
+    """Return a resource, what feeds it, and so on to its root, each as a resource.
+
+    Args:
+        resource: The resource.
+        known: The resources of its source. What only stands before a `|` is not among them.
+    """
+    found = [resource]
+    pipe = resource._pipe.parent
+    while pipe is not None and not pipe.is_empty:
+        own = next(
+            (
+                other
+                for other in (known.get(pipe.name), found[-1]._parent)
+                if other is not None and other._pipe is pipe
+            ),
+            None,
+        )
+        found.append(own or DltResource(pipe, {}, False, section=resource.section))
+        pipe = pipe.parent
+    return found
 
 
 def description_of(resource: DltResource) -> str | None:
@@ -40,33 +58,67 @@ def description_of(resource: DltResource) -> str | None:
     return inspect.cleandoc(text) if isinstance(text, str) and text.strip() else None
 
 
-def incremental_of(resource: Any) -> Any | None:
-    """Return the incremental of a resource, from its hints or its function's arguments, or None."""
-    step = resource.incremental
-    if step is not None and not isinstance(step, IncrementalResourceWrapper):
-        return step
-    if step is not None and step.incremental is not None:
-        return step.incremental
-    given = dict(resource.explicit_args or {}) if resource.args_bound else {}
-    for value in given.values():
-        if isinstance(value, Incremental):
-            return value
-    try:
-        parameter = IncrementalResourceWrapper.get_incremental_arg(
-            inspect.signature(resource._pipe.gen)
-        )
-    except (TypeError, ValueError):
+def incremental_of(resource: DltResource) -> Incremental[Any] | None:
+    """Return the cursor of a resource, from its hints or its function's arguments, or None.
+
+    It has the type that the function's annotation gives it.
+    """
+    step: Any = resource.incremental
+    if not isinstance(step, IncrementalResourceWrapper):
+        return step if isinstance(step, Incremental) else None
+    function: Any = resource._pipe.gen
+    given: dict[str, Any] = {}
+    parameter = None
+    while callable(function) and parameter is None:
+        # Calling a resource hides its parameters, and keeps the arguments beside its function.
+        signature = inspect.signature(function)
+        parameter = IncrementalResourceWrapper.get_incremental_arg(signature)
+        if parameter is None:
+            given = _arguments_in(function) or given
+            function = getattr(function, "__wrapped__", None)
+    found = step.incremental
+    if found is None and parameter is not None:
+        found = _chosen(parameter, given)
+    if found is None or not found.cursor_path:
         return None
-    if parameter is None or not isinstance(parameter.default, Incremental):
+    annotation = parameter.annotation if parameter is not None else None
+    if not hasattr(found, "__orig_class__") and get_args(annotation):
+        found = found.copy()
+        found.__orig_class__ = annotation
+    return found
+
+
+def _arguments_in(function: Any) -> dict[str, Any] | None:
+    """Return the arguments that a resource was called with, out of dlt's wrapper; None elsewhere.
+
+    `explicit_args` is gone when the resource was renamed since, and wrong for a transformer.
+    """
+    if not inspect.isfunction(function):
         return None
-    if not parameter.default.cursor_path:
+    held = inspect.getclosurevars(function).nonlocals
+    if not {"f", "args", "kwargs"} <= set(held):
         return None
-    if given.get(parameter.name) is None:
-        return parameter.default
+    # A transformer gets its item first.
+    items = (None,) if inspect.signature(function).parameters else ()
+    bound = inspect.signature(held["f"]).bind_partial(*items, *held["args"], **held["kwargs"])
+    return dict(bound.arguments)
+
+
+def _chosen(parameter: inspect.Parameter, given: Mapping[str, Any]) -> Any:
+    """Return the cursor of a call as dlt finds it: an argument over the default."""
+    default = parameter.default
+    is_default = isinstance(default, Incremental)
+    if parameter.name not in given:
+        return default if is_default else None
+    value = given[parameter.name]
+    if isinstance(value, Incremental):
+        return default.merge(value) if is_default else value
+    if not is_default:
+        return None
     # A bare value in place of the cursor is where it starts.
-    default = parameter.default.copy()
-    default.initial_value = given[parameter.name]
-    return default
+    cursor = default.copy()
+    cursor.initial_value = value
+    return cursor
 
 
 @contextmanager
@@ -76,7 +128,11 @@ def own_cursor(resource: Any) -> Iterator[None]:
     if not isinstance(step, IncrementalResourceWrapper):
         if step is not None:
             resource.apply_hints(incremental=step.copy())
-        yield
+        try:
+            yield
+        finally:
+            if step is not None:
+                resource.apply_hints(incremental=step)
         return
     # The function of the resource knows the wrapper, so that it cannot be another one.
     before = dict(vars(step))
@@ -89,14 +145,6 @@ def own_cursor(resource: Any) -> Iterator[None]:
         vars(step).update(before)
 
 
-def feeds_of(resource: Any) -> Iterator[str]:
-    """Give the names of what feeds a resource, the nearest first."""
-    pipe = resource._pipe.parent
-    while pipe is not None:
-        yield str(pipe.name)
-        pipe = pipe.parent
-
-
 def query_of(loader: Any) -> Any:
     """Return the query of a loader of `sql_database`, without changes of the user."""
     return loader._make_query()
@@ -104,7 +152,6 @@ def query_of(loader: Any) -> Any:
 
 def root_name(resource: Any) -> str:
     """Return the name of the first resource of the chain that feeds this one; its own if none."""
-    names = [str(resource.name)]
-    if isinstance(resource, DltResource):
-        names.extend(feeds_of(resource))
-    return names[-1]
+    if not isinstance(resource, DltResource):
+        return str(resource.name)
+    return str(feeding(resource, {})[-1].name)

@@ -1,7 +1,8 @@
-"""Arrow pages of a run with a window: the bounds in the type and the unit of the cursor's column.
+"""Compare rows and Arrow pages of a run with its window.
 
 dlt compares a bound with a whole column at once, so that it has to be of the column's own type.
-Which one that is nobody knows before the first page, where the source does not declare it.
+Which one that is nobody knows before the first page, where the source does not declare it. And dlt
+reads times without a zone as UTC, where the load may say something else.
 """
 
 from collections.abc import Callable
@@ -11,12 +12,16 @@ from typing import Any, TypeVar, cast
 
 from dlt.common.libs import is_pandas_frame, is_polars_frame
 from dlt.extract.incremental import Incremental
-from dlt.extract.incremental.transform import ArrowIncremental
+from dlt.extract.incremental.transform import (
+    ArrowIncremental,
+    IncrementalTransform,
+    JsonIncremental,
+)
 
 from loadsmith.engine.dlt_hooks.bounds import (
-    WindowTime,
+    Edge,
+    WindowBound,
     day_at,
-    moment_of,
     number_at,
     unit_of,
 )
@@ -25,7 +30,34 @@ from loadsmith.engine.dlt_hooks.check import not_called
 T = TypeVar("T")
 
 
-class _WindowArrow(ArrowIncremental):
+class _Zoned:
+    """Compares rows with the window, whatever dlt takes times without a zone for."""
+
+    edges: tuple[Edge, ...] = ()
+
+    def _adapt_timezone(self, row: datetime, bound: datetime, name: str, resource: str) -> Any:
+        edge = self._edge_of(bound)
+        if edge is None:
+            return IncrementalTransform._adapt_timezone(row, bound, name, resource)
+        if row.tzinfo is None:
+            return edge.wall
+        return bound if bound.tzinfo else edge.moment
+
+    def _edge_of(self, bound: Any) -> Edge | None:
+        """Return the end of the window that a bound stands for; None for one of the source's."""
+        if isinstance(bound, WindowBound):
+            return bound.edge
+        for edge in self.edges:
+            if bound == (edge.moment if bound.tzinfo or edge.zone is None else edge.wall):
+                return edge
+        return None
+
+
+class _WindowRows(_Zoned, JsonIncremental):
+    """Compares rows with the window."""
+
+
+class _WindowArrow(_Zoned, ArrowIncremental):
     """Compares Arrow pages with the window."""
 
     def __call__(self, page: Any) -> tuple[Any, bool, bool]:
@@ -39,8 +71,8 @@ class _WindowArrow(ArrowIncremental):
             return _rows_in_window(self, table, column.to_pylist())
         for name in ("start_value", "last_value", "end_value"):
             value = getattr(self, name)
-            if value is not None:
-                setattr(self, name, fit(moment_of(value)))
+            if isinstance(value, WindowBound):
+                setattr(self, name, fit(value.edge))
         self.start_value_is_datetime = isinstance(self.start_value, datetime)
         self.end_value_is_datetime = isinstance(self.end_value, datetime)
         return super().__call__(page)
@@ -53,16 +85,19 @@ class WindowIncremental(Incremental[T]):
     """
 
     @classmethod
-    def of(cls, incremental: Incremental[Any]) -> Incremental[Any]:
-        """Return a copy of a cursor, which compares Arrow pages with its window."""
+    def of(
+        cls, incremental: Incremental[Any], kind: Any, edges: tuple[Edge, ...]
+    ) -> Incremental[Any]:
+        """Return a copy of a cursor of a type, which compares rows and pages with its window."""
         bounded: Any = incremental.copy()
-        kind = bounded.get_incremental_value_type()
+        bounded._edges = edges
         bounded.__class__ = cls
         bounded.__orig_class__ = cls[kind]  # type: ignore[index]  # a type at run time
         return cast("Incremental[Any]", bounded)
 
     # Not a field: dlt reads the annotated names of such a class from its configuration.
     _is_asked = False
+    _edges = ()
 
     def __call__(self, rows: Any, meta: Any = None) -> Any:
         """Return the rows of a page that are in the window.
@@ -78,7 +113,10 @@ class WindowIncremental(Incremental[T]):
 
     def _make_or_get_transformer(self, cls: Any) -> Any:
         self._is_asked = True
-        return super()._make_or_get_transformer(_WindowArrow if cls is ArrowIncremental else cls)
+        ours = {ArrowIncremental: _WindowArrow, JsonIncremental: _WindowRows}
+        transformer: Any = super()._make_or_get_transformer(ours.get(cls, cls))
+        transformer.edges = self._edges
+        return transformer
 
 
 def _arrow_of(page: Any) -> Any:
@@ -93,7 +131,7 @@ def _arrow_of(page: Any) -> Any:
     return page
 
 
-def _fitting(column: Any) -> Callable[[datetime], Any] | None:
+def _fitting(column: Any) -> Callable[[Edge], Any] | None:
     """Return what makes a bound of a time that a column is compared with; None for texts.
 
     The unit of numbers is told by their size, which a column without any does not tell.
@@ -103,7 +141,7 @@ def _fitting(column: Any) -> Callable[[datetime], Any] | None:
 
     kind = column.type
     if pa.types.is_timestamp(kind):
-        return WindowTime.of
+        return (lambda edge: edge.moment) if kind.tz else (lambda edge: edge.wall)
     if pa.types.is_date(kind):
         return day_at
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
@@ -114,8 +152,8 @@ def _fitting(column: Any) -> Callable[[datetime], Any] | None:
     unit = unit_of(float(largest))
     as_decimal = pa.types.is_decimal(kind)
 
-    def number(moment: datetime) -> Any:
-        found = number_at(moment, unit)
+    def number(edge: Edge) -> Any:
+        found = number_at(edge, unit)
         return Decimal(found) if as_decimal else found
 
     return number
@@ -129,20 +167,33 @@ def _rows_in_window(
 
     if cursor.on_cursor_value_missing == "raise" and None in values:
         cursor._process_null_at_cursor_path(table)
+    start, end = cursor.start_value, cursor.end_value
     # For `min` the start is the late end; each end says whether it is in the window itself.
-    start, end = moment_of(cursor.start_value), moment_of(cursor.end_value)
-    edges = {start: cursor.range_start == "closed", end: cursor.range_end == "closed"}
+    is_late_first = cursor.last_value_func is min
+    early, late = (end, start) if is_late_first else (start, end)
+    has_start, has_end = cursor.range_start == "closed", cursor.range_end == "closed"
+    has_early, has_late = (has_end, has_start) if is_late_first else (has_start, has_end)
 
     def is_in(value: Any) -> bool:
         if value is None:
             return cursor.on_cursor_value_missing == "include"
-        moment = moment_of(value)
-        return edges.get(moment, min(start, end) < moment < max(start, end))
+        after, before = _order(value, early), _order(value, late)
+        return (after > 0 or (after == 0 and has_early)) and (
+            before < 0 or (before == 0 and has_late)
+        )
 
     mask = [is_in(value) for value in values]
     kept = [value for value, stays in zip(values, mask, strict=True) if stays and value is not None]
     cursor.seen_data = True
     if kept:
         chosen: Any = cursor.last_value_func
-        cursor.last_value = chosen(kept, key=moment_of)
+        cursor.last_value = chosen(kept)
     return table.filter(pa.array(mask)), False, False
+
+
+def _order(value: Any, bound: Any) -> int:
+    """Return -1, 0 or 1 for a value before, at or after a bound."""
+    if isinstance(bound, WindowBound):
+        mine, its = bound.edge.against(value)
+        return (its > mine) - (its < mine)
+    return int(value > bound) - int(value < bound)

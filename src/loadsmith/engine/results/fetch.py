@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from loadsmith.engine.destinations import traits
-from loadsmith.engine.dlt_hooks import day_at
+from loadsmith.engine.dlt_hooks import Edge, day_at
 from loadsmith.engine.locks import destination_lock
 from loadsmith.model import ColumnSnapshot, TableResult, Window
 
@@ -153,7 +153,8 @@ def _case(client: Any, column: ColumnSnapshot, windows: Sequence[Window]) -> str
 
     def literal(moment: datetime) -> str:
         if column.data_type == "date":
-            return f"'{day_at(moment).isoformat()}'"
+            day = day_at(Edge(moment.astimezone(timezone.utc), timezone.utc, ""))
+            return f"'{day.isoformat()}'"
         utc = moment.astimezone(timezone.utc)
         return f"'{utc.strftime('%Y-%m-%d %H:%M:%S')}+00:00'"
 

@@ -20,12 +20,13 @@ def inspect_resource(
         source: The source that it belongs to.
         known: Tables in the schema of the source.
     """
-    from loadsmith.engine.dlt_hooks import description_of, incremental_of, upstream_of
+    from loadsmith.engine.dlt_hooks import description_of, feeding, incremental_of
 
     table = root_table_of(resource, source)
     tables = tuple(other for other in known if other.resource == resource.name)
     if table is not None and all(other.name != table.name for other in tables):
         tables = (table, *tables)
+    chain = feeding(resource, source.resources)
     cursor = incremental_of(resource)
     disposition = resource.write_disposition
     if isinstance(disposition, Mapping):
@@ -39,7 +40,9 @@ def inspect_resource(
         primary_key=table.primary_key if table is not None else (),
         description=description_of(resource),
         is_transformer=resource.is_transformer,
-        upstream=upstream_of(resource),
+        upstream=chain[1].name if len(chain) > 1 else None,
+        feeds=tuple(feed.name for feed in chain[1:]),
+        cursors=tuple(feed.name for feed in chain if incremental_of(feed) is not None),
         selected=resource.selected,
         incremental=_incremental(cursor) if cursor is not None else None,
         tables=tables,

@@ -1,51 +1,75 @@
-"""Resources that feed others, where several ops of one load would extract them."""
+"""Who feeds whom in a live source, and what ops of one load may not share."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from loadsmith.engine.dlt_hooks import incremental_of
-from loadsmith.engine.sources.windows import with_feeds
-from loadsmith.errors import ResolveError
-from loadsmith.model import LoadDefinition, RunRequest
+from loadsmith.engine.dlt_hooks import feeding, incremental_of
+from loadsmith.errors import ResolveError, SelectionError
+from loadsmith.model import Feeds, LoadDefinition, RunRequest
 
 
-def refuse_shared_feeds(
-    definition: LoadDefinition, request: RunRequest, source: Any, wanted: Sequence[str]
+def feeds_of(source: Any) -> Feeds:
+    """Return who feeds whom in a live source."""
+    known = source.resources
+    chains = {str(name): feeding(resource, known) for name, resource in known.items()}
+    return Feeds(
+        chains={name: tuple(str(link.name) for link in chain) for name, chain in chains.items()},
+        cursors=frozenset(
+            str(link.name)
+            for chain in chains.values()
+            for link in chain
+            if incremental_of(link) is not None
+        ),
+    )
+
+
+def refuse_shared_cursors(
+    definition: LoadDefinition, request: RunRequest, feeds: Feeds, wanted: Sequence[str]
 ) -> None:
-    """Refuse to feed a transformer from a cursor that another op of the same load moves.
+    """Refuse a run that would leave out rows, because its cursors are not its own.
 
     Args:
-        definition: The part of a load that an op is.
-        request: What the run asks; takes the warning where it is allowed.
-        source: The live source.
+        definition: The load, or the part of it that an op is.
+        request: What the run asks; takes the warning where sharing is allowed.
+        feeds: Who feeds whom in the source.
         wanted: The resources that the run loads.
 
     Raises:
-        ResolveError: The one that comes second would miss what the first has seen.
+        ResolveError: Another op of the load moves a cursor of this one, too: whichever comes second
+            would miss what the first has seen.
+        SelectionError: The run loads several partitions that keep a cursor each.
     """
+    moved = {name: feed for name in wanted for feed in feeds.moved(name)}
+    keys = request.partition_keys
+    if len(keys) > 1 and request.window is None and moved:
+        name, feed = next(iter(moved.items()))
+        raise SelectionError(
+            f"load '{definition.name}': one run loads the partitions {', '.join(keys)}, each of"
+            f" which keeps a cursor of its own, and the resource '{name}' has a cursor"
+            + (f" in '{feed}'" if feed != name else "")
+            + ". Load them one by one: backfill_policy=dg.BackfillPolicy.multi_run(1), or"
+            " max_partitions_per_run: 1."
+        )
     whole, own = definition.part_of, definition.resources
     if whole is None:
         return
-    for name in with_feeds(source, wanted):
-        if own.matches(name):
-            continue
-        others = [one for one in source.resources if whole.matches(one)]
-        other = next(
-            (one for one in others if not own.matches(one) and name in with_feeds(source, [one])),
-            None,
-        )
-        if other is None:
-            continue
-        fed = next(one for one in wanted if name in with_feeds(source, [one]))
-        told = (
-            f"resource '{fed}' is fed by '{name}', which another op of this load extracts for"
-            f" '{other}'"
-        )
-        if request.window is None and incremental_of(source.resources[name]) is not None:
-            raise ResolveError(
-                f"{definition.place or definition.name}: {told}, and the cursor of"
-                f" '{name}' can be in one place only: whoever comes second would miss rows."
-                " Load both in one op (granularity: source), or have the source asked who feeds"
-                " whom (a component's snapshot_path) in place of the schema file."
+    others = [name for name in feeds.chains if whole.matches(name) and not own.matches(name)]
+    for name in wanted:
+        for feed in feeds.chain(name):
+            other = next((found for found in others if feed in feeds.chain(found)), None)
+            if other is None:
+                continue
+            told = (
+                f"'{feed}' is read for resource '{name}', and by another op of this load for"
+                f" '{other}'"
             )
-        request.warn(f"{told}, too: it is extracted twice")
+            if request.window is None and feed in feeds.cursors:
+                raise ResolveError(
+                    f"{definition.place or definition.name}: {told}, and the cursor of '{feed}' can"
+                    " be in one place only: whichever op comes second would miss rows. Load both in"
+                    " one op (granularity: source), or have the source asked who feeds whom (a"
+                    " component's snapshot_path) in place of the schema file."
+                )
+            if feed != name:
+                request.warn(f"{told}: it is extracted twice")
+                break

@@ -16,9 +16,8 @@ from loadsmith.engine.dlt_hooks import is_resource_function, is_source_function
 from loadsmith.engine.project_import import import_module, iter_module_names, natural_name
 from loadsmith.engine.schema_files import naming_schema_beside
 from loadsmith.engine.secrets import missing_secret
-from loadsmith.engine.sources.feeds import refuse_shared_feeds
+from loadsmith.engine.sources.feeds import feeds_of, refuse_shared_cursors
 from loadsmith.engine.sources.sql import with_defaults
-from loadsmith.engine.sources.windows import with_feeds
 from loadsmith.errors import ResolveError, did_you_mean
 from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 
@@ -65,6 +64,7 @@ def select_resources(
     Raises:
         ResolveError: The source has no such resource, or none that the definition takes; or one of
             them is fed from a cursor that another op moves.
+        SelectionError: The run loads several partitions that keep a cursor each.
     """
     override = request.source
     recipe = definition.source
@@ -93,10 +93,11 @@ def select_resources(
                 f"{definition.place or definition.name}: the source"
                 f" '{source.name}' has no resource '{name}'.{did_you_mean(name, known)}"
             )
-    refuse_shared_feeds(definition, request, source, selected)
+    feeds = feeds_of(source)
+    refuse_shared_cursors(definition, request, feeds, selected)
     if definition.part_of is None:
         return source.with_resources(*selected), selected
-    needed = set(with_feeds(source, selected))
+    needed = {link for name in selected for link in feeds.chain(name)}
     kept = [resource for name, resource in source.resources.items() if name in needed]
     part = DltSource(source.schema.clone(), source.section, kept)
     part.resources.select(*selected)

@@ -1,57 +1,70 @@
-"""A window in, sources whose cursors take exactly that window out.
+"""Bind the cursors of a source to the window of a run, and to nothing else.
 
-dlt bounds cursors of declared dates, times and seconds by itself when a window is in its context.
-It refuses text cursors and those whose type nobody declared, and takes milliseconds for seconds;
-these get bounds that compare as times.
-
-A live source is used by one run after the other, and dlt writes the bounds of a run into objects
-that its copies share, so these are put back when the block ends.
+Each cursor gets the ends of the window in its own type. A live source is used by one run after the
+other, and dlt writes the bounds of a run into objects that its copies share, so these are put back
+when the block ends.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import pendulum
 from dlt.common.data_types import py_type_to_sc_type
+from dlt.extract.incremental.context import get_interval_context
 
 from loadsmith.engine.dlt_hooks import (
+    Edge,
     WindowIncremental,
     WindowNumber,
     WindowText,
     WindowTime,
     day_at,
-    feeds_of,
+    feeding,
     incremental_of,
-    moment_of,
     number_at,
     own_cursor,
-    text_at,
     unit_of,
 )
 from loadsmith.errors import ResolveError
-from loadsmith.model import CursorResult, Window
+from loadsmith.model import CursorResult, RunRequest, Window
+
+#: Says the time zone of a resource's cursor: `partition`, `UTC`, a name, or None.
+Zones = Callable[[str], str | None]
 
 
 @contextmanager
 def bound_to_window(
-    source: Any, resources: Iterable[str], window: Window | None, warn: Callable[[str], None]
+    source: Any,
+    resources: Iterable[str],
+    request: RunRequest,
+    zones: Zones = lambda _name: None,
 ) -> Iterator[list[CursorResult]]:
-    """Make the cursors of `resources` take `window` for the block; warn of those without a cursor.
+    """Make the cursors of `resources` take the window of a run for the block.
+
+    Those without a cursor are warned of.
 
     What feeds a transformer is bound with it. Yields a list that holds after the block where the
     cursors were.
+
+    Raises:
+        ConfigError: A cursor has no time zone, and the window is in one that is not UTC.
+        ResolveError: A cursor has an order of its own.
     """
+    window, warn = request.window, request.warn
     found: list[CursorResult] = []
     with ExitStack() as stack:
-        for name in with_feeds(source, resources):
-            resource = source.resources[name]
+        for resource in feeding_all(source, resources):
             # Without a window, too: what a run leaves in a cursor would bound the next window.
             stack.enter_context(own_cursor(resource))
             if window is None:
+                _leave_scheduler(resource)
                 continue
-            incremental = incremental_of(resource)
+            name, incremental = str(resource.name), incremental_of(resource)
             if incremental is None:
-                if not resource.is_transformer:
+                if not (resource.is_transformer or request.arguments_hold_window):
                     warn(
                         f"resource '{name}' has no incremental cursor that takes the window"
                         f" {window.start.isoformat()} to {window.end.isoformat()}: this run loads"
@@ -74,11 +87,45 @@ def bound_to_window(
                     " max or min, or leave the resource out of the partitions."
                 )
             stack.callback(_note, found, resource)
-            bounds = _bounds(resource, incremental, window)
-            if bounds is not None:
-                _warn_of_number(name, incremental, bounds, warn)
-                _set_bounds(resource, incremental, *bounds)
+            start, end = _edges(name, incremental, window, zones(name))
+            bounds = _bounds(resource, incremental, start, end)
+            _warn_of_number(name, incremental, bounds, warn)
+            _set_bounds(resource, incremental, (start, end), bounds)
         yield found
+
+
+def feeding_all(source: Any, resources: Iterable[str]) -> list[Any]:
+    """Return resources of a source and all that feeds them, each once."""
+    known = source.resources
+    chains = (feeding(known[name], known) for name in resources)
+    return list({id(link._pipe): link for chain in chains for link in chain}.values())
+
+
+def _edges(name: str, incremental: Any, window: Window, asked: str | None) -> tuple[Edge, Edge]:
+    """Return the ends of the window, with the zone of cursor values that have none."""
+    zone: tzinfo | None = window.start.tzinfo if asked == "partition" else None
+    if asked not in (None, "partition"):
+        zone = timezone.utc if asked.upper() == "UTC" else ZoneInfo(asked)
+    elif window.is_utc:
+        zone = timezone.utc
+    refusal = (
+        f"resource '{name}': the values of its cursor '{incremental.cursor_path}' have no time"
+        f" zone, and the window {window.start.isoformat()} to {window.end.isoformat()} is in"
+        f" {window.start.tzinfo}, so nobody can tell which rows are in it. Set cursor_timezone of"
+        " the load: 'partition' where the values are in the time of the partitions, 'UTC', or the"
+        " name of another zone."
+    )
+    start, end = (moment.astimezone(timezone.utc) for moment in (window.start, window.end))
+    return Edge(start, zone, refusal), Edge(end, zone, refusal)
+
+
+def _leave_scheduler(resource: Any) -> None:
+    """Let a cursor that asks for an external scheduler go on from its state, where none is."""
+    step, context = resource.incremental, get_interval_context()
+    if step is not None and (context is None or context.interval is None):
+        incremental = incremental_of(resource)
+        if incremental is not None and incremental.allow_external_schedulers:
+            step.allow_external_schedulers = False
 
 
 def _note(found: list[CursorResult], resource: Any) -> None:
@@ -99,52 +146,63 @@ def _note(found: list[CursorResult], resource: Any) -> None:
     )
 
 
-def with_feeds(source: Any, resources: Iterable[str]) -> list[str]:
-    """Return the resources and what feeds them, where the source knows it by name."""
-    found = dict.fromkeys(resources)
-    for name in list(found):
-        for feed in feeds_of(source.resources[name]):
-            if feed in source.resources:
-                found.setdefault(feed)
-    return list(found)
-
-
-def _bounds(resource: Any, incremental: Any, window: Window) -> tuple[Any, Any] | None:
-    """Return the window as values for the cursor; None where dlt's context does it."""
-    kind = incremental.get_incremental_value_type()
-    initial = incremental.initial_value
-    data_type = _declared_type(resource, incremental) if kind is Any else py_type_to_sc_type(kind)
+def _bounds(resource: Any, incremental: Any, start: Edge, end: Edge) -> tuple[Any, Any]:
+    """Return the ends of the window as values for the cursor."""
+    kind, initial = _type_of(incremental), incremental.initial_value
+    column = _column(resource, incremental)
+    data_type = column.get("data_type") if kind is Any else py_type_to_sc_type(kind)
     if data_type == "text":
-        return text_at(window.start, initial), text_at(window.end, initial)
+        return WindowText.of(start, initial), WindowText.of(end, initial)
     if data_type in ("bigint", "double"):
         unit = unit_of(initial) if initial else 1
         if unit != 1:
             number = type(initial)
-            return number(number_at(window.start, unit)), number(number_at(window.end, unit))
-        return WindowNumber(window.start.timestamp()), WindowNumber(window.end.timestamp())
-    if kind is not Any and incremental.last_value_func is max:
-        return None
+            return number(number_at(start, unit)), number(number_at(end, unit))
+        return WindowNumber.of(start), WindowNumber.of(end)
     if kind is not Any and data_type == "date":
-        return day_at(window.start), day_at(window.end)
-    return WindowTime.of(window.start), WindowTime.of(window.end)
+        return day_at(start), day_at(end)
+    has_zone = _has_zone(initial, column, start)
+    if kind is Any or not issubclass(kind, datetime):
+        return WindowTime.of(start, has_zone=has_zone), WindowTime.of(end, has_zone=has_zone)
+    shown = [edge.moment if has_zone else edge.wall for edge in (start, end)]
+    if issubclass(kind, pendulum.DateTime):
+        # pendulum takes a time without a zone for UTC unless it is told so.
+        shown = [pendulum.instance(moment, tz=None) for moment in shown]
+    return shown[0], shown[1]
 
 
-def _declared_type(resource: Any, incremental: Any) -> str | None:
-    """Return the type that the hints of a resource give the column of its cursor, or None."""
-    name = incremental.get_cursor_column_name()
+def _type_of(incremental: Any) -> Any:
+    """Return the type of a cursor's values; Any where nobody declared it."""
+    try:
+        return incremental.get_incremental_value_type()
+    except IndexError:
+        # A subclass that leaves the type open.
+        initial = incremental.initial_value
+        return Any if initial is None else type(initial)
+
+
+def _has_zone(initial: Any, column: dict[str, Any], edge: Edge) -> bool:
+    """Tell whether the times of a cursor are likely to have a zone: what its source is shown."""
+    if column.get("timezone") is not None:
+        return bool(column["timezone"])
+    if isinstance(initial, datetime):
+        return initial.tzinfo is not None
+    return edge.zone in (None, timezone.utc)
+
+
+def _column(resource: Any, incremental: Any) -> dict[str, Any]:
+    """Return the hints that a resource gives the column of its cursor."""
     columns = resource.columns
     if callable(columns) or not isinstance(columns, dict):
-        return None
-    return (columns.get(name) or {}).get("data_type")
+        return {}
+    return dict(columns.get(incremental.get_cursor_column_name()) or {})
 
 
 def _warn_of_number(
     name: str, incremental: Any, bounds: tuple[Any, Any], warn: Callable[[str], None]
 ) -> None:
     path = str(incremental.cursor_path)
-    may_be_number = incremental.get_incremental_value_type() is Any and not isinstance(
-        bounds[0], WindowText
-    )
+    may_be_number = _type_of(incremental) is Any and not isinstance(bounds[0], WindowText)
     if (may_be_number or isinstance(bounds[0], WindowNumber)) and path.lower().endswith("id"):
         warn(
             f"resource '{name}': the numbers of its cursor '{path}' are read as Unix times, to fit"
@@ -152,21 +210,24 @@ def _warn_of_number(
         )
 
 
-def _set_bounds(resource: Any, incremental: Any, start: Any, end: Any) -> None:
+def _set_bounds(
+    resource: Any, incremental: Any, edges: tuple[Edge, Edge], bounds: tuple[Any, Any]
+) -> None:
     """Bound a cursor by the window and by what the source says itself, whichever is narrower."""
-    bounded = WindowIncremental.of(incremental)
+    (early, late), (start, end) = edges, bounds
+    bounded = WindowIncremental.of(incremental, _type_of(incremental), edges)
     initial, final = bounded.initial_value, bounded.end_value
     if bounded.last_value_func is min:
         # It runs from late to early, where the first value is the late one: not in the window.
-        if not initial or moment_of(initial) >= moment_of(end):
+        if not initial or not late.is_after(initial):
             bounded.initial_value, bounded.range_start = end, "open"
-        if final is None or moment_of(final) < moment_of(start):
+        if final is None or early.is_after(final):
             bounded.end_value, bounded.range_end = start, "closed"
     else:
         # Zero and one are how sources write "from the beginning".
-        if not initial or moment_of(initial) <= moment_of(start):
+        if not initial or not early.is_before(initial):
             bounded.initial_value = start
-        if final is None or moment_of(final) >= moment_of(end):
+        if final is None or not late.is_after(final):
             bounded.end_value = end
     bounded.allow_external_schedulers = False
     resource.apply_hints(incremental=bounded)

@@ -15,9 +15,6 @@ from loadsmith.model import (
     RunRequest,
 )
 
-#: Arguments of `pipeline.run` that say where to, not how; they are the pipeline's, then.
-_PIPELINE_ARGUMENTS = ("destination", "staging", "dataset_name", "credentials")
-
 
 @dataclass(frozen=True)
 class PipelineParts:
@@ -32,9 +29,7 @@ class PipelineParts:
 
 def parts_of(definition: LoadDefinition, request: RunRequest) -> PipelineParts:
     """Return what the pipeline of a run is made of, with the arguments of the run applied."""
-    overrides = {
-        name: request.params[name] for name in _PIPELINE_ARGUMENTS if name in request.params
-    }
+    overrides = request.params.to("pipeline")
     recipe = request.pipeline if request.pipeline is not None else definition.pipeline
     if isinstance(recipe, PipelineSettings):
         return _parts_of_settings(definition, recipe, overrides)
@@ -57,7 +52,7 @@ def parts_of(definition: LoadDefinition, request: RunRequest) -> PipelineParts:
         live.deactivate()
     return PipelineParts(
         name=live.pipeline_name,
-        pipelines_dir=live.pipelines_dir,
+        pipelines_dir=str(Path(live.pipelines_dir).absolute()),
         destination=_destination_from(destination, overrides.get("credentials")),
         dataset_name=overrides.get("dataset_name") or live.dataset_name,
         params=params,
@@ -81,7 +76,7 @@ def _parts_of_settings(
     dataset_name = overrides.get("dataset_name") or settings.dataset_name or named
     return PipelineParts(
         name=settings.pipeline_name,
-        pipelines_dir=settings.pipelines_dir or get_dlt_pipelines_dir(),
+        pipelines_dir=str(Path(settings.pipelines_dir or get_dlt_pipelines_dir()).absolute()),
         destination=_destination_from(destination, overrides.get("credentials")),
         dataset_name=dataset_name or f"{settings.pipeline_name}_dataset",
         params=params,

@@ -1,0 +1,83 @@
+"""Keep in the state which load a cursor belongs to, and refuse a second one."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from loadsmith.engine.workspace.names import digest
+from loadsmith.errors import ConfigError
+from loadsmith.model import LoadDefinition, RunRequest, defined_loads
+
+#: Beside dlt's own keys in the state of a resource.
+_OWNER_KEY = "loadsmith_owner"
+
+
+def own_cursors(
+    pipeline: Any,
+    source_name: str,
+    resources: Iterable[str],
+    definition: LoadDefinition,
+    request: RunRequest,
+    arguments: str | None,
+) -> None:
+    """Write down that cursors belong to a load; the state of 0.1 says nothing of it.
+
+    Two loads that use one pipeline name, source and resource share its cursor. If they call the
+    source with other arguments, the second would skip rows. A load that was renamed looks the same,
+    so it is refused only where the other load is still defined, or comes back.
+
+    Args:
+        pipeline: The pipeline of the run.
+        source_name: dlt's name of the source.
+        resources: Resources and feeds whose cursors the run moves.
+        definition: The load.
+        request: Takes the warning.
+        arguments: The arguments of the source, as text; None where nobody knows them.
+
+    Raises:
+        ConfigError: A cursor belongs to another load.
+    """
+    load = definition.whole or definition.name
+    mine = {
+        "load": load,
+        "place": definition.place,
+        "arguments": digest(arguments) if arguments is not None else None,
+    }
+    states = pipeline.state.get("sources", {}).get(source_name, {}).get("resources", {})
+    changed: dict[str, dict[str, Any]] = {}
+    for name in resources:
+        owner: Mapping[str, Any] = states.get(name, {}).get(_OWNER_KEY) or mine
+        before = [former for former in owner.get("before", ()) if former != load]
+        is_same = mine["arguments"] is not None and mine["arguments"] == owner["arguments"]
+        if owner["load"] != load and not is_same:
+            if owner["load"] in defined_loads() or load in owner.get("before", ()):
+                raise ConfigError(_refusal(name, source_name, mine, owner))
+            request.warn(
+                f"the cursor of '{name}' was moved by {_named(owner)} until now. If that load was"
+                " renamed, all is well. If it loads other rows, give each load a pipeline name of"
+                " its own."
+            )
+            before.append(owner["load"])
+        entry = {**mine, "before": before} if before else mine
+        if states.get(name, {}).get(_OWNER_KEY) != entry:
+            changed[name] = entry
+    if changed:
+        with pipeline.managed_state() as state:
+            of_source = state.setdefault("sources", {}).setdefault(source_name, {})
+            for name, entry in changed.items():
+                of_source.setdefault("resources", {}).setdefault(name, {})[_OWNER_KEY] = entry
+
+
+def _refusal(
+    resource: str, source_name: str, mine: Mapping[str, Any], owner: Mapping[str, Any]
+) -> str:
+    return (
+        f"{_named(mine)} and {_named(owner)} use one pipeline name and load the resource"
+        f" '{resource}' of the source '{source_name}', with other arguments: they would share its"
+        f" cursor, and each would skip rows. The cursor belongs to {_named(owner)}. Give the load"
+        f" '{mine['load']}' a pipeline name of its own."
+    )
+
+
+def _named(owner: Mapping[str, Any]) -> str:
+    place = f" ({owner['place']})" if owner["place"] else ""
+    return f"the load '{owner['load']}'{place}"

@@ -1,0 +1,57 @@
+"""Feeds: which resources feed which others, and whose cursors move when a resource is read."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from loadsmith.model.snapshot import ResourceSnapshot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feeds:
+    """Who feeds whom in one source.
+
+    Attributes:
+        chains: For each resource its name, the name of what feeds it, and so on to the root, which
+            nothing feeds. A feed need not be a resource of the source: `return p | t`.
+        cursors: Names of the resources and feeds that have a cursor.
+    """
+
+    chains: Mapping[str, tuple[str, ...]]
+    cursors: frozenset[str] = frozenset()
+
+    @staticmethod
+    def of_snapshots(resources: Iterable[ResourceSnapshot]) -> "Feeds":
+        """Return what is known from snapshots of resources; a schema file knows no feeds."""
+        by_name = {resource.name: resource for resource in resources}
+        chains, cursors = {}, set[str]()
+        for resource in by_name.values():
+            chain = [resource.name, *resource.feeds]
+            # A snapshot of 0.1 knows the next feed only.
+            while not resource.feeds and (last := by_name.get(chain[-1])) and last.upstream:
+                if last.upstream in chain:
+                    break
+                chain.append(last.upstream)
+            chains[resource.name] = tuple(chain)
+            cursors.update(resource.cursors)
+            if resource.incremental is not None:
+                cursors.add(resource.name)
+        return Feeds(chains=chains, cursors=frozenset(cursors))
+
+    def chain(self, name: str) -> tuple[str, ...]:
+        """Return a resource, what feeds it, and so on to its root."""
+        return self.chains.get(name, (name,))
+
+    def root(self, name: str) -> str:
+        """Return the name of what feeds a resource in the end; its own if nothing does."""
+        return self.chain(name)[-1]
+
+    def moved(self, name: str) -> tuple[str, ...]:
+        """Return the names whose cursors move when a resource is read."""
+        return tuple(feed for feed in self.chain(name) if feed in self.cursors)
+
+    def families(self, names: Iterable[str]) -> list[tuple[str, ...]]:
+        """Return `names` in groups that hang from one root."""
+        found: dict[str, list[str]] = {}
+        for name in names:
+            found.setdefault(self.root(name), []).append(name)
+        return [tuple(family) for family in found.values()]
