@@ -86,6 +86,7 @@ class Asked:
     resource_settings: Mapping[str, Any]
     partitions: Mapping[str, Any] | None
     run_params: Mapping[str, Any]
+    options: Mapping[str, Any]
 
 
 class Door(ABC):
@@ -148,6 +149,7 @@ class Decorator(Door):
             settings=settings,
             resource_settings=asked.resource_settings,
             retry_policy=dg.RetryPolicy(max_retries=retry["max_retries"]) if retry else None,
+            **asked.options,
         )
         def load_shop(context: dg.AssetExecutionContext, dlt: DagsterDltResource) -> Any:
             yield from dlt.run(context=context, **asked.run_params)
@@ -187,6 +189,7 @@ class Factory(Door):
             run_params=asked.run_params,
             partitions_def=_partitions(asked),
             **options,
+            **asked.options,
         )
 
 
@@ -220,6 +223,7 @@ class Files(Door):
                 "destination_params": {"database": str(self.database)},
                 "pipeline_params": {"pipeline_name": "shop", "dataset_name": "ds"},
                 "run_params": dict(asked.run_params),
+                **asked.options,
             },
             **_plain(asked.settings),
         }
@@ -276,6 +280,7 @@ class Component(Door):
             "pipeline": ".loads.pipeline",
             "nested_tables": False,
             "run_params": dict(asked.run_params),
+            **asked.options,
             "resource_settings": _plain(asked.resource_settings),
             **_plain(asked.settings),
         }
@@ -394,7 +399,7 @@ def make_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
     with dg.DagsterInstance.ephemeral() as instance:
 
         def make(door_class: type[Door], **asked: Any) -> Built:
-            folder = tmp_path / door_class.name
+            folder = tmp_path / f"{door_class.name}_{next(_numbers)}"
             folder.mkdir()
             monkeypatch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
             monkeypatch.chdir(folder)
@@ -405,6 +410,7 @@ def make_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
                 asked.get("resource_settings", {}),
                 asked.get("partitions"),
                 asked.get("run_params", {}),
+                asked.get("options", {}),
             )
             return Built(door, found, door.build(found), instance)
 

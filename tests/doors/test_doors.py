@@ -242,3 +242,45 @@ def test_run_tags_say_the_same_as_the_launchpad(build: Any) -> None:
     built = build()
     built.run("orders", tags={"loadsmith/limit": "1"})
     assert built.door.rows("SELECT id FROM ds.orders") == [(0,)]
+
+
+def test_a_cursor_without_a_zone_waits_for_its_zone_in_other_partitions(
+    make_built: Any, doors: Any
+) -> None:
+    partitions = {**DAILY, "timezone": "America/New_York"}
+    for door in doors:
+        refused = make_built(door, partitions=partitions)
+        result = refused.run("orders", partition_key="2024-01-02", fails=True)
+        (failure,) = (event for event in result.all_events if event.is_step_failure)
+        told = failure.step_failure_data.error_display_string
+        assert "Set cursor_timezone of the load: 'partition'" in told
+        tables = refused.door.rows(
+            "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'ds'"
+        )
+        assert ("orders",) not in tables
+    for door in doors:
+        resource = "ds.orders" if door.name == "factory" else "orders"
+        for number, zone in enumerate(("partition", {resource: "partition"})):
+            built = make_built(door, partitions=partitions, options={"cursor_timezone": zone})
+            events = built.events(built.run("orders", partition_key="2024-01-02"))
+            assert built.door.rows("SELECT id FROM ds.orders") == [(1,)], number
+            assert events["orders"]["rows_loaded"] == 1
+
+
+def test_a_misspelled_argument_of_the_run_is_told_with_the_nearest(
+    make_built: Any, door_class: Any
+) -> None:
+    asked = {"run_params": {"write_dispositon": "replace"}}
+    hint = "Did you mean 'write_disposition'"
+    if door_class.name == "decorator":
+        # Its arguments are those of a call in the run.
+        result = make_built(door_class, **asked).run("orders", fails=True)
+        (failure,) = (event for event in result.all_events if event.is_step_failure)
+        assert hint in failure.step_failure_data.error_display_string
+        return
+    with pytest.raises(Exception, match="write_dispositon") as told:
+        make_built(door_class, **asked)
+    assert hint in str(told.value)
+    if door_class.name in ("files", "component"):
+        # The line of the argument.
+        assert ".yaml:" in str(told.value)

@@ -138,6 +138,9 @@ def hinted(name: str, rows: Any, cursor: Any) -> Iterable[Any]:
     return [dlt.resource(lambda: iter([rows]), name=name, incremental=cursor)]
 
 
+#: One cursor of each kind of comparison, for every shape.
+CROSSED = ("aware", "milliseconds", "text_z", "naive_open", "text_space", "day")
+
 SHAPES = {
     shape.__name__: shape for shape in (plain, optional, called, renamed, parallel, piped, hinted)
 }
@@ -152,12 +155,14 @@ def make_source(moments: list[datetime], *, days: bool = True) -> Any:
         for kind, (convert, cursor, _) in {**CURSORS, **(DAYS if days else {})}.items():
             rows = [{"id": number, "at": convert(m)} for number, m in enumerate(moments)]
             for shape, make in SHAPES.items():
-                found.extend(make(f"{kind}__{shape}", rows, cursor.copy()))
+                if shape == "plain" or kind in CROSSED:
+                    found.extend(make(f"{kind}__{shape}", rows, cursor.copy()))
         for kind, (column, is_naive) in ARROW.items():
             values = [local(m) if is_naive else m.astimezone(UTC) for m in moments]
             at = pa.array(values, pa.timestamp("us", tz=column.tz)).cast(column)
             table = pa.table({"id": range(len(moments)), "at": at})
-            for shape in ("plain", "called", "piped"):
+            shapes = ("plain", "called", "piped") if kind == "arrow_ns" else ("plain",)
+            for shape in shapes:
                 found.extend(SHAPES[shape](f"{kind}__{shape}", table, incremental("at")))
             found.extend(plain(f"{kind}__batch", table.to_batches()[0], incremental("at")))
         return found
@@ -165,12 +170,14 @@ def make_source(moments: list[datetime], *, days: bool = True) -> Any:
     return source()
 
 
-def ids_in(source: Any, window: Window, zone: str | None = None) -> dict[str, list[int]]:
+def ids_in(
+    source: Any, window: Window, zone: str | None = None, *, shapes: str = ""
+) -> dict[str, list[int]]:
     """Read a source in a window, as a run extracts it; no warning is expected."""
     warnings: list[str] = []
     request = RunRequest(window=window, warn=warnings.append)
     found: dict[str, list[int]] = {}
-    names = list(source.resources)
+    names = [name for name in source.resources if name.endswith(shapes)]
     with bound_to_window(source, names, request, lambda _name: zone):
         for name in names:
             ids = found.setdefault(name, [])
@@ -189,7 +196,7 @@ def test_a_day_is_exact_whatever_the_cursor_and_the_shape(zone: Any):
         for hour, minute in ((0, 0), (12, 30), (23, 59))
     ]
     source = make_source(moments)
-    for first, last, expected in ((2, 3, [3, 4, 5]), (1, 3, list(range(6))), (3, 4, [6, 7, 8])):
+    for first, last, expected in ((2, 3, [3, 4, 5]), (1, 3, list(range(6)))):
         window = Window(
             start=datetime(2024, 1, first, tzinfo=zone), end=datetime(2024, 1, last, tzinfo=zone)
         )
@@ -203,7 +210,7 @@ def test_each_row_is_in_one_window_where_the_clocks_change(day: tuple[int, ...],
     start = datetime(*day, tzinfo=NEW_YORK)
     moments = [
         wall.replace(tzinfo=NEW_YORK)
-        for minutes in range(0, 24 * 60, 20)
+        for minutes in range(0, 5 * 60, 30)
         if (wall := datetime(*day) + timedelta(minutes=minutes))
         .replace(tzinfo=NEW_YORK)
         # An hour that the clocks leave out is no time.
@@ -212,22 +219,14 @@ def test_each_row_is_in_one_window_where_the_clocks_change(day: tuple[int, ...],
         .replace(tzinfo=None)
         == wall
     ]
-    names = {
-        name
-        for name in make_source(moments[:1], days=False).resources
-        if name.endswith(("__plain", "__batch"))
-    }
-    seen: dict[str, list[int]] = {name: [] for name in names}
-    source = make_source(moments, days=False).with_resources(*names)
-    edge, end = start.astimezone(UTC), (start + timedelta(days=1)).astimezone(UTC)
+    source = make_source(moments, days=False)
+    seen: dict[str, list[int]] = {}
+    edge, end = start.astimezone(UTC), (start + timedelta(hours=5)).astimezone(UTC)
     while edge < end:
         later = min(edge + timedelta(hours=hours if hours == 1 else 48), end)
         window = Window(start=edge.astimezone(NEW_YORK), end=later.astimezone(NEW_YORK))
-        part = source.with_resources(*names)
-        for name in set(part.resources) - names:
-            del part.resources[name]
-        for name, ids in ids_in(part, window, "partition").items():
-            seen[name] += ids
+        for name, ids in ids_in(source, window, "partition", shapes="__plain").items():
+            seen.setdefault(name, []).extend(ids)
         edge = later
     assert seen == {name: list(range(len(moments))) for name in seen}
 

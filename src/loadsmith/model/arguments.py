@@ -92,7 +92,7 @@ def timezone_problem(value: object) -> str | None:
             continue
         try:
             ZoneInfo(zone)
-        except (ValueError, OSError):
+        except (KeyError, ValueError, OSError):
             known = ["partition", "UTC", *available_timezones()]
             return f"there is no time zone {zone!r}.{did_you_mean(zone, known)}"
     return None

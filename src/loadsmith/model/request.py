@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from loadsmith.model.arguments import RunArguments
@@ -21,7 +21,8 @@ class Window:
     def __post_init__(self) -> None:
         if self.start.tzinfo is None or self.end.tzinfo is None:
             raise ValueError("a window needs times with a time zone")
-        if self.end <= self.start:
+        # Python compares the clocks of one zone, which an hour shows twice in autumn.
+        if self.end.astimezone(timezone.utc) <= self.start.astimezone(timezone.utc):
             raise ValueError(f"a window ends after it starts, not {self.start} to {self.end}")
 
     @property
