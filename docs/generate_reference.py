@@ -371,7 +371,7 @@ def _errors_page() -> str:
     for name, value in vars(errors).items():
         if inspect.isclass(value) and issubclass(value, errors.LoadsmithError):
             tree = ast.parse(inspect.getsource(value)).body[0]
-            (base,) = value.__bases__
+            base = value.__bases__[0]
             lines += [f"## {name}", "", f"Derives from `{base.__name__}`.", ""]
             lines += _docstring(tree)
     return "\n".join(lines)
