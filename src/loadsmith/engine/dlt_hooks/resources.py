@@ -64,8 +64,8 @@ def incremental_of(resource: DltResource) -> Incremental[Any] | None:
     It has the type that the function's annotation gives it.
     """
     step: Any = resource.incremental
-    if not isinstance(step, IncrementalResourceWrapper):
-        return step if isinstance(step, Incremental) else None
+    if isinstance(step, Incremental):
+        return step
     function: Any = resource._pipe.gen
     given: dict[str, Any] = {}
     parameter = None
@@ -76,9 +76,11 @@ def incremental_of(resource: DltResource) -> Incremental[Any] | None:
         if parameter is None:
             given = _arguments_in(function) or given
             function = getattr(function, "__wrapped__", None)
-    found = step.incremental
+    found = step.incremental if step is not None else None
     if found is None and parameter is not None:
         found = _chosen(parameter, given)
+    if found is None:
+        found = next((value for value in given.values() if isinstance(value, Incremental)), None)
     if found is None or not found.cursor_path:
         return None
     annotation = parameter.annotation if parameter is not None else None
