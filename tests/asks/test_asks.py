@@ -92,14 +92,13 @@ def test_ask_03_a_retry_after_a_load_that_failed_half_way_doubles_nothing(shop: 
     # The table of the second resource is in the way, so that its load fails after the first one's.
     shop.rows("ALTER TABLE ds.late RENAME COLUMN id TO other")
     shop.run(assets, fails=True)
+    rows_by_load = "SELECT count(*) FROM ds.{} GROUP BY _dlt_load_id"
+    assert shop.rows(rows_by_load.format("good")) == [(3,)], "the failed load is not taken back"
     shop.rows("ALTER TABLE ds.late RENAME COLUMN other TO id")
+    # The run that follows loads what the failed one extracted, and extracts nothing anew.
     shop.run(assets)
-    assert shop.rows("SELECT count(*) FROM ds.good") in ([(6,)], [(9,)])
-    loads = shop.rows("SELECT count(DISTINCT _dlt_load_id) FROM ds.good")
-    assert shop.rows(
-        "SELECT max(n) FROM (SELECT count(*) n FROM ds.good GROUP BY _dlt_load_id)"
-    ) == [(3,)]
-    assert loads == shop.rows("SELECT count(DISTINCT _dlt_load_id) FROM ds.late")
+    assert shop.rows(rows_by_load.format("good")) == [(3,), (3,)]
+    assert shop.rows(rows_by_load.format("late")) == [(1,), (1,)]
 
 
 def test_ask_04_the_same_assets_run_twice_and_again_in_one_process(shop: Any) -> None:
