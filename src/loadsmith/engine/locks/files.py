@@ -78,14 +78,19 @@ def exclusive(
     lock = FileLock(path, thread_local=False)
     holder_path = path.with_name(path.name + ".holder")
 
+    known = "somebody"
+
     def ask() -> str | None:
+        nonlocal known
         try:
             lock.acquire(timeout=0)
         except Timeout:
             holder = _read_holder(holder_path)
             if holder is not None and leave(holder):
                 raise HolderGivenUpError(str(holder)) from None
-            return str(holder or "somebody")
+            # A holder removes its name a moment before it gives the lock back.
+            known = str(holder or known)
+            return known
         return None
 
     wait = wait_until_free(what, ask, log=log, cancelled=cancelled, every=POLL_SECONDS)
@@ -195,7 +200,8 @@ def _wait_for_strangers(
         return None
 
     what = f"the database {database.name}"
-    return wait_until_free(what, ask, log=log, cancelled=cancelled, every=POLL_SECONDS)
+    wait = wait_until_free(what, ask, log=log, cancelled=cancelled, every=POLL_SECONDS)
+    return wait if wait.holder else None
 
 
 def _is_duckdb(database: Path) -> bool:
