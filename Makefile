@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # Hundreds of tests start a process of its own, which would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install test check lint types imports pytest format demo ui docs bench clean browser screenshots test-lowest dlt-check
+.PHONY: install test check lint types imports pytest format demo ui docs bench clean browser screenshots test-long test-lowest dlt-check
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -79,6 +79,10 @@ SEED ?= 2432114820
 WORKERS ?= 4
 pytest: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --randomly-seed=$(SEED)
+
+# The tests marked `long`, which `make test` leaves out.
+test-long: $(INSTALLED)
+	$(BIN)/python -m pytest -m long
 
 # The site in `site/`, its reference pages written anew from the code.
 docs: $(INSTALLED)

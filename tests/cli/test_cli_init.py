@@ -138,7 +138,6 @@ def test_a_project_named_like_a_module_gets_a_package_of_its_own(call):
     assert Path("json/json_project/definitions.py").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_test_of_a_new_project_passes(call, layout):
     call("init", "new", "--layout", layout, "--source", "rest_api", "--yes")

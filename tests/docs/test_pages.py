@@ -23,7 +23,7 @@ import pytest
         pytest.param("how-to/sql-databases.md", marks=pytest.mark.postgres),
         "how-to/testing.md",
         "explanation/nouns.md",
-        pytest.param("reliability.md", marks=pytest.mark.slow),
+        "reliability.md",
     ],
 )
 def test_a_page_works_from_top_to_bottom(walk, page):
