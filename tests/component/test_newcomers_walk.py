@@ -11,7 +11,6 @@ import duckdb
 import pytest
 
 # dg starts anew for each command, which takes seconds.
-pytestmark = pytest.mark.slow
 
 
 class Walk:

@@ -142,7 +142,6 @@ def forms(secret: str) -> set[str]:
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", KINDS)
 def test_no_secret_leaves_a_load_whatever_is_raised(doors, how, tmp_path, monkeypatch, capfd):
     @settings(max_examples=2, **SETTINGS)
@@ -154,7 +153,7 @@ def test_no_secret_leaves_a_load_whatever_is_raised(doors, how, tmp_path, monkey
     run_with()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_secret_leaves_a_load_through_any_door(door_class, tmp_path, monkeypatch, capfd):
     @settings(max_examples=3, **SETTINGS)
     @given(values=SECRETS, how=st.sampled_from(KINDS))
