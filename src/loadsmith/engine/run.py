@@ -293,7 +293,7 @@ class _Run:
         if isinstance(reference, SourceReference) and self.request.source is None:
             params = self.redactor.redact_value(dict(reference.params))
             arguments = json.dumps([reference.module, params], sort_keys=True, default=str)
-        own_cursors(
+        self.pipeline.change_state = own_cursors(
             self.pipeline,
             source.name,
             dict.fromkeys(feed for name in wanted for feed in feeds.moved(name)),

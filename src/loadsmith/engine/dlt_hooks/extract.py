@@ -61,7 +61,8 @@ class _Defaults(ConfigProvider):
         self, key: str, hint: type[Any], pipeline_name: str | None, *sections: str
     ) -> tuple[Any, str]:
         """Return True for the load ids of Arrow tables, inside of the block that asks for them."""
-        place = ".".join((*sections, key))
+        # A resource that is made outside of a module has no section.
+        place = ".".join((*filter(None, sections), key))
         asked = _LOAD_IDS.get()
         if asked is None or pipeline_name or (*sections, key) != (*_ARROW_SECTIONS, _LOAD_ID_KEY):
             return None, place

@@ -4,8 +4,11 @@ dlt makes the objects of a step itself. This pipeline receives those of extract;
 destination for clients, which `fence` makes.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+from dlt.common.configuration.container import Container
+from dlt.common.pipeline import StateInjectableContext
 from dlt.extract.extract import Extract
 from dlt.pipeline.pipeline import Pipeline
 
@@ -19,6 +22,9 @@ class LoadsmithPipeline(Pipeline):
     """dlt's pipeline, prepared for what loadsmith promises."""
 
     _extract_step: WatchedExtract | None = None
+
+    #: Changes the state as a part of what a package sets, before its resources are read.
+    change_state: Callable[[Any], None] = staticmethod(lambda _state: None)
 
     def _configure(self, *args: Any, **kwargs: Any) -> None:
         super()._configure(*args, **kwargs)
@@ -51,6 +57,7 @@ class LoadsmithPipeline(Pipeline):
             raise not_called("extract")
         self._extract_step = extract
         extract.has_looked = False
+        self.change_state(Container()[StateInjectableContext].state)
         with load_ids_in_arrow(self):
             load_id = super()._extract_source(extract, *args, **kwargs)
         if not extract.has_looked:

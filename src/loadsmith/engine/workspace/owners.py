@@ -1,6 +1,6 @@
 """Keep in the state which load a cursor belongs to, and refuse a second one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from loadsmith.engine.workspace.names import digest
@@ -18,8 +18,8 @@ def own_cursors(
     definition: LoadDefinition,
     request: RunRequest,
     arguments: str | None,
-) -> None:
-    """Write down that cursors belong to a load; the state of 0.1 says nothing of it.
+) -> Callable[[Any], None]:
+    """Return what writes down that cursors belong to a load; the state of 0.1 does not say it.
 
     Two loads that use one pipeline name, source and resource share its cursor. If they call the
     source with other arguments, the second would skip rows. A load that was renamed looks the same,
@@ -60,11 +60,13 @@ def own_cursors(
         entry = {**mine, "before": before} if before else mine
         if states.get(name, {}).get(_OWNER_KEY) != entry:
             changed[name] = entry
-    if changed:
-        with pipeline.managed_state() as state:
+
+    def change(state: Any) -> None:
+        for name, entry in changed.items():
             of_source = state.setdefault("sources", {}).setdefault(source_name, {})
-            for name, entry in changed.items():
-                of_source.setdefault("resources", {}).setdefault(name, {})[_OWNER_KEY] = entry
+            of_source.setdefault("resources", {}).setdefault(name, {})[_OWNER_KEY] = entry
+
+    return change
 
 
 def _refusal(
