@@ -218,9 +218,12 @@ def checked_options(
     params: Mapping[str, Any] | None = None,
     *,
     on_error: str,
-    on_empty: str,
+    on_empty: str | None,
     normalizer: str,
     cursor_timezone: str | Mapping[str, str] | None,
+    partitioned: bool | None = None,
+    reload: str | None = None,
+    guard: float | None = None,
 ) -> RunOptions:
     """Return the run options from the arguments of a front door.
 
@@ -230,7 +233,11 @@ def checked_options(
     return RunOptions(
         params=RunArguments.of(params or {}, "run_params"),
         on_error=one_of(ON_ERROR, on_error, "on_error"),
-        on_empty=one_of(ON_EMPTY, on_empty, "on_empty"),
+        on_empty=one_of(ON_EMPTY, on_empty or "truncate", "on_empty"),
+        on_empty_is_said=on_empty is not None,
+        partitioned=partitioned,
+        reload=reload,
+        guard=guard,
         normalizer=one_of(NORMALIZERS, normalizer, "normalizer"),
         cursor_timezone=cursor_timezone,
     )

@@ -45,9 +45,12 @@ def dlt_assets(
     settings: Mapping[str, Any] | None = None,
     resource_settings: Mapping[str, Mapping[str, Any]] | None = None,
     on_error: str = "fail",
-    on_empty: str = "truncate",
+    on_empty: str | None = None,
     normalizer: str = "arrow",
     cursor_timezone: str | Mapping[str, str] | None = None,
+    partitioned: bool | None = None,
+    reload: str | None = None,
+    guard: float | None = None,
     **multi_asset_options: Any,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Make assets of the resources of a dlt source; the function runs them.
@@ -83,6 +86,10 @@ def dlt_assets(
             normalizer; `dlt` uses dlt's normalizer for all records.
         cursor_timezone: Time zone of cursor values that have none, where partitions are not in UTC:
             `partition`, `UTC`, the name of a zone, or one of these by resource.
+        partitioned: Whether loading a partition again replaces its rows; found out if None.
+        reload: `append`, `replace` or `window`: what loading a partition again does, where it is
+            not what the write disposition says.
+        guard: The share of the rows of a partition that a reload has to bring, from 0 to 1.
         multi_asset_options: Any other argument of Dagster's `multi_asset`.
 
     Raises:
@@ -99,6 +106,9 @@ def dlt_assets(
             on_empty=on_empty,
             normalizer=normalizer,
             cursor_timezone=cursor_timezone,
+            partitioned=partitioned,
+            reload=reload,
+            guard=guard,
         ),
         attributes=_attributes(settings, "settings", checks),
         resource_attributes={

@@ -1,6 +1,6 @@
 """The models of a load in files: the `params` of a dlt asset and an entry of the component."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -184,6 +184,26 @@ class LoadOptions(Settings):
             "Time zone of cursor values that have none, where partitions are not in UTC: "
             "`partition`, `UTC`, the name of a zone, or one of these by resource."
         ),
+    )
+    partitioned: bool | None = Field(
+        default=None,
+        description=(
+            "Whether loading a partition again replaces its rows; found out if left out: the cursor"
+            " took the window, or an argument of the source names the partition."
+        ),
+    )
+    reload: Literal["append", "replace", "window"] | None = Field(
+        default=None,
+        description=(
+            "What loading a partition again does: `append` as dlt does, `replace` also removes rows"
+            " of a merge that the source no longer has, `window` removes all rows of the window."
+        ),
+    )
+    guard: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of the rows of a partition that a reload has to bring, such as 0.8.",
     )
     limit: int | None = Field(
         default=None, ge=1, description="At most so many pages of each resource; for trying out."

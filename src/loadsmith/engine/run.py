@@ -7,7 +7,8 @@ goes on from there.
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -15,7 +16,6 @@ from dlt.common.runtime.collector import NullCollector
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from loadsmith.engine.dlt_hooks import (
-    can_merge,
     check_hooks,
     imports_schemas,
     redact_job_files,
@@ -24,7 +24,14 @@ from loadsmith.engine.dlt_hooks import (
     window_in_dlt,
 )
 from loadsmith.engine.memory import old_objects_set_aside
-from loadsmith.engine.once import Recovery, RunPackages, is_token_given_up
+from loadsmith.engine.once import (
+    Recovery,
+    Reload,
+    RunPackages,
+    Ways,
+    is_token_given_up,
+    shared_tables,
+)
 from loadsmith.engine.process import import_for_threads, working_directory_kept
 from loadsmith.engine.results import (
     LogProgress,
@@ -55,7 +62,7 @@ from loadsmith.engine.workspace import (
     own_cursors,
     restore_state,
 )
-from loadsmith.errors import ContractViolation, RunError, one_of
+from loadsmith.errors import ContractViolation, ResolveError, RunError, one_of
 from loadsmith.model import (
     NORMALIZERS,
     ON_EMPTY,
@@ -66,9 +73,11 @@ from loadsmith.model import (
     ResourceFailure,
     ResourceSelection,
     RunArguments,
+    RunOptions,
     RunRequest,
     SourceReference,
     StageResult,
+    TableResult,
 )
 
 
@@ -149,7 +158,18 @@ class _Run:
         self.on_empty = self._chosen("on_empty", options.on_empty, ON_EMPTY)
         normalizer = self._chosen("normalizer", options.normalizer, NORMALIZERS)
         self.selected: tuple[str, ...] = request.resources or ()
-        self.packages = RunPackages(definition, request, workspace, by_column=normalizer == "arrow")
+        self.reload = Reload(definition, request, workspace)
+        self.ways = Ways(
+            definition, request, workspace.pipeline, self.reload.partition, self.params
+        )
+        self.packages = RunPackages(
+            definition,
+            request,
+            workspace,
+            by_column=normalizer == "arrow",
+            reload=self.reload,
+            on_empty=self._on_empty_if_said(),
+        )
         self.recovery = Recovery(request, workspace, self.packages, self._stage)
         self._started = datetime.now(timezone.utc)
         self._stages: list[StageResult] = []
@@ -177,6 +197,7 @@ class _Run:
         with working_directory_kept():
             source, self.selected = select_resources(self.definition, self.request)
         cursors = cursors_in(self.pipeline.state, source.name)
+        self._plan_reload(source)
         with self._stage("extract"), working_directory_kept():
             self._extract(source)
         with self._stage("normalize"):
@@ -244,6 +265,9 @@ class _Run:
 
     def _extract(self, source: Any) -> None:
         arguments = self.params.to("extract")
+        if self.reload.replaces:
+            # The resources have it as a hint, those that are replaced another one.
+            arguments.pop("write_disposition", None)
         wanted = [name for name in self.selected if not self._is_finished(source, name)]
         if not wanted:
             return
@@ -284,6 +308,46 @@ class _Run:
                 self._keep_others(error, part)
         if self._failures and len(self._failures) == len(wanted):
             raise run_error_of_all(self._failures, self.definition.name)
+        if self._failures and self.reload.rows_before:
+            self.packages.give_up()
+            raise RunError(
+                f"load '{self.definition.name}', extract: partition {self.reload.partition.label}"
+                f" is loaded already, and resource '{self._failures[0].resource}' failed, so"
+                f" nothing was replaced. {self._failures[0].message}",
+                stage="extract",
+                load=self.definition.name,
+                resources=[failure.resource for failure in self._failures],
+            )
+
+    def _plan_reload(self, source: Any) -> None:
+        """Let the packages of this run replace the partition, where that is what is asked.
+
+        Raises:
+            ResolveError: The rows of the partition could not be replaced exactly.
+        """
+        if not self.packages.has_ledger:
+            return
+        replaced = self.ways.replaced(source, self.selected)
+        self.reload.replace(replaced)
+        self.ways.apply(source, self.selected, replaced)
+        if not replaced:
+            return
+        if self.params.get("refresh"):
+            raise ResolveError(
+                f"load '{self.definition.name}': `refresh` drops what other partitions hold, and"
+                f" this run loads {self.reload.partition.label}. Run it without partitions."
+            )
+        whole = self.definition.part_of or self.definition.resources
+        limit = self.params.limit or self.definition.options.limit
+        with self.workspace.destination("look at the ledger"):
+            self.packages.refuse(
+                limit=limit, shared=shared_tables(source, self.selected, whole.matches)
+            )
+
+    def _on_empty_if_said(self) -> str | None:
+        options = self.definition.options
+        is_said = options.on_empty_is_said or options.on_empty != RunOptions().on_empty
+        return self.on_empty if is_said or "on_empty" in self.params else None
 
     def _own_cursors(self, source: Any, wanted: Sequence[str]) -> None:
         if self.request.window is not None:
@@ -322,13 +386,7 @@ class _Run:
         if name not in self.recovery.finished:
             return False
         resource = source.resources[name]
-        disposition = self.params.get("write_disposition", resource.write_disposition)
-        if isinstance(disposition, Mapping):
-            disposition = disposition.get("disposition")
-        table_format = self.params.get("table_format") or resource.table_format
-        if disposition == "merge" and not can_merge(self.pipeline, table_format):
-            disposition = "append"
-        if disposition not in (None, "append"):
+        if self.ways.disposition_of(resource) != "append":
             return False
         return self.request.window is not None or not feeds_of(source).moved(name)
 
@@ -371,14 +429,16 @@ class _Run:
             started_at=self._started,
             ended_at=datetime.now(timezone.utc),
             first_run=self._first_run,
-            tables=table_results(
-                self.pipeline,
-                schema,
-                resources,
-                self.packages.rows,
-                declared_tables(self.definition.schema_file_path),
-                self._client_of(schema) if schema is not None else None,
-                promised=self._promised_tables(source),
+            tables=self._with_replaced(
+                table_results(
+                    self.pipeline,
+                    schema,
+                    resources,
+                    self.packages.rows,
+                    declared_tables(self.definition.schema_file_path),
+                    self._client_of(schema) if schema is not None else None,
+                    promised=self._promised_tables(source),
+                )
             ),
             stages=tuple(self._stages),
             schema_changes=tuple(dict.fromkeys(changes)),
@@ -401,6 +461,19 @@ class _Run:
             recovered_load_ids=tuple(self.recovery.load_ids),
             working_dir=self.pipeline.working_dir,
             jobs=tuple(job for info in self.packages.load_infos for job in job_records(info)),
+        )
+
+    def _with_replaced(self, tables: Iterable[TableResult]) -> tuple[TableResult, ...]:
+        replaced, before = self.packages.replaced, self.reload.rows_before
+        return tuple(
+            replace(
+                table,
+                rows_replaced=replaced.get(table.name),
+                rows_before=before.get(table.name),
+            )
+            if table.name in replaced
+            else table
+            for table in tables
         )
 
     def _promised_tables(self, source: Any) -> dict[str, str]:

@@ -39,9 +39,12 @@ class DagsterDltFactory:
         run_params: Mapping[str, Any] | None = None,
         pipelines_dir: str | None = None,
         on_error: str = "fail",
-        on_empty: str = "truncate",
+        on_empty: str | None = None,
         normalizer: str = "arrow",
         cursor_timezone: str | Mapping[str, str] | None = None,
+        partitioned: bool | None = None,
+        reload: str | None = None,
+        guard: float | None = None,
         granularity: str = "source",
         **multi_asset_options: Any,
     ) -> dg.Definitions:
@@ -70,6 +73,10 @@ class DagsterDltFactory:
                 UTC: `partition`, `UTC`, the name of a zone, or one of these by resource.
             granularity: One op for a `source`, for each `component` of resources that feed one
                 another, or for each `table`.
+            partitioned: Whether loading a partition again replaces its rows; found out if None.
+            reload: `append`, `replace` or `window`: what loading a partition again does, where it
+                is not what the write disposition says.
+            guard: The share of the rows of a partition that a reload has to bring, from 0 to 1.
             multi_asset_options: All that Dagster's `multi_asset` takes (`partitions_def`, `pool`,
                 `retry_policy`, ...), for every op.
 
@@ -83,6 +90,9 @@ class DagsterDltFactory:
             on_empty=on_empty,
             normalizer=normalizer,
             cursor_timezone=cursor_timezone,
+            partitioned=partitioned,
+            reload=reload,
+            guard=guard,
         )
         schemas: dict[str, dict[str, ConfigurableDltResource]] = {}
         for given in resources:
@@ -123,9 +133,12 @@ class DagsterDltFactory:
         run_params: Mapping[str, Any] | None = None,
         pipelines_dir: str | None = None,
         on_error: str = "fail",
-        on_empty: str = "truncate",
+        on_empty: str | None = None,
         normalizer: str = "arrow",
         cursor_timezone: str | Mapping[str, str] | None = None,
+        partitioned: bool | None = None,
+        reload: str | None = None,
+        guard: float | None = None,
         granularity: str = "source",
         **multi_asset_options: Any,
     ) -> dg.Definitions:
@@ -153,6 +166,10 @@ class DagsterDltFactory:
                 UTC: `partition`, `UTC`, the name of a zone, or one of these by resource.
             granularity: One op for a `source`, for each `component` of resources that feed one
                 another, or for each `table`.
+            partitioned: Whether loading a partition again replaces its rows; found out if None.
+            reload: `append`, `replace` or `window`: what loading a partition again does, where it
+                is not what the write disposition says.
+            guard: The share of the rows of a partition that a reload has to bring, from 0 to 1.
             multi_asset_options: All that Dagster's `multi_asset` takes, for every op.
 
         Raises:
@@ -165,6 +182,9 @@ class DagsterDltFactory:
             on_empty=on_empty,
             normalizer=normalizer,
             cursor_timezone=cursor_timezone,
+            partitioned=partitioned,
+            reload=reload,
+            guard=guard,
         )
         loads = []
         for database, names in collections.items():

@@ -26,6 +26,7 @@ from loadsmith.model.load import (
     defined_loads as defined_loads,
     note_defined as note_defined,
 )
+from loadsmith.model.partition import Partition as Partition
 from loadsmith.model.request import RunRequest as RunRequest, Window as Window
 from loadsmith.model.result import (
     CHANGE_KINDS as CHANGE_KINDS,

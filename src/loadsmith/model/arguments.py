@@ -10,7 +10,7 @@ from loadsmith.errors import UnknownArgument, did_you_mean
 _PLACES = {
     "resources": ("merge_key",),
     "pipeline": ("destination", "staging", "dataset_name", "credentials"),
-    "options": ("limit", "on_error", "on_empty", "normalizer", "cursor_timezone"),
+    "options": ("limit", "on_error", "on_empty", "normalizer", "cursor_timezone", "reload"),
 }
 
 
@@ -46,6 +46,7 @@ class RunArguments(Mapping[str, Any]):
     on_empty: str | None = None
     normalizer: str | None = None
     cursor_timezone: str | Mapping[str, str] | None = None
+    reload: str | None = None
 
     @staticmethod
     def of(given: Mapping[str, Any], place: str = "run") -> "RunArguments":

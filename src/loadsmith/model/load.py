@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from loadsmith.errors import ConfigError
+from loadsmith.errors import ConfigError, one_of
 from loadsmith.model.arguments import RunArguments, timezone_problem
 
 OnError = Literal["fail", "keep"]
@@ -28,6 +28,10 @@ GRANULARITIES: tuple[str, ...] = get_args(Granularity)
 
 #: What makes a shell pattern of a name.
 _SPECIAL = frozenset("*?[")
+
+
+#: What loading a partition again does with its rows, where it is not what the disposition says.
+RELOADS = ("append", "replace", "window")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +133,13 @@ class RunOptions:
         on_empty: What becomes of a resource that yields no row in a run: `truncate` is what dlt
             does, which empties a replaced table; `keep` leaves its rows where they are; `fail`
             ends the load before anything is loaded; `warn` truncates and says so.
+        on_empty_is_said: Whether the user has set `on_empty`; without it, a run does not empty a
+            partition that has rows.
+        partitioned: Whether a partition is a part of what the resources yield, so that loading it
+            again replaces it; None to find out.
+        reload: What loading a partition again does with what is appended or merged: `append` keeps
+            dlt's way, `replace` removes rows of a merge that the source has no more.
+        guard: The share of the rows that are there which a reload has to bring, from 0 to 1.
         normalizer: `arrow` takes plain records apart by column, which gives exactly what dlt's
             row normalizer gives and is faster; `dlt` takes that one for all records.
         cursor_timezone: Time zone of cursor values that have none, for windows that are not in UTC:
@@ -142,11 +153,17 @@ class RunOptions:
     limit: int | None = None
     on_error: str = "fail"
     on_empty: str = "truncate"
+    on_empty_is_said: bool = False
+    partitioned: bool | None = None
+    reload: str | None = None
+    guard: float | None = None
     normalizer: str = "arrow"
     cursor_timezone: str | Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "params", RunArguments.of(self.params, "run_params"))
+        if self.reload is not None:
+            one_of(RELOADS, self.reload, "reload")
         if self.cursor_timezone is not None:
             problem = timezone_problem(self.cursor_timezone)
             if problem:

@@ -88,6 +88,9 @@ class TableResult:
     Attributes:
         rows_loaded: Rows of this run; 0 is a number, None means unknown.
         rows_total: Rows in the destination, where somebody asked.
+        rows_replaced: Rows, or files, of the partition that this run has replaced; None where the
+            run does not replace a partition of the table.
+        rows_before: Rows that the partition had before, where the ledger has counted them.
         declared: False for a table that the snapshot did not have.
         destination_table_id: Qualified name in the destination's own form (`dataset.table`,
             `project.dataset.table`); None for the file system.
@@ -99,6 +102,8 @@ class TableResult:
     parent: str | None = None
     rows_loaded: int | None = 0
     rows_total: int | None = None
+    rows_replaced: int | None = None
+    rows_before: int | None = None
     columns: tuple[ColumnSnapshot, ...] = ()
     description: str | None = None
     declared: bool = True

@@ -133,6 +133,10 @@ def resolve_load(
             on_empty=params.on_empty,
             normalizer=params.normalizer,
             cursor_timezone=params.cursor_timezone,
+            on_empty_is_said="on_empty" in params.model_fields_set,
+            partitioned=params.partitioned,
+            reload=params.reload,
+            guard=params.guard,
         ),
         attributes=settings.to_attributes() if settings else AssetAttributes(),
         resource_attributes={

@@ -9,3 +9,5 @@ from loadsmith.engine.once.recovery import (
     Recovery as Recovery,
     is_token_given_up as is_token_given_up,
 )
+from loadsmith.engine.once.reload import Reload as Reload
+from loadsmith.engine.once.ways import Ways as Ways, shared_tables as shared_tables

@@ -18,6 +18,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from loadsmith.engine.locks import retry
 from loadsmith.engine.once.entry import LedgerEntry
 from loadsmith.engine.once.ledger import Ledger, ledger_of, open_ledger
+from loadsmith.engine.once.reload import finish_replacing
 from loadsmith.errors import LoadsmithError, causes_of
 
 if TYPE_CHECKING:
@@ -82,17 +83,25 @@ def write_down(
     return written
 
 
-def mark(workspace: "Workspace", client: Any, entry: LedgerEntry) -> None:
+def mark(
+    workspace: "Workspace", client: Any, entry: LedgerEntry, record: LedgerEntry | None
+) -> LedgerEntry:
     """Mark a package as loaded and say so in the ledger, in one transaction, where there are any.
 
-    A mark whose answer was lost is looked for, and made where it is missing.
+    What the package replaces is removed in the same transaction; without transactions, the next
+    run finishes that. A mark whose answer was lost is looked for, and made where it is missing.
 
     Args:
         workspace: Where to.
         client: An open client that knows the claim of this run.
         entry: The package.
+        record: The ledger's record that the package holds a partition, where it does.
+
+    Returns:
+        The entry as it stands in the ledger.
     """
     opened = [client]
+    marked: list[LedgerEntry] = []
 
     def write() -> None:
         with contextlib.ExitStack() as stack:
@@ -104,10 +113,14 @@ def mark(workspace: "Workspace", client: Any, entry: LedgerEntry) -> None:
             with ledger.transaction():
                 if not ledger.is_committed(entry.load_id):
                     own.complete_unasked(entry.load_id)
-                ledger.change(replace(entry, marked=True))
+                    if record is not None:
+                        ledger.write([record])
+                marked[:] = [replace(finish_replacing(ledger, entry), marked=True)]
+                ledger.change(marked[0])
                 ledger.forget_jobs(entry.load_id)
 
     until_answered(write, workspace.request.log)
+    return marked[0]
 
 
 def load_each_once(workspace: "Workspace", load: Callable[[], Any], load_id: str) -> list[Any]:

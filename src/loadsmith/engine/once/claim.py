@@ -13,14 +13,14 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dlt.common.destination.exceptions import DestinationTerminalException
 
 from loadsmith.engine.locks import exclusive, this_execution, this_process
-from loadsmith.model import RunRequest
+from loadsmith.model import Partition, RunRequest
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
@@ -42,7 +42,12 @@ class ClaimLostError(DestinationTerminalException):
 
 @dataclass(frozen=True)
 class Claim:
-    """What an attempt says of itself while it works on a slice."""
+    """What an attempt says of itself while it works on a slice.
+
+    Attributes:
+        load: The scope of the load as a whole.
+        partition: The partition, as plain data.
+    """
 
     token: str
     scope: str
@@ -51,6 +56,16 @@ class Claim:
     process: str
     execution: str
     lease: float
+    load: str = ""
+    partition: Mapping[str, Any] = field(default_factory=dict)
+
+    def concerns(self, other: "Claim") -> bool:
+        """Tell whether two attempts may not work at once, because a row may belong to both."""
+        return (
+            self.load == other.load
+            and self.load != ""
+            and Partition.from_dict(self.partition).overlaps(Partition.from_dict(other.partition))
+        )
 
     def to_text(self) -> str:
         """Return the claim as JSON."""
@@ -122,12 +137,14 @@ class Attempt:
         taken: Whether the claim is in the destination.
     """
 
-    def __init__(self, workspace: "Workspace") -> None:
+    def __init__(self, workspace: "Workspace", load: str, partition: Partition) -> None:
         self._workspace = workspace
         self._request = workspace.request
         self.claim = Claim(
             token=workspace.token,
             scope=workspace.scope,
+            load=load,
+            partition=partition.to_dict(),
             run_id=self._request.run_id,
             attempt=self._request.attempt,
             process=this_process(),
@@ -220,7 +237,8 @@ class Attempt:
         return [
             one
             for one in found
-            if one.claim.scope in scopes and one.claim.token != self.claim.token
+            if one.claim.token != self.claim.token
+            and (one.claim.scope in scopes or self.claim.concerns(one.claim))
         ]
 
     def _holders(self, found: Iterable[FoundClaim]) -> set[str]:

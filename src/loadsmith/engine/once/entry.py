@@ -41,6 +41,9 @@ class LedgerEntry:
         reported: Whether Dagster was told. The last such entry of a load is kept: a retry of the
             run that wrote it goes on from there, and older packages elsewhere are obsolete.
         undone: Whether the rows were removed, and late files of it may come yet.
+        replacing: Resources whose partition the package replaces; see `reload`.
+        replaces: What it replaces, as plain data, until that is removed.
+        replaced: Rows or files that it has replaced, by table.
         committed: Whether dlt counts the package as loaded.
     """
 
@@ -60,6 +63,9 @@ class LedgerEntry:
     marked: bool = False
     reported: bool = False
     undone: bool = False
+    replacing: tuple[str, ...] = ()
+    replaces: tuple[Mapping[str, Any], ...] = ()
+    replaced: Mapping[str, int] = field(default_factory=dict)
     committed: bool = False
 
     @property
@@ -79,7 +85,8 @@ class LedgerEntry:
         """Read what `to_text` wrote, here or in another version."""
         known = {one.name for one in fields(LedgerEntry)}.difference(_COLUMNS)
         value = {name: own for name, own in json.loads(text).items() if name in known}
-        value["resources"] = tuple(value["resources"])
+        for name in ("resources", "replacing", "replaces"):
+            value[name] = tuple(value.get(name, ()))
         value["tables"] = tuple(LedgerTable(**table) for table in value["tables"])
         return LedgerEntry(load_id=load_id, scope=scope, sequence=sequence or 0, **value)
 
@@ -92,6 +99,46 @@ class LedgerEntry:
                 rows[table] = None if known is None or count is None else known + count
         resources = {name for entry in (*others, self) for name in entry.resources}
         return replace(self, resources=tuple(sorted(resources)), rows=rows, reported=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """Rows that a package replaces when it is marked as loaded.
+
+    Attributes:
+        load_id: The package that brought them.
+        tables: The tables that they are in, parents first.
+        resources: The resources of those tables.
+        scope: Where the ledger's record of that package stands; None where the record stays,
+            because only a part of the package is replaced.
+        bounds: Column of the root table and its half-open bounds as texts of SQL, where only a
+            part of the package belongs to the partition.
+        others: Whether the rows of all packages but `load_id` are meant, within the bounds.
+    """
+
+    load_id: str
+    tables: tuple[LedgerTable, ...]
+    resources: tuple[str, ...]
+    scope: str | None = None
+    bounds: tuple[str, str, str] | None = None
+    others: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the removal as plain data."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(value: Mapping[str, Any]) -> "Removal":
+        """Read what `to_dict` returned."""
+        bounds = value["bounds"]
+        return Removal(
+            load_id=value["load_id"],
+            tables=tuple(LedgerTable(**table) for table in value["tables"]),
+            resources=tuple(value["resources"]),
+            scope=value["scope"],
+            bounds=tuple(bounds) if bounds else None,
+            others=value["others"],
+        )
 
 
 _COLUMNS = ("load_id", "scope", "sequence", "committed")

@@ -15,9 +15,10 @@ from dlt.destinations.sql_client import WithSqlClient
 
 from loadsmith.engine.dlt_hooks import Fence
 from loadsmith.engine.once.claim import Claims
-from loadsmith.engine.once.entry import LedgerEntry
+from loadsmith.engine.once.entry import LedgerEntry, Removal
 from loadsmith.engine.once.ledger_files import FileLedger
 from loadsmith.engine.once.ledger_sql import SqlLedger
+from loadsmith.model import Window
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
@@ -35,11 +36,14 @@ class Ledger(Claims, Protocol):
     def prepare(self) -> None:
         """Make the tables or the folder of the ledger, and add what 0.1 has not."""
 
-    def entries(self, scope: str) -> list[LedgerEntry]:
-        """Return the packages of a load that are written down, in the order of their writing.
+    def entries(self, *scopes: str) -> list[LedgerEntry]:
+        """Return what is written down of slices, in the order of writing.
 
         Whether dlt counts them as loaded is not looked for; see `is_committed`.
         """
+
+    def entries_below(self, prefix: str) -> list[LedgerEntry]:
+        """Return what is written down of all slices whose scope begins with a prefix."""
 
     def is_committed(self, load_id: str) -> bool:
         """Tell whether dlt counts the package as loaded."""
@@ -67,6 +71,21 @@ class Ledger(Claims, Protocol):
 
     def forget_jobs(self, load_id: str) -> None:
         """Strike out the jobs of a package, which is marked or undone."""
+
+    def remove(self, removal: Removal) -> dict[str, int]:
+        """Remove rows that a package replaces; return the number of rows or files by table."""
+
+    def has_table(self, table: str) -> bool:
+        """Tell whether the schema of the pipeline has a table."""
+
+    def bounds_of(self, table: str, path: str, window: Window) -> tuple[str, str, str] | None:
+        """Return the column of a cursor and its bounds in SQL; None where that cannot be told.
+
+        Args:
+            table: A root table.
+            path: Path of the cursor.
+            window: The window that the bounds are of.
+        """
 
     def transaction(self) -> contextlib.AbstractContextManager[Any]:
         """Do the block as a whole or not at all, where the destination can."""

@@ -12,11 +12,12 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from loadsmith.engine.dlt_hooks import JobName, in_transaction
 from loadsmith.engine.once.claim import Claim, FoundClaim
-from loadsmith.engine.once.entry import LEDGER_TABLE, LedgerEntry, LedgerTable, in_order
+from loadsmith.engine.once.entry import LEDGER_TABLE, LedgerEntry, LedgerTable, Removal, in_order
 from loadsmith.engine.once.open_tables import find_open_table
 from loadsmith.engine.once.undo_open import OpenUndo
 from loadsmith.engine.once.writers import writers_to
 from loadsmith.engine.workspace import forget_stored
+from loadsmith.model import Window
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
@@ -36,13 +37,18 @@ class FileLedger:
         self._workspace = workspace
         self._folder = client.pathlib.join(client.dataset_path, LEDGER_TABLE)
 
-    def entries(self, scope: str) -> list[LedgerEntry]:
+    def entries(self, *scopes: str) -> list[LedgerEntry]:
         """See `Ledger`."""
-        own = _hash_of(scope)
-        found = [
-            self._read(path) for path, (key, _, _) in self._files().items() if key in (own, None)
-        ]
-        return in_order(entry for entry in found if entry is not None and entry.scope == scope)
+        own = {None, *map(_hash_of, scopes)}
+        found = [self._read(path) for path, (key, _, _) in self._files().items() if key in own]
+        return in_order(entry for entry in found if entry is not None and entry.scope in scopes)
+
+    def entries_below(self, prefix: str) -> list[LedgerEntry]:
+        """See `Ledger`."""
+        found = [self._read(path) for path in self._files()]
+        return in_order(
+            entry for entry in found if entry is not None and entry.scope.startswith(prefix)
+        )
 
     def is_committed(self, load_id: str) -> bool:
         """See `Ledger`."""
@@ -102,6 +108,28 @@ class FileLedger:
         )
         rows = undo.remove(entry, with_log)
         return None if rows is None else removed + rows
+
+    def remove(self, removal: Removal) -> dict[str, int]:
+        """See `Ledger`. Files are removed as whole packages."""
+        removed = {}
+        with_log = [table for table in removal.tables if find_open_table(self.client, table.name)]
+        for table in removal.tables:
+            if table not in with_log:
+                removed[table.name] = self._remove_files(table.name, removal.load_id)
+        if with_log:
+            undo = OpenUndo(
+                client=self.client, workspace=self._workspace, writers=self._writers, wait=True
+            )
+            removed |= undo.remove_loaded(removal.load_id, removal.tables)
+        return removed
+
+    def has_table(self, table: str) -> bool:
+        """See `Ledger`."""
+        return table in self.client.schema.tables
+
+    def bounds_of(self, table: str, path: str, window: Window) -> tuple[str, str, str] | None:
+        """See `Ledger`. Files are removed as a whole."""
+        return None
 
     def transaction(self) -> contextlib.AbstractContextManager[Any]:
         """See `Ledger`. Files have none; the claim is looked for once."""

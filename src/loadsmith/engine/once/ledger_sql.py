@@ -13,10 +13,19 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from loadsmith.engine.dlt_hooks import JobName, in_transaction
 from loadsmith.engine.once.claim import CLAIM_TABLE, LEASE_TABLE, Claim, FoundClaim
-from loadsmith.engine.once.entry import LEDGER_TABLE, LedgerEntry, LedgerTable, in_order
-from loadsmith.engine.once.undo_sql import UNDEFINED, SqlUndo, columns, is_lock_of_another
+from loadsmith.engine.once.entry import LEDGER_TABLE, LedgerEntry, LedgerTable, Removal, in_order
+from loadsmith.engine.once.undo_sql import (
+    UNDEFINED,
+    SqlUndo,
+    columns,
+    delete_rows,
+    is_lock_of_another,
+    of_package,
+)
 from loadsmith.engine.once.writers import writers_to
+from loadsmith.engine.results import window_in_sql
 from loadsmith.engine.workspace import STATE_TABLE, forget_stored
+from loadsmith.model import Window
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
@@ -43,6 +52,9 @@ _TABLES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     LEASE_TABLE: {"token": ("text", 64), "renewed_at": ("double",)},
     CLAIM_TABLE: {"token": ("text", 64), "payload": ("text",)},
 }
+
+#: Scopes that one query asks for.
+_SCOPES_PER_QUERY = 500
 
 #: Seconds since 1970 by the clock of a database; sqlglot knows how to ask the others.
 _NOW = {
@@ -74,21 +86,20 @@ class SqlLedger:
         self._table = self._name(LEDGER_TABLE)
         self._dialect = dialect_of(client)
 
-    def entries(self, scope: str) -> list[LedgerEntry]:
+    def entries(self, *scopes: str) -> list[LedgerEntry]:
         """See `Ledger`."""
-        names = ", ".join(self._columns("load_id", "payload", "sequence"))
         (c_scope,) = self._columns("scope")
-        try:
-            with self._sql.execute_query(
-                f"SELECT {names} FROM {self._table} WHERE {c_scope} = %s", scope
-            ) as cursor:
-                found = cursor.fetchall()
-        except UNDEFINED:
-            return []
-        return in_order(
-            LedgerEntry.from_text(payload, load_id=load_id, scope=scope, sequence=sequence)
-            for load_id, payload, sequence in found
-        )
+        found: list[LedgerEntry] = []
+        for start in range(0, len(scopes), _SCOPES_PER_QUERY):
+            asked = scopes[start : start + _SCOPES_PER_QUERY]
+            listed = ", ".join(["%s"] * len(asked))
+            found += self._entries(f"{c_scope} IN ({listed})", *asked)
+        return in_order(found)
+
+    def entries_below(self, prefix: str) -> list[LedgerEntry]:
+        """See `Ledger`."""
+        (c_scope,) = self._columns("scope")
+        return in_order(self._entries(f"SUBSTR({c_scope}, 1, {len(prefix)}) = %s", prefix))
 
     def is_committed(self, load_id: str) -> bool:
         """See `Ledger`."""
@@ -196,6 +207,31 @@ class SqlLedger:
         c_token, c_load_id = self._columns("token", "load_id")
         return self._name(JOB_TABLE), c_token, c_load_id
 
+    def remove(self, removal: Removal) -> dict[str, int]:
+        """See `Ledger`. Nested rows go first, with the root row that they hang from."""
+        parents = {table.name: table.parent for table in removal.tables}
+        bounds, condition = removal.bounds, ""
+        if bounds is not None:
+            column, start, end = bounds
+            condition = f" AND {column} >= {start} AND {column} < {end}"
+        return {
+            table.name: delete_rows(
+                self.client,
+                table.name,
+                of_package(self.client, table.name, parents.get, condition, others=removal.others),
+                removal.load_id,
+            )
+            for table in reversed(removal.tables)
+        }
+
+    def has_table(self, table: str) -> bool:
+        """See `Ledger`."""
+        return table in self.client.schema.tables
+
+    def bounds_of(self, table: str, path: str, window: Window) -> tuple[str, str, str] | None:
+        """See `Ledger`."""
+        return window_in_sql(self.client, table, path, window)
+
     def transaction(self) -> contextlib.AbstractContextManager[Any]:
         """See `Ledger`. It begins with a look at the claim of this run."""
         return in_transaction(self.client)
@@ -295,6 +331,20 @@ class SqlLedger:
     def _writers(self, tables: Sequence[LedgerTable]) -> list[LedgerEntry]:
         """Return the packages of other loads that may be written to the tables at this moment."""
         return writers_to(tables, self, self.entries, self._workspace)
+
+    def _entries(self, condition: str, *values: str) -> list[LedgerEntry]:
+        names = ", ".join(self._columns("load_id", "scope", "payload", "sequence"))
+        try:
+            with self._sql.execute_query(
+                f"SELECT {names} FROM {self._table} WHERE {condition}", *values
+            ) as cursor:
+                found = cursor.fetchall()
+        except UNDEFINED:
+            return []
+        return [
+            LedgerEntry.from_text(payload, load_id=load_id, scope=scope, sequence=sequence)
+            for load_id, scope, payload, sequence in found
+        ]
 
     # -- tables -------------------------------------------------------------------------------
 

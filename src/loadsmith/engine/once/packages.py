@@ -26,6 +26,7 @@ from loadsmith.engine.once.claim import Attempt
 from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, in_order
 from loadsmith.engine.once.iceberg_lock import in_turn
 from loadsmith.engine.once.ledger import Ledger
+from loadsmith.engine.once.reload import PARTITION_HINT, Reload, finish_replacing
 from loadsmith.engine.schema_files import tables_by_resource
 from loadsmith.engine.workspace import (
     LAST,
@@ -36,6 +37,7 @@ from loadsmith.engine.workspace import (
     read_stored,
     write_stored,
 )
+from loadsmith.errors import RunError
 from loadsmith.model import LoadDefinition, RunRequest, slice_of
 
 #: Times that a load is tried again when two loads change the schema at the same moment.
@@ -63,7 +65,11 @@ class RunPackages:
         workspace: Workspace,
         *,
         by_column: bool,
+        reload: Reload,
+        on_empty: str | None = None,
     ) -> None:
+        self._reload = reload
+        self._on_empty = on_empty
         self._definition = definition
         self._request = request
         self._workspace = workspace
@@ -71,8 +77,9 @@ class RunPackages:
         self._pipeline = workspace.pipeline
         self.entries: list[LedgerEntry] = []
         self.load_infos: list[Any] = []
-        self.attempt = Attempt(workspace)
+        self.attempt = Attempt(workspace, reload.base, reload.partition)
         self._states: dict[str, dict[tuple[str, ...], Any]] = {}
+        self.removed: LedgerEntry | None = None
         self.has_ledger = False
         self.may_have_staged = False
         self.last_reported: LedgerEntry | None = None
@@ -101,8 +108,9 @@ class RunPackages:
         """Load what is normalized. Where that fails, what was appended is removed at once."""
         load_ids = list_normalized(self._pipeline)
         if not load_ids:
+            self._empty_partition()
             return
-        entries = []
+        entries: list[LedgerEntry] = []
         for load_id in load_ids:
             entry, may_stage = package_entry(self._workspace, load_id, self._identity())
             entries.append(entry)
@@ -114,8 +122,11 @@ class RunPackages:
         release_memory()
         with self._workspace.destination("load"):
             if self.has_ledger:
+                self._check_rows(entries)
                 self._set_states(load_ids)
-                entries = write_down(self._workspace, entries, self._store_states)
+                entries = write_down(
+                    self._workspace, self._with_removals(entries), self._store_states
+                )
             self.entries.extend(entries)
             try:
                 if self.has_ledger:
@@ -160,8 +171,77 @@ class RunPackages:
 
     def mark(self, client: Any, load_id: str) -> None:
         """Mark a package as loaded, when dlt has done all jobs of it; see `Fence`."""
-        [entry] = [one for one in self.entries if one.load_id == load_id]
-        mark(self._workspace, client, entry)
+        position = [one.load_id for one in self.entries].index(load_id)
+        entry = self.entries[position]
+        record = self._reload.record_of(entry)
+        self.entries[position] = mark(self._workspace, client, entry, record)
+
+    @property
+    def replaced(self) -> dict[str, int]:
+        """Rows, or files, that the packages have replaced, by table."""
+        counts: dict[str, int] = {}
+        for entry in (*self.entries, *((self.removed,) if self.removed else ())):
+            for table, count in entry.replaced.items():
+                counts[table] = counts.get(table, 0) + count
+        return counts
+
+    def _with_removals(self, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+        """Return the entries with what each of them replaces."""
+        planned: list[LedgerEntry] = []
+
+        def plan(ledger: Ledger) -> None:
+            planned[:] = [
+                replace(
+                    entry,
+                    replaces=tuple(
+                        removal.to_dict()
+                        for removal in self._reload.removals(
+                            ledger, entry, is_last=entry is entries[-1]
+                        )
+                    ),
+                )
+                for entry in entries
+            ]
+
+        ask_ledger(self._workspace, plan)
+        return planned
+
+    def _empty_partition(self) -> None:
+        """Remove what a partition holds for which no row came, if somebody said so."""
+        if not self.has_ledger or not self._reload.replaces:
+            return
+        self._check_rows([])
+        nothing = LedgerEntry(
+            load_id="", scope=self._workspace.scope, resources=(), **self._identity()
+        )
+
+        def remove(ledger: Ledger) -> None:
+            removals = self._reload.removals(ledger, nothing, is_last=True)
+            replaces = tuple(removal.to_dict() for removal in removals)
+            with ledger.transaction():
+                self.removed = finish_replacing(ledger, replace(nothing, replaces=replaces))
+
+        with self._workspace.destination("load"):
+            ask_ledger(self._workspace, remove)
+
+    def _check_rows(self, entries: Sequence[LedgerEntry]) -> None:
+        options = self._definition.options
+        try:
+            self._reload.check_rows(entries, on_empty=self._on_empty, at_least=options.guard)
+        except RunError:
+            discard_pending_packages(self._pipeline)
+            raise
+
+    def refuse(self, *, limit: int | None, shared: Mapping[str, str]) -> None:
+        """Refuse what `Reload.refuse` refuses."""
+        ask_ledger(
+            self._workspace,
+            lambda ledger: self._reload.refuse(ledger, limit=limit, shared=shared),
+        )
+
+    def give_up(self) -> None:
+        """Give up what was extracted; nothing of it is loaded."""
+        discard_pending_packages(self._pipeline)
 
     def discard(self, load_ids: Sequence[str]) -> None:
         """Give up all pending packages, `load_ids` among them, and what is loaded of them."""
@@ -286,15 +366,20 @@ def package_entry(
         for resource in resources
         for table in owned[resource]
     )
+    replacing = {
+        owner[name] for name in names if name in owner and schema.tables[name].get(PARTITION_HINT)
+    }
     entry = LedgerEntry(
         load_id=load_id,
         scope=workspace.scope,
+        replacing=tuple(sorted(replacing)),
         resources=resources,
         tables=tables,
         rows=package_rows(pipeline, load_id, names),
         **identity,
     )
-    return entry, may_stage
+    owners = {table.name: owner[table.name] for table in tables}
+    return replace(entry, slice={**entry.slice, "owners": owners}), may_stage
 
 
 def load_beside_others(pipeline: Any, log: Callable[[str], None]) -> Any:

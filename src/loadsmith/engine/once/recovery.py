@@ -23,6 +23,7 @@ from loadsmith.engine.once.claim import is_given_up
 from loadsmith.engine.once.entry import LedgerEntry, in_order, was_left_by_attempt
 from loadsmith.engine.once.ledger import Ledger, ledger_of, open_ledger
 from loadsmith.engine.once.packages import RunPackages
+from loadsmith.engine.once.reload import finish_replacing
 from loadsmith.engine.workspace import Workspace
 from loadsmith.model import RunRequest
 
@@ -143,6 +144,9 @@ class Recovery:
             self._discard_superseded(entries)
             pending = set(list_normalized(self._pipeline))
             for entry in entries:
+                if entry.committed and entry.replaces:
+                    # Without transactions, a run may die between the mark and the removal.
+                    ledger.change(finish_replacing(ledger, entry))
                 if entry.undone:
                     ledger.undo(entry)
                     ledger.retire(entry)

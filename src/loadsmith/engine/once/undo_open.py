@@ -60,6 +60,16 @@ class OpenUndo:
             return None
         return removed
 
+    def remove_loaded(self, load_id: str, tables: Sequence[LedgerTable]) -> dict[str, int]:
+        """Remove the rows of a package that is loaded; return how many by table."""
+        entry = LedgerEntry(load_id=load_id, scope="", run_id="", tables=tuple(tables))
+        nested = self._remove_below_roots(entry, tables)
+        roots = {
+            table.name: self._remove_roots(entry, table) for table in tables if table.parent is None
+        }
+        below = [table.name for table in tables if table.parent is not None]
+        return {**roots, **({below[0]: nested} if below else {})}
+
     def _remove_below_roots(self, entry: LedgerEntry, tables: Sequence[LedgerTable]) -> int:
         """Remove the nested rows of root rows that are there, the deepest first."""
         import pyarrow as pa

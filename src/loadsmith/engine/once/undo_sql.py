@@ -177,24 +177,42 @@ def hangs_from_nothing(client: Any, table: str, parent: str) -> str:
     )
 
 
-def of_package(client: Any, table: str, parent_of: Callable[[str], str | None]) -> str:
+def delete_rows(client: Any, table: str, condition: str, *args: Any) -> int:
+    """Delete the rows of a condition; return how many. A table that is not there has none."""
+    sql = client.sql_client
+    statement = f"DELETE FROM {sql.make_qualified_table_name(table)} WHERE {condition}"
+    with sql.execute_query(statement, *args) as cursor:
+        return _count(cursor)
+
+
+def of_package(
+    client: Any,
+    table: str,
+    parent_of: Callable[[str], str | None],
+    condition: str = "",
+    *,
+    others: bool = False,
+) -> str:
     """Return the condition for rows that hang from a package; its id is the one argument.
 
     Args:
         client: The client of the destination.
         table: The table of the rows.
         parent_of: Returns the table that a nested one hangs from, and None for a root table.
+        condition: What else root rows have to be, with ` AND` before it.
+        others: Whether the rows of all other packages are meant.
     """
     parent = parent_of(table)
     if parent is None:
         (c_load_id,) = columns(client, "_dlt_load_id")
-        return f"{c_load_id} = %s"
+        return f"{c_load_id} {'<>' if others else '='} %s{condition}"
     c_id, c_parent_id = columns(client, "_dlt_id", "_dlt_parent_id")
     name = client.sql_client.make_qualified_table_name(parent)
     # A table of its own in the middle: MariaDB looks into it by key then.
     return (
         f"{c_parent_id} IN (SELECT found.id FROM (SELECT {c_id} AS id"
-        f" FROM {name} WHERE {of_package(client, parent, parent_of)}) AS found)"
+        f" FROM {name} WHERE"
+        f" {of_package(client, parent, parent_of, condition, others=others)}) AS found)"
     )
 
 

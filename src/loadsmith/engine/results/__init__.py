@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         fetch_key_counts as fetch_key_counts,
         fetch_row_counts as fetch_row_counts,
         fetch_rows_by_window as fetch_rows_by_window,
+        window_in_sql as window_in_sql,
     )
     from loadsmith.engine.results.notify import notify_schema_changes as notify_schema_changes
     from loadsmith.engine.results.progress import LogProgress as LogProgress

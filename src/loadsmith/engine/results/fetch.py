@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 from loadsmith.engine.destinations import traits
@@ -148,21 +149,47 @@ def _cursor_column(naming: Any, table: TableResult, path: str) -> ColumnSnapshot
     return column if column is not None and column.data_type in ("timestamp", "date") else None
 
 
+def window_in_sql(
+    client: Any, table: str, path: str, window: Window
+) -> tuple[str, str, str] | None:
+    """Return the column of a cursor, and the bounds of a window as texts of SQL.
+
+    Args:
+        client: A client of a SQL destination.
+        table: A root table.
+        path: Path of the cursor.
+        window: The window.
+
+    Returns:
+        None where the cursor is no column of times or days of that table.
+    """
+    naming = client.schema.naming
+    parts = path.removeprefix("$.").split(".")
+    name = naming.make_path(*map(naming.normalize_identifier, parts))
+    column = client.schema.tables.get(table, {}).get("columns", {}).get(name, {})
+    data_type = column.get("data_type")
+    if data_type not in ("timestamp", "date"):
+        return None
+    bounds = [_literal(data_type, moment) for moment in (window.start, window.end)]
+    return client.sql_client.escape_column_name(name), bounds[0], bounds[1]
+
+
 def _case(client: Any, column: ColumnSnapshot, windows: Sequence[Window]) -> str:
     name = client.capabilities.escape_identifier(column.name)
-
-    def literal(moment: datetime) -> str:
-        if column.data_type == "date":
-            day = day_at(Edge(moment.astimezone(timezone.utc), timezone.utc, ""))
-            return f"'{day.isoformat()}'"
-        utc = moment.astimezone(timezone.utc)
-        return f"'{utc.strftime('%Y-%m-%d %H:%M:%S')}+00:00'"
-
+    literal = partial(_literal, column.data_type)
     cases = " ".join(
         f"WHEN {name} >= {literal(window.start)} AND {name} < {literal(window.end)} THEN {number}"
         for number, window in enumerate(windows)
     )
     return f"CASE {cases} END"
+
+
+def _literal(data_type: str | None, moment: datetime) -> str:
+    if data_type == "date":
+        day = day_at(Edge(moment.astimezone(timezone.utc), timezone.utc, ""))
+        return f"'{day.isoformat()}'"
+    utc = moment.astimezone(timezone.utc)
+    return f"'{utc.strftime('%Y-%m-%d %H:%M:%S')}+00:00'"
 
 
 def _naming() -> Any:

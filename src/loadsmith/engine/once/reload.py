@@ -1,0 +1,385 @@
+"""Decide what a run of a partition replaces, so that the partition is there once.
+
+The rows of a partition are appended as a package of their own. The transaction that marks the
+package as loaded removes the packages that held the partition before. Only packages that the ledger
+knows are removed. A run that could not remove exactly the rows of its partition is refused before
+anything is extracted.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, Removal
+from loadsmith.errors import ResolveError, RunError
+from loadsmith.model import LoadDefinition, Partition, RunRequest
+
+if TYPE_CHECKING:
+    from loadsmith.engine.once.ledger import Ledger
+    from loadsmith.engine.workspace import Workspace
+
+#: The hint of a table whose packages are replaced by partition; part of the package's schema.
+PARTITION_HINT = "x-loadsmith-partition"
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A resource of a run whose partition is replaced.
+
+    Attributes:
+        name: Name of the resource.
+        table: Its root table, where hints name one.
+        cursor_path: Path of the cursor that took the window, where there is one.
+        by_window: Whether all other rows of the window are removed, whichever package brought them.
+    """
+
+    name: str
+    table: str | None
+    cursor_path: str | None = None
+    by_window: bool = False
+
+
+class Reload:
+    """What a run of a partition replaces, from the first look to the mark of its packages.
+
+    Attributes:
+        base: The scope of the load as a whole.
+        partition: The partition of the run; it is falsy for a load as a whole.
+        rows_before: Rows that the partition had by table, as the ledger has counted them.
+    """
+
+    def __init__(
+        self, definition: LoadDefinition, request: RunRequest, workspace: "Workspace"
+    ) -> None:
+        self._definition = definition
+        self._request = request
+        self._workspace = workspace
+        keys = request.partition_keys or (
+            () if request.partition_key is None else (request.partition_key,)
+        )
+        part = None if definition.owns_pipeline_name else definition.name
+        self.base = "/".join(filter(None, (workspace.base_name, part)))
+        self._is_narrow = request.window_is_chosen and bool(keys)
+        self.partition = Partition(keys=keys, window=None if self._is_narrow else request.window)
+        self.rows_before: dict[str, int | None] = {}
+        self._resources: dict[str, Replaced] = {}
+        self._emptied: set[str] = set()
+        self._kept: set[str] = set()
+
+    def replace(self, resources: Iterable[Replaced]) -> None:
+        """Take note of the resources whose partition this run replaces."""
+        self._resources = {resource.name: resource for resource in resources}
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the run replaces a partition of a resource."""
+        return bool(self._resources)
+
+    def refuse(self, ledger: "Ledger", *, limit: int | None, shared: Mapping[str, str]) -> None:
+        """Refuse a run that could not replace exactly the rows of its partition.
+
+        Args:
+            ledger: The ledger of the destination.
+            limit: The limit of the run, if it has one.
+            shared: Resources of the load that are not in the run, by the root table that they share
+                with a resource of the run.
+
+        Raises:
+            ResolveError: Always with the reason, and what to do.
+        """
+        for resource in self._resources.values():
+            if resource.by_window:
+                self._refuse_window(ledger, resource)
+        for record in self._records(ledger):
+            held = sorted(
+                name
+                for name in set(record.resources).intersection(self._resources)
+                if not self._resources[name].by_window
+            )
+            if not held:
+                continue
+            there = Partition.from_dict(record.slice)
+            names = ", ".join(f"'{name}'" for name in held)
+            place = f"load '{self._definition.name}', resource {names}"
+            label = self.partition.label
+            if limit:
+                raise ResolveError(
+                    f"{place}: partition {label} is loaded already, and `limit` would replace all"
+                    " of it by a part. Run without a limit, or set `reload: append`."
+                )
+            if self._is_narrow:
+                raise ResolveError(
+                    f"{place}: partition {label} is loaded already, and the window of this run is"
+                    " not that of the partition. Run the whole partition, or set `reload: append`."
+                )
+            for name in held:
+                table = self._resources[name].table
+                if table is not None and table in shared:
+                    raise ResolveError(
+                        f"{place}: the table '{table}' holds rows of resource '{shared[table]}',"
+                        f" too, and a package is replaced as a whole. Load '{shared[table]}' in the"
+                        " same run."
+                    )
+            if not self.partition.contains(there) and self._bounds(ledger, record, held) is None:
+                raise ResolveError(
+                    f"{place}: partition {label} came in with {there.label}, and the rows of"
+                    f" {label} alone cannot be told from the others. Load that range, or set"
+                    " `max_partitions_per_run: 1` before the range is loaded."
+                )
+            fixed = [table.name for table in _tables_of(record, held) if not table.appended]
+            if fixed:
+                raise ResolveError(
+                    f"{place}: rows of the table '{fixed[0]}' do not say which package brought"
+                    " them, so those of one partition cannot be replaced. Load the table anew"
+                    " with `refresh: drop_resources`, or set `reload: append`."
+                )
+            rows = _root_rows(record, held)
+            for part in _tables_of(record, held):
+                known, more = self.rows_before.get(part.name, 0), record.rows.get(part.name, 0)
+                self.rows_before[part.name] = (
+                    None if known is None or more is None else known + more
+                )
+            self._request.log(
+                f"partition {label} of {names} is loaded already (package"
+                f" {_package_of(record)}, {'some' if rows is None else rows} rows): this run"
+                " replaces it"
+            )
+
+    def removals(self, ledger: "Ledger", entry: LedgerEntry, *, is_last: bool) -> list[Removal]:
+        """Return what a package replaces, as the ledger stands.
+
+        Args:
+            ledger: The ledger of the destination.
+            entry: The package; its `replacing` names the resources that it replaces.
+            is_last: Whether the package is the last one of the run, which also empties the
+                partition of resources without rows.
+        """
+        if not self.partition:
+            return self._voided(ledger, entry)
+        names = {*entry.replacing, *(self._emptied if is_last else ())} - self._kept
+        if not names:
+            return []
+        found = [
+            Removal(
+                load_id=entry.load_id,
+                tables=tuple(_tables_of(entry, [name])),
+                resources=(name,),
+                bounds=self._bounds(ledger, entry, [name]),
+                others=True,
+            )
+            for name in sorted(names.intersection(entry.resources))
+            if self._resources[name].by_window
+        ]
+        for record in self._records(ledger):
+            held = sorted(
+                name
+                for name in names.intersection(record.resources)
+                if not self._resources[name].by_window
+            )
+            if not held or _package_of(record) == entry.load_id:
+                continue
+            is_inside = self.partition.contains(Partition.from_dict(record.slice))
+            found.append(
+                Removal(
+                    load_id=_package_of(record),
+                    tables=tuple(_tables_of(record, held)),
+                    resources=tuple(held),
+                    scope=record.scope if is_inside else None,
+                    bounds=None if is_inside else self._bounds(ledger, record, held),
+                )
+            )
+        return found
+
+    def check_rows(
+        self, entries: Sequence[LedgerEntry], *, on_empty: str | None, at_least: float | None
+    ) -> None:
+        """Refuse what would leave a partition without rows, or with too few.
+
+        Args:
+            entries: The packages of the run.
+            on_empty: What the user has said of resources without rows; None if nothing.
+            at_least: The share of the rows there that has to come.
+
+        Raises:
+            RunError: Rows are missing; nothing is removed, and nothing is loaded.
+        """
+        for name, resource in self._resources.items():
+            before = self._rows_before_of(name)
+            counts = [_root_rows(entry, [name]) for entry in entries if name in entry.resources]
+            # A count that nobody knows is not zero.
+            after = None if None in counts else sum(count or 0 for count in counts)
+            if not after and after is not None and on_empty in ("truncate", "warn"):
+                self._emptied.add(name)
+                continue
+            if not before or after is None or (after and after >= (at_least or 0.0) * before):
+                continue
+            if not after and on_empty == "keep":
+                self._kept.add(name)
+                continue
+            share = at_least or 0.0
+            what = "no row" if not after else f"{after} rows"
+            rule = (
+                f"`guard` wants at least {share:.0%} of them"
+                if after
+                else "nobody said `on_empty: truncate` or `on_empty: keep`"
+            )
+            raise RunError(
+                f"load '{self._definition.name}', load, resource '{name}': {what} came for"
+                f" partition {self.partition.label}, which has {before} rows, and {rule}. Nothing"
+                " was removed or loaded. Look at the source, or change the setting.",
+                stage="load",
+                load=self._definition.name,
+                resources=[name],
+                table=resource.table,
+            )
+
+    def record_of(self, entry: LedgerEntry) -> LedgerEntry | None:
+        """Return the ledger's record that a package holds a partition; None if it does not."""
+        if not entry.replacing or not self.partition:
+            return None
+        return LedgerEntry(
+            load_id=f"{_RECORD}{entry.load_id}",
+            scope=self._unit(self.partition),
+            run_id=entry.run_id,
+            slice={
+                **entry.slice,
+                **self.partition.to_dict(),
+                "owners": {
+                    table: owner
+                    for table, owner in entry.slice.get("owners", {}).items()
+                    if owner in entry.replacing
+                },
+            },
+            resources=entry.replacing,
+            tables=tuple(_tables_of(entry, entry.replacing)),
+            rows=dict(entry.rows),
+            token=entry.token,
+            marked=True,
+        )
+
+    def _voided(self, ledger: "Ledger", entry: LedgerEntry) -> list[Removal]:
+        """Forget which packages hold partitions of resources that are loaded as a whole."""
+        return [
+            Removal(
+                load_id=_package_of(record), tables=(), resources=tuple(held), scope=record.scope
+            )
+            for record in ledger.entries_below(f"{self.base}/")
+            if _is_record(record)
+            and (held := sorted(set(entry.resources).intersection(record.resources)))
+        ]
+
+    def _refuse_window(self, ledger: "Ledger", resource: Replaced) -> None:
+        """Refuse to remove rows by window where that would remove rows of others."""
+        place = f"load '{self._definition.name}', resource '{resource.name}'"
+        table, window = resource.table, self.partition.window
+        if table is None or window is None or self.partition.has_dimensions:
+            raise ResolveError(
+                f"{place}: `reload` by window needs a table of one name, and partitions of one"
+                " dimension that are windows of time. Remove `reload`."
+            )
+        if resource.cursor_path is None:
+            raise ResolveError(f"{place}: `reload` by window needs a cursor. Remove `reload`.")
+        if ledger.has_table(table) and (
+            ledger.bounds_of(table, resource.cursor_path, window) is None
+        ):
+            raise ResolveError(
+                f"{place}: the cursor '{resource.cursor_path}' is no column of times or days that"
+                " the destination can compare, so `reload` by window is not possible. Remove it."
+            )
+        for entry in ledger.entries_below(""):
+            load = entry.slice.get("load")
+            if load not in (None, self._definition.name) and any(
+                one.name == table for one in entry.tables
+            ):
+                raise ResolveError(
+                    f"{place}: the load '{load}' fills the table '{table}', too, and `reload` by"
+                    " window would remove its rows. Remove `reload`."
+                )
+
+    def _records(self, ledger: "Ledger") -> list[LedgerEntry]:
+        """Return the records of packages that hold rows of the partition."""
+        if not self.partition or not self._resources:
+            return []
+        if self.partition.keys:
+            scopes = [self._unit(Partition(keys=(key,))) for key in self.partition.keys]
+            found = ledger.entries(*scopes, f"{self.base}/%/=")
+        else:
+            found = [entry for entry in ledger.entries_below(f"{self.base}/") if _is_record(entry)]
+        return [
+            record
+            for record in found
+            if self.partition.overlaps(Partition.from_dict(record.slice))
+            and ledger.is_committed(_package_of(record))
+        ]
+
+    def _rows_before_of(self, name: str) -> int | None:
+        resource = self._resources[name]
+        return self.rows_before.get(resource.table or name)
+
+    def _bounds(
+        self, ledger: "Ledger", record: LedgerEntry, names: Sequence[str]
+    ) -> tuple[str, str, str] | None:
+        """Return the part of a package's root tables that the window is; None if SQL cannot."""
+        window = self.partition.window
+        roots = [table.name for table in _tables_of(record, names) if table.parent is None]
+        paths = {self._resources[name].cursor_path for name in names}
+        if window is None or len(roots) != 1 or len(paths) != 1:
+            return None
+        (path,) = paths
+        return None if path is None else ledger.bounds_of(roots[0], path, window)
+
+    def _unit(self, partition: Partition) -> str:
+        if len(partition.keys) != 1:
+            return f"{self.base}/%/="
+        key = partition.keys[0].replace("%", "%25").replace("/", "%2F")
+        return f"{self.base}/{key}/="
+
+
+#: What the load id of a record begins with, so that it is none of a package.
+_RECORD = "partition-"
+
+
+def _is_record(entry: LedgerEntry) -> bool:
+    return entry.load_id.startswith(_RECORD)
+
+
+def _package_of(record: LedgerEntry) -> str:
+    return record.load_id.removeprefix(_RECORD)
+
+
+def _tables_of(entry: LedgerEntry, resources: Iterable[str]) -> list[LedgerTable]:
+    owners, names = entry.slice.get("owners", {}), set(resources)
+    return [table for table in entry.tables if owners.get(table.name) in names]
+
+
+def _root_rows(entry: LedgerEntry, resources: Iterable[str]) -> int | None:
+    counts = [
+        entry.rows.get(table.name, 0)
+        for table in _tables_of(entry, resources)
+        if table.parent is None
+    ]
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
+def finish_replacing(ledger: "Ledger", entry: LedgerEntry) -> LedgerEntry:
+    """Remove what a marked package replaces; return the entry, which says how much that was.
+
+    Doing it again removes nothing more.
+    """
+    replaced: dict[str, int] = dict(entry.replaced)
+    for value in entry.replaces:
+        removal = Removal.from_dict(value)
+        for table, count in ledger.remove(removal).items():
+            replaced[table] = replaced.get(table, 0) + count
+        if removal.scope is None:
+            continue
+        for record in ledger.entries(removal.scope):
+            if _package_of(record) != removal.load_id:
+                continue
+            left = tuple(name for name in record.resources if name not in removal.resources)
+            if left:
+                tables = tuple(_tables_of(record, left))
+                ledger.change(replace(record, resources=left, tables=tables))
+            else:
+                ledger.strike([record])
+    return replace(entry, replaces=(), replaced=replaced)

@@ -1,0 +1,171 @@
+"""Decide which resources of a run replace what their partition holds, and tell dlt so.
+
+A resource is sliced if what it yields depends on the partition. The partition of a sliced resource
+is replaced: its rows are appended as a package, which replaces the packages before it (see
+`reload`). All other resources are loaded as dlt does.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loadsmith.engine.dlt_hooks import can_merge, incremental_of
+from loadsmith.engine.once.reload import PARTITION_HINT, Replaced
+from loadsmith.engine.snapshots import root_tables_of
+from loadsmith.engine.sources import feeds_of
+from loadsmith.errors import ResolveError
+from loadsmith.model import LoadDefinition, Partition, RunRequest
+
+#: Merge strategies after which each row of a package carries its load id.
+_REPLACING_MERGES = ("delete-insert", "upsert")
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How the resources of one run are loaded.
+
+    Attributes:
+        definition: The load.
+        request: What the run asks.
+        pipeline: The live pipeline.
+        partition: The partition of the run.
+        arguments: Arguments of dlt's `run`; `write_disposition` wins over the resource's own.
+    """
+
+    definition: LoadDefinition
+    request: RunRequest
+    pipeline: Any
+    partition: Partition
+    arguments: Mapping[str, Any]
+
+    def replaced(self, source: Any, names: Sequence[str]) -> list[Replaced]:
+        """Return the resources whose partition the run replaces.
+
+        Raises:
+            ResolveError: What is asked cannot be done with the resource.
+        """
+        if not self.partition:
+            return []
+        tables = root_tables_of(source, names)
+        found = []
+        for name in names:
+            by_window = self._replaces_by_window(source, name)
+            if by_window is None:
+                continue
+            incremental = incremental_of(source.resources[name])
+            found.append(
+                Replaced(
+                    name=name,
+                    table=tables.get(name),
+                    cursor_path=None if incremental is None else str(incremental.cursor_path),
+                    by_window=by_window,
+                )
+            )
+        return found
+
+    def apply(self, source: Any, names: Sequence[str], replaced: Sequence[Replaced]) -> None:
+        """Hint the resources of a run so that dlt appends what is replaced by package."""
+        by_name = {resource.name: resource for resource in replaced}
+        asked = self.arguments.get("write_disposition")
+        for name in names:
+            resource = source.resources[name]
+            own = by_name.get(name)
+            if own is None:
+                if self._has_hint(source, name):
+                    resource.apply_hints(additional_table_hints={PARTITION_HINT: False})
+                if asked is not None and replaced:
+                    resource.apply_hints(write_disposition=asked)
+                continue
+            disposition = self.disposition_of(resource)
+            if disposition == "replace":
+                # dlt forgets the state of a resource that it replaces.
+                self._reset(source.name, name)
+            resource.apply_hints(
+                write_disposition=asked if disposition == "merge" else "append",
+                additional_table_hints={PARTITION_HINT: True},
+            )
+
+    def disposition_of(self, resource: Any) -> str:
+        """Return the write disposition in effect: dlt appends where it cannot merge."""
+        disposition = self._asked_of(resource)
+        if isinstance(disposition, Mapping):
+            disposition = disposition.get("disposition")
+        table_format = self.arguments.get("table_format") or resource.table_format
+        if disposition == "merge" and not can_merge(self.pipeline, table_format):
+            return "append"
+        return str(disposition or "append")
+
+    def _replaces_by_window(self, source: Any, name: str) -> bool | None:
+        """Return whether rows are removed by window, not by package; None if none are."""
+        options, resource = self.definition.options, source.resources[name]
+        reload = self.arguments.get("reload", options.reload)
+        disposition = self.disposition_of(resource)
+        if reload == "append":
+            return None
+        if disposition == "merge":
+            if reload is None:
+                return None
+            self._refuse_strategy(name, resource)
+            return True
+        if disposition not in ("append", "replace"):
+            return None
+        cursors = feeds_of(source).moved(name)
+        if not self._is_sliced(has_cursor=bool(cursors)):
+            if disposition == "append":
+                self.request.warn(
+                    f"resource '{name}' appends all of its rows for each partition, because nothing"
+                    " of it depends on the partition. Set `write_disposition: replace` or"
+                    " `partitioned: true`, or leave it out of the partitions."
+                )
+            return None
+        if reload == "window":
+            return True
+        # A key with a cursor goes on from where the cursor is.
+        goes_on = disposition == "append" and self.request.window is None and cursors
+        return None if goes_on else False
+
+    def _is_sliced(self, *, has_cursor: bool) -> bool:
+        said = self.definition.options.partitioned
+        if said is not None:
+            return said
+        return (
+            self.request.source is not None
+            or self.request.arguments_hold_window
+            or (self.request.window is not None and has_cursor)
+        )
+
+    def _refuse_strategy(self, name: str, resource: Any) -> None:
+        asked = self._asked_of(resource)
+        strategy = asked.get("strategy") if isinstance(asked, Mapping) else None
+        if strategy is not None and strategy not in _REPLACING_MERGES:
+            raise ResolveError(
+                f"load '{self.definition.name}', resource '{name}': `reload: replace` needs the"
+                f" merge strategy delete-insert or upsert, and this one has '{strategy}', which"
+                " keeps rows on purpose. Remove `reload`."
+            )
+
+    def _asked_of(self, resource: Any) -> Any:
+        return self.arguments.get("write_disposition", resource.write_disposition)
+
+    def _has_hint(self, source: Any, name: str) -> bool:
+        stored = self.pipeline.schemas.get(source.schema.name)
+        return stored is not None and any(
+            table.get("resource") == name and table.get(PARTITION_HINT)
+            for table in stored.tables.values()
+        )
+
+    def _reset(self, source_name: str, resource: str) -> None:
+        with self.pipeline.managed_state() as state:
+            kept = state.get("sources", {}).get(source_name, {}).get("resources", {})
+            kept.pop(resource, None)
+
+
+def shared_tables(
+    source: Any, names: Sequence[str], is_of_load: Callable[[str], bool]
+) -> dict[str, str]:
+    """Return resources of the load that a run leaves out, by the root table that they load into."""
+    return {
+        table: name
+        for name, table in root_tables_of(source, source.resources).items()
+        if name not in names and is_of_load(name)
+    }

@@ -1,0 +1,223 @@
+"""A partition is there once, however often it is loaded."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from days import window
+
+from loadsmith.engine.once.claim import Claim
+from loadsmith.errors import ResolveError, RunError
+from loadsmith.model import Partition, RunOptions
+
+
+@pytest.mark.parametrize("disposition", ["append", "replace"])
+def test_a_day_that_is_loaded_again_is_there_once_and_no_other_day_is_touched(
+    warehouse, disposition
+):
+    warehouse.disposition = disposition
+    for number in (1, 2, 1):
+        warehouse.load(number)
+    assert warehouse.held() == warehouse.expected(1, 2)
+    warehouse.rows[1] = [2, 3, 4]
+    warehouse.load(1)
+    assert warehouse.held() == warehouse.expected(1, 2)
+
+
+@pytest.mark.parametrize("disposition", ["append", "replace"])
+def test_ranges_and_days_are_loaded_again_in_any_order(warehouse, disposition):
+    warehouse.disposition = disposition
+    warehouse.load(1, 3)
+    warehouse.load(2, 4)
+    warehouse.load(3)
+    warehouse.load(3)
+    warehouse.load(1, 7)
+    warehouse.load(6, 7)
+    assert warehouse.held() == warehouse.expected(*range(1, 8))
+
+
+def test_a_key_without_a_cursor_is_replaced(duck):
+    for key in ("eu", "us", "eu"):
+        duck.run(partition_key=key, partition_keys=(key,), source=partial(_no_cursor, key))
+    assert sorted(duck.ask("SELECT region, n FROM orders")) == [("eu", 1), ("us", 1)]
+
+
+def test_a_key_with_a_cursor_goes_on_from_there(duck):
+    duck.rows = {1: [1]}
+    duck.run(partition_key="eu", partition_keys=("eu",))
+    duck.rows = {1: [1], 2: [1]}
+    duck.run(partition_key="eu", partition_keys=("eu",))
+    assert duck.held() == duck.expected(1, 2)
+
+
+def test_a_whole_table_beside_the_events_is_replaced_as_dlt_does(duck):
+    duck.load(1)
+    duck.load(2)
+    assert duck.ask("SELECT count(*) FROM lookup") == [(1,)]
+
+
+def test_reload_append_keeps_the_way_of_dlt(duck):
+    duck.options = RunOptions(reload="append")
+    duck.load(1)
+    duck.load(1)
+    assert duck.ask("SELECT count(*) FROM events") == [(4,)]
+
+
+def test_a_run_of_the_whole_load_voids_what_the_ledger_knows_of_partitions(duck):
+    duck.load(1)
+    duck.run()
+    assert duck.ask("SELECT count(*) FROM _dlt_loadsmith_loads WHERE scope LIKE '%/='") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("request_", "options", "says"),
+    [
+        ({"limit": 1}, {}, "limit"),
+        ({"window_is_chosen": True}, {}, "window of this run"),
+        ({"params": {"refresh": "drop_data"}}, {}, "refresh"),
+    ],
+)
+def test_a_part_of_a_partition_does_not_replace_it(duck, request_, options, says):
+    duck.load(1)
+    before = duck.held()
+    duck.options = replace(duck.options, **options)
+    with pytest.raises(ResolveError, match=says):
+        duck.load(1, **request_)
+    assert duck.held() == before
+
+
+def test_a_day_without_rows_is_not_emptied_unless_somebody_says_so(warehouse):
+    warehouse.load(1)
+    warehouse.load(2)
+    held = warehouse.held()
+    warehouse.rows[1] = []
+    with pytest.raises(RunError, match="no row came for partition 2024-01-01, which has 2 rows"):
+        warehouse.load(1)
+    assert warehouse.held() == held
+    warehouse.options = RunOptions(on_empty="keep")
+    warehouse.load(1)
+    assert warehouse.held() == held
+    # `truncate` is the default of dlt, so it has to be said in the run.
+    warehouse.load(1, params={"on_empty": "truncate"})
+    assert warehouse.held() == warehouse.expected(2)
+    warehouse.rows[1] = [5]
+    warehouse.options = RunOptions()
+    warehouse.load(1)
+    assert warehouse.held() == warehouse.expected(1, 2)
+
+
+def test_a_guard_keeps_a_reload_from_removing_most_rows(duck):
+    duck.rows[1] = list(range(1, 11))
+    duck.options = RunOptions(guard=0.8)
+    duck.load(1)
+    duck.rows[1] = [1, 2]
+    with pytest.raises(RunError, match="at least 80%"):
+        duck.load(1)
+    assert duck.held().total() == 10
+    duck.rows[1] = list(range(1, 10))
+    duck.load(1)
+    assert duck.held() == duck.expected(1)
+
+
+def test_the_log_says_what_is_replaced_before_it_happens(duck):
+    duck.load(1)
+    duck.said.clear()
+    result = duck.load(1)
+    assert [line for line in duck.said if "partition 2024-01-01 of 'events'" in line]
+    (events,) = [table for table in result.tables if table.name == "events"]
+    assert (events.rows_loaded, events.rows_replaced, events.rows_before) == (2, 2, 2)
+
+
+def _no_cursor(region):
+    import dlt
+
+    return dlt.resource([{"region": region, "n": 1}], name="orders", write_disposition="append")
+
+
+def test_a_merge_removes_rows_of_the_window_that_the_source_no_longer_has(warehouse):
+    warehouse.disposition = {"disposition": "merge", "strategy": "delete-insert"}
+    warehouse.hints = {"primary_key": "id"}
+    for number in (1, 2):
+        warehouse.load(number)
+    warehouse.rows[1] = [2, 3]
+    warehouse.load(1)
+    assert warehouse.held()["1-1"] == 1
+    warehouse.options = RunOptions(reload="replace")
+    warehouse.load(1)
+    assert warehouse.held() == warehouse.expected(1, 2)
+
+
+def test_a_strategy_that_keeps_rows_on_purpose_is_refused(duck):
+    duck.disposition = {"disposition": "merge", "strategy": "scd2"}
+    duck.options = RunOptions(reload="replace")
+    with pytest.raises(ResolveError, match="scd2"):
+        duck.load(1)
+
+
+def test_reload_by_window_removes_rows_that_the_ledger_does_not_know(duck):
+    duck.options = RunOptions(reload="append")
+    duck.load(1, 2)
+    duck.load(1)
+    assert duck.held()["1-1"] == 2
+    duck.options = RunOptions(reload="window")
+    duck.load(1)
+    assert duck.held() == duck.expected(1, 2)
+
+
+def test_a_day_of_a_range_is_refused_where_its_rows_cannot_be_told_apart(duck):
+    duck.cursor = "text"
+    duck.hints = {"columns": {"at": {"data_type": "text"}}}
+    duck.load(1, 3)
+    held = duck.ask("SELECT count(*) FROM events")
+    with pytest.raises(ResolveError, match="came in with 2024-01-01 to 2024-01-03"):
+        duck.load(2)
+    assert duck.ask("SELECT count(*) FROM events") == held
+    duck.load(1, 3)
+    assert duck.ask("SELECT count(*) FROM events") == held
+
+
+def test_a_failed_resource_that_is_kept_apart_replaces_nothing(duck):
+    duck.load(1)
+    held = duck.held()
+    duck.options = RunOptions(on_error="keep")
+    duck.fails = True
+    with pytest.raises(RunError, match="nothing was replaced"):
+        duck.load(1)
+    assert duck.held() == held
+    duck.fails = False
+    duck.load(1)
+    assert duck.held() == held
+
+
+def test_a_destination_that_was_emptied_is_loaded_anew(duck):
+    duck.load(1)
+    duck.ask("DROP SCHEMA shop CASCADE")
+    duck.load(1)
+    assert duck.held() == duck.expected(1)
+
+
+def test_runs_of_partitions_that_overlap_exclude_each_other():
+    def claim(load, **partition):
+        return Claim(
+            token="t",
+            scope="s",
+            run_id="r",
+            attempt=0,
+            process="p",
+            execution="e",
+            lease=60.0,
+            load=load,
+            partition=Partition(**partition).to_dict(),
+        )
+
+    monday = claim("days", keys=("2024-01-01",), window=window(1, 1))
+    tuesday = claim("days", keys=("2024-01-02",), window=window(2, 2))
+    week = claim("days", window=window(1, 7))
+    assert monday.concerns(week)
+    assert week.concerns(tuesday)
+    assert monday.concerns(claim("days"))
+    assert not monday.concerns(tuesday)
+    assert not monday.concerns(claim("others", window=window(1, 7)))
+    assert not claim("days", keys=("eu",)).concerns(claim("days", keys=("us",)))
+    both = claim("days", keys=("2024-01-01|eu",), window=window(1, 1))
+    assert not both.concerns(claim("days", keys=("2024-01-01|us",), window=window(1, 1)))
