@@ -72,7 +72,7 @@ def test_a_run_of_the_whole_load_voids_what_the_ledger_knows_of_partitions(duck)
 @pytest.mark.parametrize(
     ("request_", "options", "says"),
     [
-        ({"limit": 1}, {}, "limit"),
+        ({"params": {"limit": 1}}, {}, "limit"),
         ({"window_is_chosen": True}, {}, "window of this run"),
         ({"params": {"refresh": "drop_data"}}, {}, "refresh"),
     ],
