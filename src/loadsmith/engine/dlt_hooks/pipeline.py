@@ -57,7 +57,9 @@ class LoadsmithPipeline(Pipeline):
             raise not_called("extract")
         self._extract_step = extract
         extract.has_looked = False
-        self.change_state(Container()[StateInjectableContext].state)
+        # dlt extracts its own state in a package of its own where no state can be changed any more.
+        if StateInjectableContext in Container():
+            self.change_state(Container()[StateInjectableContext].state)
         with load_ids_in_arrow(self):
             load_id = super()._extract_source(extract, *args, **kwargs)
         if not extract.has_looked:

@@ -60,7 +60,9 @@ class Reload:
         part = None if definition.owns_pipeline_name else definition.name
         self.base = "/".join(filter(None, (workspace.base_name, part)))
         self._is_narrow = request.window_is_chosen and bool(keys)
-        self.partition = Partition(keys=keys, window=None if self._is_narrow else request.window)
+        # A window of the launchpad is no partition: it may be any part of one, or of several.
+        window = None if request.window_is_chosen else request.window
+        self.partition = Partition(keys=keys, window=window)
         self.rows_before: dict[str, int | None] = {}
         self._resources: dict[str, Replaced] = {}
         self._emptied: set[str] = set()
