@@ -136,7 +136,7 @@ class Lake:
 
         asked = RunRequest(**{"log": self.lines.append, "cancelled": late, **request})
         workspace = workspace_of(self._pipeline, entry.scope, asked)
-        self.waits = workspace.waits
+        workspace.waits = self.waits
         return FileLedger(self._pipeline.destination_client(), workspace)
 
     def undo(

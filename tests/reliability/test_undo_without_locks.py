@@ -87,7 +87,7 @@ class Warehouse:
     def undo(self, entry: LedgerEntry, *others: Peer, wait: bool = True) -> int | None:
         request = RunRequest(log=self.lines.append, outcome_of=lambda run: run)
         workspace = workspace_of(self._pipeline, entry.scope, request)
-        self.waits = workspace.waits
+        workspace.waits = self.waits
         with self._pipeline.destination_client() as client:
             ledger = SqlLedger(client, workspace)
             write_down(ledger, Peer(entry), *others)
