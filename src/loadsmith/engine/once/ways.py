@@ -111,7 +111,8 @@ class Ways:
             return None
         cursors = feeds_of(source).moved(name)
         if not self._is_sliced(has_cursor=bool(cursors)):
-            if disposition == "append":
+            # For a window, binding the cursors warns of a resource that has none.
+            if disposition == "append" and self.request.window is None:
                 self.request.warn(
                     f"resource '{name}' appends all of its rows for each partition, because nothing"
                     " of it depends on the partition. Set `write_disposition: replace` or"
