@@ -211,7 +211,7 @@ def test_the_variables_of_a_run_are_filled_in_everywhere():
     assert rendered.source.params == {"since": "k", "n": 3}
     assert rendered.destination.params == {"database": "x.db"}
     assert rendered.pipeline.dataset_name == "d_k"
-    assert rendered.options.params == {"table_name": "t_3"}
+    assert dict(rendered.options.params) == {"table_name": "t_3"}
     with pytest.raises(ResolveError, match=r"there is no variable '{{n}}'"):
         render_definition(definition, {"context.partition_key": "k", "env.FILE": "x.db"})
 
