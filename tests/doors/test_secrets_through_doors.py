@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import dagster as dg
 import dlt
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
 SOURCE = """
 import asyncio
@@ -108,6 +108,8 @@ KINDS = (
 SETTINGS = {
     "deadline": None,
     "database": None,
+    # One example takes seconds, so that a failing one is not made smaller.
+    "phases": [Phase.generate],
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much],
 }
 
@@ -180,7 +182,9 @@ def check(door_class, how, values, folder, patch, capfd):
     door = door_class(folder)
     source = folder / f"{door.module_name}.py"
     source.write_text(SOURCE)
-    asked = SimpleNamespace(settings={}, resource_settings={}, partitions=None, run_params={})
+    asked = SimpleNamespace(
+        settings={}, resource_settings={}, partitions=None, run_params={}, options={}
+    )
     places = {}
     home = folder / "home"
     home.mkdir()
@@ -195,7 +199,9 @@ def check(door_class, how, values, folder, patch, capfd):
             assert not result.success
         except BaseException as error:  # noqa: BLE001 - what is raised is what is looked at
             places["raised"] = "".join(traceback.format_exception(error))
-        (run,) = instance.get_runs()
+        runs = instance.get_runs()
+        assert len(runs) == 1, places.get("raised")
+        (run,) = runs
         events = [str(event) for event in instance.all_logs(run.run_id)]
     places |= {"events": "\n".join(events), "run": repr(run)}
     shown = capfd.readouterr()

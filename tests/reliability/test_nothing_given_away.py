@@ -171,7 +171,7 @@ def test_an_error_after_the_load_shows_no_secret(make_shop, monkeypatch):
 
 
 def test_a_request_that_is_printed_shows_no_secret():
-    request = RunRequest(variables={"env.X": "s3cret-x"}, params={"api_key": "s3cret-y"})
+    request = RunRequest(variables={"env.X": "s3cret-x"}, params={"table_name": "s3cret-y"})
     definition = make_definition_with_secret("s3cret-z")
     assert "s3cret" not in f"{request!r} {definition!r}"
 

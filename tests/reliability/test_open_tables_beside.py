@@ -259,7 +259,7 @@ def test_an_undo_that_is_not_to_wait_leaves_iceberg_tables_to_the_load_that_writ
     lake.fill()
     lake.write("dead", *EVERYTHING)
     alive = lake.ledger(ALIVE.entry)
-    with alone_with_iceberg(alive._client, alive._workspace, wait=True) as is_alone:
+    with alone_with_iceberg(alive.client, alive._workspace, wait=True) as is_alone:
         assert is_alone
         assert lake.undo(DEAD, wait=False) is None
     assert lake.loads() == {table: ["dead"] for table in EVERYTHING}

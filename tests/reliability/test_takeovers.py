@@ -73,7 +73,7 @@ def test_a_run_that_stands_still_with_the_file_of_duckdb_is_named(make_runs):
     runs = make_runs("duckdb")
     stopped = runs.start_and_stop(Attempt("first", stops_at="append job done"))
     say(runs.folder, "first", "failed")
-    second = Attempt("second", machine="m1", root_run_id="first")
+    second = Attempt("second", root_run_id="first")
     waiting = runs.start(second)
     log = runs.log_of(second)
     wait_until(lambda: f"`kill -KILL {stopped.pid}` ends it" in log.read_text(), "the advice", 300)

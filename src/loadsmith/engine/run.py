@@ -54,6 +54,7 @@ from loadsmith.engine.sources import (
     feeds_of,
     panics_as_errors,
     select_resources,
+    values_of,
     watched_for_rows,
 )
 from loadsmith.engine.workspace import (
@@ -328,8 +329,9 @@ class _Run:
         if not self.packages.has_ledger:
             return
         replaced = self.ways.replaced(source, self.selected)
-        self.reload.replace(replaced)
         self.ways.apply(source, self.selected, replaced)
+        replaced = [one for one in replaced if not self._is_finished(source, one.name)]
+        self.reload.replace(replaced)
         if not replaced:
             return
         if self.params.get("refresh"):
@@ -353,17 +355,23 @@ class _Run:
         if self.request.window is not None:
             return
         feeds = feeds_of(source)
-        reference, arguments = self.definition.source, None
+        moved = dict.fromkeys(feed for name in wanted for feed in feeds.moved(name))
+        reference = self.definition.source
         if isinstance(reference, SourceReference) and self.request.source is None:
-            params = self.redactor.redact_value(dict(reference.params))
-            arguments = json.dumps([reference.module, params], sort_keys=True, default=str)
+            values: Any = {name: [reference.module, dict(reference.params)] for name in moved}
+        else:
+            values = values_of(source, moved)
+        redact = self.redactor.redact_value
+        arguments = {
+            name: None if own is None else json.dumps(redact(own), sort_keys=True, default=str)
+            for name, own in values.items()
+        }
         self.pipeline.change_state = own_cursors(
             self.pipeline,
             source.name,
-            dict.fromkeys(feed for name in wanted for feed in feeds.moved(name)),
+            arguments,
             self.definition,
             self.request,
-            arguments,
         )
 
     def _apply_hints(self, source: Any, wanted: Sequence[str]) -> None:

@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     )
     from loadsmith.engine.dlt_hooks.resources import (
         description_of as description_of,
+        each_once as each_once,
         feeding as feeding,
         incremental_of as incremental_of,
         is_resource_function as is_resource_function,
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
         own_cursor as own_cursor,
         query_of as query_of,
         root_name as root_name,
+        values_in as values_in,
     )
     from loadsmith.engine.dlt_hooks.trace import redact_job_files as redact_job_files
     from loadsmith.engine.dlt_hooks.window_pages import WindowIncremental as WindowIncremental

@@ -131,6 +131,24 @@ def _fenced_sql_client(base: Any) -> Any:
         fence: Fence
         outer: Any = None
         job: JobName | None = None
+        is_attaching = False
+
+        # SQLite attaches and detaches the file that has the claims, in transactions of their own.
+        def open_connection(self) -> Any:
+            with self.attaching():
+                return super().open_connection()
+
+        def close_connection(self) -> None:
+            with self.attaching():
+                super().close_connection()
+
+        @contextlib.contextmanager
+        def attaching(self) -> Iterator[None]:
+            self.is_attaching = True
+            try:
+                yield
+            finally:
+                self.is_attaching = False
 
         @contextlib.contextmanager
         def begin_transaction(self) -> Iterator[Any]:
@@ -138,6 +156,9 @@ def _fenced_sql_client(base: Any) -> Any:
                 yield self.outer
                 return
             with super().begin_transaction() as transaction:
+                if self.is_attaching:
+                    yield transaction
+                    return
                 self.outer = transaction
                 try:
                     self.fence.hold(self.execute_sql, self.job)

@@ -1,7 +1,7 @@
 """What a live dlt resource knows of itself, where dlt has no public name for it."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, get_args
 
@@ -106,6 +106,26 @@ def _arguments_in(function: Any) -> dict[str, Any] | None:
     return dict(bound.arguments)
 
 
+def values_in(resource: DltResource) -> dict[str, Any]:
+    """Return the values that a resource was made with.
+
+    They are the arguments of its function, and the variables around it that the function uses. Two
+    resources of one name that were made with other values may yield other rows.
+    """
+    found: dict[str, Any] = {}
+    step: Any = resource._pipe.gen
+    while callable(step):
+        found.update(_arguments_in(step) or {})
+        if inspect.isfunction(step) and not hasattr(step, "__wrapped__"):
+            found.update(inspect.getclosurevars(step).nonlocals)
+        step = getattr(step, "__wrapped__", None)
+    if inspect.isgenerator(step):
+        found.update(inspect.getgeneratorlocals(step))
+    elif step is not None:
+        found["data"] = step
+    return found
+
+
 def _chosen(parameter: inspect.Parameter, given: Mapping[str, Any]) -> Any:
     """Return the cursor of a call as dlt finds it: an argument over the default."""
     default = parameter.default
@@ -145,6 +165,11 @@ def own_cursor(resource: Any) -> Iterator[None]:
     finally:
         vars(step).clear()
         vars(step).update(before)
+
+
+def each_once(resources: Iterable[DltResource]) -> list[DltResource]:
+    """Return resources, each once; two that share a pipe are one."""
+    return list({id(resource._pipe): resource for resource in resources}.values())
 
 
 def query_of(loader: Any) -> Any:

@@ -24,6 +24,23 @@ class LedgerTable:
 
 
 @dataclass(frozen=True)
+class Replaced:
+    """A resource whose partition a package replaces.
+
+    Attributes:
+        name: Name of the resource.
+        table: Its root table, where hints name one.
+        cursor_path: Path of the cursor that took the window, where there is one.
+        by_window: Whether all other rows of the window are removed, whichever package brought them.
+    """
+
+    name: str
+    table: str | None
+    cursor_path: str | None = None
+    by_window: bool = False
+
+
+@dataclass(frozen=True)
 class LedgerEntry:
     """One package of one load.
 
@@ -63,7 +80,7 @@ class LedgerEntry:
     marked: bool = False
     reported: bool = False
     undone: bool = False
-    replacing: tuple[str, ...] = ()
+    replacing: tuple[Replaced, ...] = ()
     replaces: tuple[Mapping[str, Any], ...] = ()
     replaced: Mapping[str, int] = field(default_factory=dict)
     committed: bool = False
@@ -85,8 +102,9 @@ class LedgerEntry:
         """Read what `to_text` wrote, here or in another version."""
         known = {one.name for one in fields(LedgerEntry)}.difference(_COLUMNS)
         value = {name: own for name, own in json.loads(text).items() if name in known}
-        for name in ("resources", "replacing", "replaces"):
+        for name in ("resources", "replaces"):
             value[name] = tuple(value.get(name, ()))
+        value["replacing"] = tuple(Replaced(**one) for one in value.get("replacing", ()))
         value["tables"] = tuple(LedgerTable(**table) for table in value["tables"])
         return LedgerEntry(load_id=load_id, scope=scope, sequence=sequence or 0, **value)
 

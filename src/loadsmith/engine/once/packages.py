@@ -23,10 +23,10 @@ from loadsmith.engine.memory import release_memory
 from loadsmith.engine.normalizing import arrow_normalizer, normalize_workers, workers_of_run
 from loadsmith.engine.once.answers import ask_ledger, load_each_once, mark, write_down
 from loadsmith.engine.once.claim import Attempt
-from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, in_order
+from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, Replaced, in_order
 from loadsmith.engine.once.iceberg_lock import in_turn
 from loadsmith.engine.once.ledger import Ledger
-from loadsmith.engine.once.reload import PARTITION_HINT, Reload, finish_replacing
+from loadsmith.engine.once.reload import PARTITION_HINT, Reload, finish_replacing, package_of
 from loadsmith.engine.schema_files import tables_by_resource
 from loadsmith.engine.workspace import (
     LAST,
@@ -56,6 +56,7 @@ class RunPackages:
         has_ledger: Whether the destination can keep a ledger.
         may_have_staged: Whether a package may have gone through a staging dataset.
         last_reported: The package that an earlier run reported last.
+        found: Packages that an earlier run had extracted, and that this run loads.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class RunPackages:
         self.load_infos: list[Any] = []
         self.attempt = Attempt(workspace, reload.base, reload.partition)
         self._states: dict[str, dict[tuple[str, ...], Any]] = {}
+        self.found: list[str] = []
         self.removed: LedgerEntry | None = None
         self.has_ledger = False
         self.may_have_staged = False
@@ -122,6 +124,8 @@ class RunPackages:
         release_memory()
         with self._workspace.destination("load"):
             if self.has_ledger:
+                if entries[0].load_id in self.found and any(one.replacing for one in entries):
+                    ask_ledger(self._workspace, lambda ledger: self._reload.adopt(ledger, entries))
                 self._check_rows(entries)
                 self._set_states(load_ids)
                 entries = write_down(
@@ -231,6 +235,13 @@ class RunPackages:
         except RunError:
             discard_pending_packages(self._pipeline)
             raise
+
+    def overlapping(self, ledger: Ledger) -> list[LedgerEntry]:
+        """Return the records of packages that hold rows of this run's partition."""
+        return [
+            replace(record, load_id=package_of(record), committed=True)
+            for record in self._reload.records(ledger)
+        ]
 
     def refuse(self, *, limit: int | None, shared: Mapping[str, str]) -> None:
         """Refuse what `Reload.refuse` refuses."""
@@ -366,13 +377,15 @@ def package_entry(
         for resource in resources
         for table in owned[resource]
     )
-    replacing = {
-        owner[name] for name in names if name in owner and schema.tables[name].get(PARTITION_HINT)
+    hints = {
+        owner[name]: hint
+        for name in names
+        if name in owner and (hint := schema.tables[name].get(PARTITION_HINT))
     }
     entry = LedgerEntry(
         load_id=load_id,
         scope=workspace.scope,
-        replacing=tuple(sorted(replacing)),
+        replacing=tuple(Replaced(**hints[name]) for name in sorted(hints)),
         resources=resources,
         tables=tables,
         rows=package_rows(pipeline, load_id, names),

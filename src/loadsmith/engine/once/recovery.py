@@ -82,7 +82,9 @@ class Recovery:
 
         def ask(ledger: Ledger) -> None:
             holder = self._packages.attempt.successor(ledger)
-            last = [entry.run_id for entry in self._entries(ledger)][-1:]
+            entries = self._entries(ledger)
+            token = self._workspace.token
+            last = [entry.run_id for entry in entries if entry.token != token][-1:]
             found.extend([holder] if holder else [f"run {run_id}" for run_id in last])
 
         try:
@@ -141,7 +143,8 @@ class Recovery:
                 if not entry.is_begun_run
             ]
             packages.last_reported = next((e for e in reversed(entries) if e.reported), None)
-            self._discard_superseded(entries)
+            overlapping = packages.overlapping(ledger)
+            self._discard_superseded([*entries, *overlapping])
             pending = set(list_normalized(self._pipeline))
             for entry in entries:
                 if entry.committed and entry.replaces:
@@ -166,7 +169,8 @@ class Recovery:
                     archive_package(self._pipeline, load_id)
                 else:
                     rewind_package(self._pipeline, load_id)
-            self._workspace.note_sequence(max((entry.sequence for entry in entries), default=0))
+            known = [entry.sequence for entry in (*entries, *overlapping)]
+            self._workspace.note_sequence(max(known, default=0))
 
     def _undo(self, ledger: Ledger, entry: LedgerEntry, pending: Collection[str]) -> None:
         removed = ledger.undo(entry)
@@ -216,6 +220,7 @@ class Recovery:
         load_ids = sorted({*extracted, *normalized})
         self._request.log(f"completing {len(load_ids)} unfinished package(s) of an earlier run")
         packages = self._packages
+        packages.found = load_ids
         try:
             if extracted:
                 with self._stage("normalize"):

@@ -6,11 +6,11 @@ knows are removed. A run that could not remove exactly the rows of its partition
 anything is extracted.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, Removal
+from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, Removal, Replaced
 from loadsmith.errors import ResolveError, RunError
 from loadsmith.model import LoadDefinition, Partition, RunRequest
 
@@ -20,23 +20,6 @@ if TYPE_CHECKING:
 
 #: The hint of a table whose packages are replaced by partition; part of the package's schema.
 PARTITION_HINT = "x-loadsmith-partition"
-
-
-@dataclass(frozen=True)
-class Replaced:
-    """A resource of a run whose partition is replaced.
-
-    Attributes:
-        name: Name of the resource.
-        table: Its root table, where hints name one.
-        cursor_path: Path of the cursor that took the window, where there is one.
-        by_window: Whether all other rows of the window are removed, whichever package brought them.
-    """
-
-    name: str
-    table: str | None
-    cursor_path: str | None = None
-    by_window: bool = False
 
 
 class Reload:
@@ -72,6 +55,12 @@ class Reload:
         """Take note of the resources whose partition this run replaces."""
         self._resources = {resource.name: resource for resource in resources}
 
+    def adopt(self, ledger: "Ledger", entries: Iterable[LedgerEntry]) -> None:
+        """Take note of what packages replace that an earlier run has left."""
+        self._resources |= {one.name: one for entry in entries for one in entry.replacing}
+        for record, held in self._held(ledger, self._resources):
+            self._count(record, held)
+
     @property
     def replaces(self) -> bool:
         """Whether the run replaces a partition of a resource."""
@@ -92,14 +81,7 @@ class Reload:
         for resource in self._resources.values():
             if resource.by_window:
                 self._refuse_window(ledger, resource)
-        for record in self._records(ledger):
-            held = sorted(
-                name
-                for name in set(record.resources).intersection(self._resources)
-                if not self._resources[name].by_window
-            )
-            if not held:
-                continue
+        for record, held in self._held(ledger, self._resources):
             there = Partition.from_dict(record.slice)
             names = ", ".join(f"'{name}'" for name in held)
             place = f"load '{self._definition.name}', resource {names}"
@@ -122,7 +104,8 @@ class Reload:
                         f" too, and a package is replaced as a whole. Load '{shared[table]}' in the"
                         " same run."
                     )
-            if not self.partition.contains(there) and self._bounds(ledger, record, held) is None:
+            bounds = self._bounds(ledger, record, held, self._resources)
+            if not self.partition.contains(there) and bounds is None:
                 raise ResolveError(
                     f"{place}: partition {label} came in with {there.label}, and the rows of"
                     f" {label} alone cannot be told from the others. Load that range, or set"
@@ -136,14 +119,10 @@ class Reload:
                     " with `refresh: drop_resources`, or set `reload: append`."
                 )
             rows = _root_rows(record, held)
-            for part in _tables_of(record, held):
-                known, more = self.rows_before.get(part.name, 0), record.rows.get(part.name, 0)
-                self.rows_before[part.name] = (
-                    None if known is None or more is None else known + more
-                )
+            self._count(record, held)
             self._request.log(
                 f"partition {label} of {names} is loaded already (package"
-                f" {_package_of(record)}, {'some' if rows is None else rows} rows): this run"
+                f" {package_of(record)}, {'some' if rows is None else rows} rows): this run"
                 " replaces it"
             )
 
@@ -158,36 +137,33 @@ class Reload:
         """
         if not self.partition:
             return self._voided(ledger, entry)
-        names = {*entry.replacing, *(self._emptied if is_last else ())} - self._kept
-        if not names:
+        replaced = {name: self._resources[name] for name in (self._emptied if is_last else ())}
+        # A package that an earlier run has left says itself how it replaces.
+        replaced |= {one.name: one for one in entry.replacing if one.name not in self._kept}
+        if not replaced:
             return []
         found = [
             Removal(
                 load_id=entry.load_id,
                 tables=tuple(_tables_of(entry, [name])),
                 resources=(name,),
-                bounds=self._bounds(ledger, entry, [name]),
+                bounds=self._bounds(ledger, entry, [name], replaced),
                 others=True,
             )
-            for name in sorted(names.intersection(entry.resources))
-            if self._resources[name].by_window
+            for name in sorted(set(replaced).intersection(entry.resources))
+            if replaced[name].by_window
         ]
-        for record in self._records(ledger):
-            held = sorted(
-                name
-                for name in names.intersection(record.resources)
-                if not self._resources[name].by_window
-            )
-            if not held or _package_of(record) == entry.load_id:
+        for record, held in self._held(ledger, replaced):
+            if package_of(record) == entry.load_id:
                 continue
             is_inside = self.partition.contains(Partition.from_dict(record.slice))
             found.append(
                 Removal(
-                    load_id=_package_of(record),
+                    load_id=package_of(record),
                     tables=tuple(_tables_of(record, held)),
                     resources=tuple(held),
                     scope=record.scope if is_inside else None,
-                    bounds=None if is_inside else self._bounds(ledger, record, held),
+                    bounds=None if is_inside else self._bounds(ledger, record, held, replaced),
                 )
             )
         return found
@@ -239,6 +215,7 @@ class Reload:
         """Return the ledger's record that a package holds a partition; None if it does not."""
         if not entry.replacing or not self.partition:
             return None
+        names = tuple(resource.name for resource in entry.replacing)
         return LedgerEntry(
             load_id=f"{_RECORD}{entry.load_id}",
             scope=self._unit(self.partition),
@@ -249,11 +226,11 @@ class Reload:
                 "owners": {
                     table: owner
                     for table, owner in entry.slice.get("owners", {}).items()
-                    if owner in entry.replacing
+                    if owner in names
                 },
             },
-            resources=entry.replacing,
-            tables=tuple(_tables_of(entry, entry.replacing)),
+            resources=names,
+            tables=tuple(_tables_of(entry, names)),
             rows=dict(entry.rows),
             token=entry.token,
             marked=True,
@@ -263,7 +240,7 @@ class Reload:
         """Forget which packages hold partitions of resources that are loaded as a whole."""
         return [
             Removal(
-                load_id=_package_of(record), tables=(), resources=tuple(held), scope=record.scope
+                load_id=package_of(record), tables=(), resources=tuple(held), scope=record.scope
             )
             for record in ledger.entries_below(f"{self.base}/")
             if _is_record(record)
@@ -298,9 +275,23 @@ class Reload:
                     " window would remove its rows. Remove `reload`."
                 )
 
-    def _records(self, ledger: "Ledger") -> list[LedgerEntry]:
-        """Return the records of packages that hold rows of the partition."""
-        if not self.partition or not self._resources:
+    def _held(
+        self, ledger: "Ledger", replaced: Mapping[str, Replaced]
+    ) -> Iterator[tuple[LedgerEntry, list[str]]]:
+        """Yield the records of packages, each with those of the resources that it holds."""
+        by_package = {name for name, resource in replaced.items() if not resource.by_window}
+        for record in self.records(ledger) if by_package else ():
+            if held := sorted(by_package.intersection(record.resources)):
+                yield record, held
+
+    def _count(self, record: LedgerEntry, names: Sequence[str]) -> None:
+        for table in _tables_of(record, names):
+            known, more = self.rows_before.get(table.name, 0), record.rows.get(table.name, 0)
+            self.rows_before[table.name] = None if known is None or more is None else known + more
+
+    def records(self, ledger: "Ledger") -> list[LedgerEntry]:
+        """Return the records of packages that hold rows of the partition, or of a part of it."""
+        if not self.partition:
             return []
         if self.partition.keys:
             scopes = [self._unit(Partition(keys=(key,))) for key in self.partition.keys]
@@ -311,7 +302,7 @@ class Reload:
             record
             for record in found
             if self.partition.overlaps(Partition.from_dict(record.slice))
-            and ledger.is_committed(_package_of(record))
+            and ledger.is_committed(package_of(record))
         ]
 
     def _rows_before_of(self, name: str) -> int | None:
@@ -319,12 +310,16 @@ class Reload:
         return self.rows_before.get(resource.table or name)
 
     def _bounds(
-        self, ledger: "Ledger", record: LedgerEntry, names: Sequence[str]
+        self,
+        ledger: "Ledger",
+        record: LedgerEntry,
+        names: Sequence[str],
+        replaced: Mapping[str, Replaced],
     ) -> tuple[str, str, str] | None:
         """Return the part of a package's root tables that the window is; None if SQL cannot."""
         window = self.partition.window
         roots = [table.name for table in _tables_of(record, names) if table.parent is None]
-        paths = {self._resources[name].cursor_path for name in names}
+        paths = {replaced[name].cursor_path for name in names}
         if window is None or len(roots) != 1 or len(paths) != 1:
             return None
         (path,) = paths
@@ -345,7 +340,8 @@ def _is_record(entry: LedgerEntry) -> bool:
     return entry.load_id.startswith(_RECORD)
 
 
-def _package_of(record: LedgerEntry) -> str:
+def package_of(record: LedgerEntry) -> str:
+    """Return the load id of the package that a record is about."""
     return record.load_id.removeprefix(_RECORD)
 
 
@@ -376,7 +372,7 @@ def finish_replacing(ledger: "Ledger", entry: LedgerEntry) -> LedgerEntry:
         if removal.scope is None:
             continue
         for record in ledger.entries(removal.scope):
-            if _package_of(record) != removal.load_id:
+            if package_of(record) != removal.load_id:
                 continue
             left = tuple(name for name in record.resources if name not in removal.resources)
             if left:

@@ -6,11 +6,12 @@ is replaced: its rows are appended as a package, which replaces the packages bef
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from loadsmith.engine.dlt_hooks import can_merge, incremental_of
-from loadsmith.engine.once.reload import PARTITION_HINT, Replaced
+from loadsmith.engine.once.entry import Replaced
+from loadsmith.engine.once.reload import PARTITION_HINT
 from loadsmith.engine.snapshots import root_tables_of
 from loadsmith.engine.sources import feeds_of
 from loadsmith.errors import ResolveError
@@ -82,7 +83,7 @@ class Ways:
                 self._reset(source.name, name)
             resource.apply_hints(
                 write_disposition=asked if disposition == "merge" else "append",
-                additional_table_hints={PARTITION_HINT: True},
+                additional_table_hints={PARTITION_HINT: asdict(own)},
             )
 
     def disposition_of(self, resource: Any) -> str:

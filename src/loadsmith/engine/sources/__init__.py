@@ -9,7 +9,7 @@ from loadsmith.lazy import names_on_first_use
 
 if TYPE_CHECKING:
     from loadsmith.engine.sources.empty import watched_for_rows as watched_for_rows
-    from loadsmith.engine.sources.feeds import feeds_of as feeds_of
+    from loadsmith.engine.sources.feeds import feeds_of as feeds_of, values_of as values_of
     from loadsmith.engine.sources.find import (
         make_source as make_source,
         select_resources as select_resources,

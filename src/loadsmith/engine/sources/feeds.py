@@ -1,11 +1,21 @@
 """Who feeds whom in a live source, and what ops of one load may not share."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
-from loadsmith.engine.dlt_hooks import feeding, incremental_of
+from dlt.extract import DltResource, Incremental
+
+from loadsmith.engine.dlt_hooks import feeding, incremental_of, values_in
 from loadsmith.errors import ResolveError, SelectionError
 from loadsmith.model import Feeds, LoadDefinition, RunRequest
+
+_SCALARS = (str, bytes, int, float, Decimal, date, time, timedelta, Enum, PurePath, UUID)
 
 
 def feeds_of(source: Any) -> Feeds:
@@ -21,6 +31,43 @@ def feeds_of(source: Any) -> Feeds:
             if incremental_of(link) is not None
         ),
     )
+
+
+def values_of(source: Any, names: Iterable[str]) -> dict[str, dict[str, Any] | None]:
+    """Return the values that resources of a live source, or their feeds, were made with.
+
+    None stands for values that are more than plain data, such as the client of an API.
+    """
+    known = source.resources
+    links = {str(link.name): link for one in known.values() for link in feeding(one, known)}
+    found: dict[str, dict[str, Any] | None] = {}
+    for name in names:
+        try:
+            found[name] = _plain(values_in(links[name]))
+        except TypeError:
+            found[name] = None
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as plain data.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): _plain(own) for key, own in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(own) for own in value]
+    if value is None or isinstance(value, _SCALARS):
+        return str(value)
+    if isinstance(value, Incremental):
+        return str(value.cursor_path)
+    if inspect.isroutine(value) or inspect.isclass(value) or inspect.ismodule(value):
+        return f"{getattr(value, '__module__', '')}.{value.__name__}"
+    if isinstance(value, DltResource):
+        return str(value.name)
+    raise TypeError(f"{type(value).__name__} is no plain data")
 
 
 def refuse_shared_cursors(

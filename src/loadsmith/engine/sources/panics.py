@@ -29,5 +29,5 @@ def panics_as_errors(make_error: Callable[[str], Exception] = _panic_error) -> I
     except BaseException as panic:
         if type(panic).__module__.partition(".")[0] == "dagster":
             raise
-        lines = str(panic).strip().splitlines() or [type(panic).__name__]
-        raise make_error(lines[0]) from None
+        # Whoever shows the text shortens it, when its secrets are gone.
+        raise make_error(str(panic).strip() or type(panic).__name__) from None

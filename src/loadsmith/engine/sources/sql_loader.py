@@ -214,7 +214,7 @@ class _ExactTableLoader(TableLoader):
         try:
             connection = adbc.connect(self._address())
         except adbc_driver_manager.Error as error:
-            yield from otherwise(f"ADBC does not connect ({_first_line(error)})")
+            yield from otherwise(f"ADBC does not connect ({error})")
             return
         with connection, connection.cursor() as cursor:
             try:
@@ -227,7 +227,7 @@ class _ExactTableLoader(TableLoader):
                     reader = cursor.fetch_record_batch()
                     why = _unexpected(reader.schema, readings)
             except adbc_driver_manager.Error as error:
-                reader, why = None, f"ADBC does not read it ({_first_line(error)})"
+                reader, why = None, f"ADBC does not read it ({error})"
             if reader is not None and not why:
                 self.options.log(f"table '{self.table.name}': read by ADBC")
                 yield from self._pages(reader, readings, targets)
@@ -409,10 +409,6 @@ def _is_long_decimal(column: Mapping[str, Any]) -> bool:
     return column.get("data_type") == "decimal" and (
         column.get("precision") is None or column["precision"] > _CONNECTORX_DIGITS
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def rows_because_of(engine_name: str) -> str | None:

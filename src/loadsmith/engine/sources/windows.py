@@ -22,6 +22,7 @@ from loadsmith.engine.dlt_hooks import (
     WindowText,
     WindowTime,
     day_at,
+    each_once,
     feeding,
     incremental_of,
     number_at,
@@ -98,7 +99,7 @@ def feeding_all(source: Any, resources: Iterable[str]) -> list[Any]:
     """Return resources of a source and all that feeds them, each once."""
     known = source.resources
     chains = (feeding(known[name], known) for name in resources)
-    return list({id(link._pipe): link for chain in chains for link in chain}.values())
+    return each_once(link for chain in chains for link in chain)
 
 
 def _edges(name: str, incremental: Any, window: Window, asked: str | None) -> tuple[Edge, Edge]:

@@ -1,6 +1,6 @@
 """Keep in the state which load a cursor belongs to, and refuse a second one."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from loadsmith.engine.workspace.names import digest
@@ -14,10 +14,9 @@ _OWNER_KEY = "loadsmith_owner"
 def own_cursors(
     pipeline: Any,
     source_name: str,
-    resources: Iterable[str],
+    arguments: Mapping[str, str | None],
     definition: LoadDefinition,
     request: RunRequest,
-    arguments: str | None,
 ) -> Callable[[Any], None]:
     """Return what writes down that cursors belong to a load; the state of 0.1 does not say it.
 
@@ -28,23 +27,23 @@ def own_cursors(
     Args:
         pipeline: The pipeline of the run.
         source_name: dlt's name of the source.
-        resources: Resources and feeds whose cursors the run moves.
+        arguments: The arguments that each resource or feed was made with whose cursor the run
+            moves, as text; None where nobody knows them.
         definition: The load.
         request: Takes the warning.
-        arguments: The arguments of the source, as text; None where nobody knows them.
 
     Raises:
         ConfigError: A cursor belongs to another load.
     """
     load = definition.whole or definition.name
-    mine = {
-        "load": load,
-        "place": definition.place,
-        "arguments": digest(arguments) if arguments is not None else None,
-    }
     states = pipeline.state.get("sources", {}).get(source_name, {}).get("resources", {})
     changed: dict[str, dict[str, Any]] = {}
-    for name in resources:
+    for name, text in arguments.items():
+        mine = {
+            "load": load,
+            "place": definition.place,
+            "arguments": digest(text) if text is not None else None,
+        }
         owner: Mapping[str, Any] = states.get(name, {}).get(_OWNER_KEY) or mine
         before = [former for former in owner.get("before", ()) if former != load]
         is_same = mine["arguments"] is not None and mine["arguments"] == owner["arguments"]
@@ -72,9 +71,11 @@ def own_cursors(
 def _refusal(
     resource: str, source_name: str, mine: Mapping[str, Any], owner: Mapping[str, Any]
 ) -> str:
+    is_known = mine["arguments"] is not None and owner["arguments"] is not None
+    how = "with other arguments" if is_known else "with arguments that cannot be compared"
     return (
         f"{_named(mine)} and {_named(owner)} use one pipeline name and load the resource"
-        f" '{resource}' of the source '{source_name}', with other arguments: they would share its"
+        f" '{resource}' of the source '{source_name}', {how}: they would share its"
         f" cursor, and each would skip rows. The cursor belongs to {_named(owner)}. Give the load"
         f" '{mine['load']}' a pipeline name of its own."
     )
