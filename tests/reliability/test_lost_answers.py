@@ -109,7 +109,7 @@ def make_proxied(make_shop: Callable[..., Shop]) -> Iterator[Callable[..., Proxi
             {},
             [r'COPY .*"added__items"', r'COPY .*"merged__items"', r'COPY .*"arrow"'],
         ),
-        (("added",), {"loader_file_format": "insert_values"}, [r'INSERT .*"added__items"']),
+        (("added",), {"loader_file_format": "insert_values"}, [r'insert .*"added__items"']),
         # What is around the jobs: the ledger, the merge, and the mark of the package.
         (
             ("merged",),

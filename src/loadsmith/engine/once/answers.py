@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dlt.common.destination.exceptions import DestinationTransientException
-from dlt.destinations.exceptions import DatabaseTransientException
+from dlt.destinations.exceptions import DatabaseException, DatabaseTransientException
 from dlt.load.exceptions import LoadClientJobException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -19,6 +19,7 @@ from loadsmith.engine.locks import retry
 from loadsmith.engine.once.entry import LedgerEntry
 from loadsmith.engine.once.ledger import Ledger, ledger_of, open_ledger
 from loadsmith.engine.once.reload import finish_replacing
+from loadsmith.engine.once.undo_sql import is_lock_of_another
 from loadsmith.errors import LoadsmithError, causes_of
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def until_answered(action: Callable[[], T], log: Callable[[str], None]) -> T:
     """Do what may be done twice, and again where the connection breaks before the answer."""
 
     def is_transient(error: Exception) -> bool:
-        if not isinstance(error, DatabaseTransientException):
+        # dlt takes an error for final if a word in the parameters of the statement sounds like it.
+        if not isinstance(error, DatabaseException) or not (
+            isinstance(error, DatabaseTransientException) or is_lock_of_another(error)
+        ):
             return False
         log(f"the destination did not answer ({type(error.dbapi_exception).__name__}); again")
         return True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlt.common.destination.client import WithStagingDataset
 from dlt.common.schema.utils import new_column
-from dlt.destinations.exceptions import DatabaseException, DatabaseTransientException
+from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.sql_client import SqlClientBase
 
 from loadsmith.engine.dlt_hooks import JobName, in_transaction
@@ -24,7 +24,7 @@ from loadsmith.engine.once.undo_sql import (
 )
 from loadsmith.engine.once.writers import writers_to
 from loadsmith.engine.results import window_in_sql
-from loadsmith.engine.workspace import STATE_TABLE, forget_stored
+from loadsmith.engine.workspace import STATE_TABLE, delete_where, forget_stored
 from loadsmith.model import Window
 
 if TYPE_CHECKING:
@@ -68,6 +68,18 @@ _NOW = {
 
 #: How a query locks the rows that it reads until the transaction ends, where it can.
 _SHARED = {"postgres": " FOR SHARE", "mysql": " LOCK IN SHARE MODE"}
+
+#: What a transaction that holds a claim lets others know itself by, beside the claim.
+_NAMED = {"postgres": ", set_config('application_name', 'loadsmith ' || {token}, true)"}
+
+#: Ends the sessions that hold a claim: a process that was stopped in the middle of a transaction
+#: neither commits it nor gives it up.
+_END_SESSIONS = {
+    "postgres": (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_user"
+        " AND pid <> pg_backend_pid() AND application_name = 'loadsmith ' || %s"
+    ),
+}
 
 #: What limits the wait for a lock of others to a second: whoever waits listens to no signal.
 _SHORT_WAITS = {
@@ -139,9 +151,7 @@ class SqlLedger:
         """See `Ledger`."""
         (c_load_id,) = self._columns("load_id")
         for entry in entries:
-            self._sql.execute_sql(
-                f"DELETE FROM {self._table} WHERE {c_load_id} = %s", entry.load_id
-            )
+            delete_where(self._sql, self._table, c_load_id, entry.load_id)
 
     def retire(self, entry: LedgerEntry) -> None:
         """See `Ledger`. No row comes after the claim is gone."""
@@ -201,7 +211,7 @@ class SqlLedger:
         """See `Ledger`."""
         table, _, c_load_id = self._jobs()
         with contextlib.suppress(*UNDEFINED):
-            self._sql.execute_sql(f"DELETE FROM {table} WHERE {c_load_id} = %s", load_id)
+            delete_where(self._sql, table, c_load_id, load_id)
 
     def _jobs(self) -> tuple[str, str, str]:
         c_token, c_load_id = self._columns("token", "load_id")
@@ -298,7 +308,9 @@ class SqlLedger:
         """Return the query that finds a claim; `shared` locks it, where the database can."""
         (c_token,) = self._columns("token")
         lock = _SHARED.get(self._dialect, "") if shared else ""
-        return f"SELECT {c_token} FROM {self._name(CLAIM_TABLE)} WHERE {c_token} = '{token}'{lock}"
+        name = _NAMED.get(self._dialect, "").format(token=c_token) if shared else ""
+        table = self._name(CLAIM_TABLE)
+        return f"SELECT {c_token}{name} FROM {table} WHERE {c_token} = '{token}'{lock}"
 
     def _wait_for(self, token: str, holder: str, change: Callable[[str], None]) -> None:
         """Change the row of a claim, however long transactions hold it."""
@@ -311,8 +323,10 @@ class SqlLedger:
                     change(token)
             except UNDEFINED:
                 return None
-            except DatabaseTransientException as error:
+            except DatabaseException as error:
                 if is_lock_of_another(error):
+                    if token != self._workspace.token and self._dialect in _END_SESSIONS:
+                        self._sql.execute_sql(_END_SESSIONS[self._dialect], token)
                     return "a transaction of it that is under way"
                 raise
             return None
@@ -383,6 +397,8 @@ class SqlLedger:
                 self._add_indexes(LEDGER_TABLE, "load_id", "scope", "sequence")
             if name == STATE_TABLE:
                 self._add_indexes(STATE_TABLE, "state", "load_id")
+            if name == JOB_TABLE:
+                self._add_indexes(JOB_TABLE, "load_id")
 
     def _definition(self, raw: str, kind: tuple[Any, ...], table: str) -> str:
         (name,) = self._columns(raw)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema.utils import new_column
-from dlt.destinations.exceptions import DatabaseTransientException, DatabaseUndefinedRelation
+from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 
 from loadsmith.engine.once.entry import LEDGER_TABLE, LedgerEntry, LedgerTable
 from loadsmith.engine.once.writers import wait_for_writers
@@ -142,7 +142,7 @@ class SqlUndo:
             try:
                 with self.client.sql_client.execute_query(statement, *args) as cursor:
                     removed = _count(cursor)
-            except DatabaseTransientException as error:
+            except DatabaseException as error:
                 if self.wait and is_lock_of_another(error):
                     return "a transaction that has written to it"
                 raise
@@ -216,7 +216,7 @@ def of_package(
     )
 
 
-def is_lock_of_another(error: DatabaseTransientException) -> bool:
+def is_lock_of_another(error: DatabaseException) -> bool:
     """Tell whether PostgreSQL or MySQL refuses what another transaction holds."""
     cause: Any = error.dbapi_exception
     if getattr(cause, "pgcode", None) == _LOCK_NOT_AVAILABLE:

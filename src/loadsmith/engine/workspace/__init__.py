@@ -18,6 +18,7 @@ from loadsmith.engine.workspace.state import (
 from loadsmith.engine.workspace.stored_states import (
     LAST as LAST,
     STATE_TABLE as STATE_TABLE,
+    delete_where as delete_where,
     drop_older as drop_older,
     forget_stored as forget_stored,
     leaves_of as leaves_of,

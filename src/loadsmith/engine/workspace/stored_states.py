@@ -6,6 +6,7 @@ of each resource, and each other key of a source, is kept in a row of its own, w
 the ledger entry that it came with. Plain dlt finds its own rows as ever.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -141,10 +142,18 @@ def forget_stored(client: Any, load_id: str) -> None:
     if not isinstance(client, WithSqlClient):
         return
     table, names = _table(client)
-    try:
-        client.sql_client.execute_sql(f"DELETE FROM {table} WHERE {names['load_id']} = %s", load_id)
-    except _UNDEFINED:
-        return
+    with contextlib.suppress(*_UNDEFINED):
+        delete_where(client.sql_client, table, names["load_id"], load_id)
+
+
+def delete_where(sql_client: Any, table: str, column: str, value: str) -> None:
+    """Delete the rows that have a value, if any.
+
+    Where there are none, MariaDB would lock the place for them, and two loads that then write there
+    would wait for each other.
+    """
+    if sql_client.execute_sql(f"SELECT 1 FROM {table} WHERE {column} = %s", value):
+        sql_client.execute_sql(f"DELETE FROM {table} WHERE {column} = %s", value)
 
 
 def _rows(client: Any, state: str) -> list[tuple[str, str, int, str, bool]]:
