@@ -5,30 +5,36 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+import pymysql
 import pytest
 
 # The tests of this folder share a module.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from days import POSTGRES, Warehouse
+from days import MARIADB, POSTGRES, Warehouse
 
 
-def _destinations(folder: Path) -> Mapping[str, Callable[[], Any]]:
+def _destinations(folder: Path, dataset: str = "") -> Mapping[str, Callable[[], Any]]:
     return {
+        "mariadb": lambda: dlt.destinations.sqlalchemy(f"{MARIADB}/{dataset}"),
         "duckdb": lambda: dlt.destinations.duckdb(str(folder / "w.duckdb")),
         "postgres": lambda: dlt.destinations.postgres(POSTGRES),
         "parquet": lambda: dlt.destinations.filesystem(str(folder / "lake")),
     }
 
 
-@pytest.fixture(params=["duckdb", "postgres"])
+@pytest.fixture(params=["duckdb", "postgres", "mariadb"])
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
-    made = Warehouse(
-        tmp_path, _destinations(tmp_path)[request.param], f"reload_{uuid.uuid4().hex[:10]}"
-    )
+    name = f"reload_{uuid.uuid4().hex[:10]}"
+    made = Warehouse(tmp_path, _destinations(tmp_path, name)[request.param], name)
+    if request.param == "mariadb":
+        with pymysql.connect(host="127.0.0.1", user="root") as server:
+            server.cursor().execute(f"CREATE DATABASE {name}")
     yield made
     if request.param == "postgres":
-        made.ask(f"DROP SCHEMA IF EXISTS {made.dataset} CASCADE")
+        made.ask(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+    if request.param == "mariadb":
+        made.ask(f"DROP DATABASE {name}")
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from loadsmith.model import (
     Window,
 )
 
+MARIADB = "mysql+pymysql://root@127.0.0.1:3306"
 POSTGRES = "postgresql://postgres:x@127.0.0.1:5432/postgres"
 
 
@@ -49,6 +50,7 @@ class Warehouse:
         warned: What they have warned of.
         cursor: `time`, or `text` for a cursor that SQL cannot compare.
         fails: Whether another resource of the source fails.
+        attributes: Settings of resources, by name.
     """
 
     folder: Path
@@ -62,6 +64,7 @@ class Warehouse:
     hints: dict[str, Any] = field(default_factory=dict)
     cursor: str = "time"
     fails: bool = False
+    attributes: dict[str, Any] = field(default_factory=dict)
 
     def source(self) -> Any:
         rows, hints, fails = self.rows, self.hints, self.fails
@@ -103,6 +106,7 @@ class Warehouse:
                 pipelines_dir=str(self.folder / "pipelines"),
             ),
             options=self.options,
+            resource_attributes=self.attributes,
         )
 
     def load(self, first: int, last: int | None = None, **request: Any) -> LoadResult:

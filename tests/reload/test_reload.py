@@ -7,8 +7,8 @@ import pytest
 from days import window
 
 from loadsmith.engine.once.claim import Claim
-from loadsmith.errors import ResolveError, RunError
-from loadsmith.model import Partition, RunOptions
+from loadsmith.errors import ConfigError, ResolveError, RunError
+from loadsmith.model import AssetAttributes, Partition, RunOptions
 
 
 @pytest.mark.parametrize("disposition", ["append", "replace"])
@@ -117,6 +117,96 @@ def test_a_guard_keeps_a_reload_from_removing_most_rows(duck):
     duck.rows[1] = list(range(1, 10))
     duck.load(1)
     assert duck.held() == duck.expected(1)
+
+
+@pytest.mark.parametrize("guard", [0.8, {"at_least": 0.8}])
+def test_a_guard_keeps_a_table_that_is_replaced_as_a_whole(warehouse, guard):
+    warehouse.disposition = "replace"
+    warehouse.rows = {1: list(range(1, 11))}
+    warehouse.options = RunOptions(guard=guard)
+    warehouse.run()
+    for ids in ([1, 2], []):
+        warehouse.rows[1] = ids
+        with pytest.raises(RunError, match="at least 80%"):
+            warehouse.run()
+        assert warehouse.held().total() == 10
+    warehouse.rows[1] = list(range(1, 9))
+    warehouse.run()
+    assert warehouse.held() == warehouse.expected(1)
+
+
+@pytest.mark.parametrize("guard", [2, -0.1, True, "0.8", {"least": 0.8}, {}, {"at_least": None}])
+def test_a_guard_that_is_no_share_is_refused(guard):
+    with pytest.raises(ConfigError, match="guard: take a share from 0 to 1"):
+        RunOptions(guard=guard)
+
+
+def left_by_a_dead_run(duck, number):
+    """Let a run extract a day and die."""
+
+    def is_extracted():
+        return bool(list(duck.folder.glob("**/normalize/extracted/*/*")))
+
+    with pytest.raises(InterruptedError):
+        duck.load(number, cancelled=is_extracted)
+    assert is_extracted()
+
+
+def test_a_package_of_a_dead_run_replaces_the_day(duck):
+    duck.load(1)
+    duck.rows[1] = [2, 3, 4]
+    left_by_a_dead_run(duck, 1)
+    result = duck.load(1)
+    (events,) = [table for table in result.tables if table.name == "events"]
+    assert (events.rows_loaded, events.rows_replaced, events.rows_before) == (3, 2, 2)
+    assert duck.held() == duck.expected(1)
+
+
+def test_a_package_of_a_dead_run_is_held_by_the_guard(duck):
+    duck.rows[1] = list(range(1, 11))
+    duck.options = RunOptions(guard=0.8)
+    duck.load(1)
+    duck.rows[1] = [1, 2]
+    left_by_a_dead_run(duck, 1)
+    with pytest.raises(RunError, match="at least 80%"):
+        duck.load(1)
+    assert duck.held().total() == 10
+    duck.rows[1] = list(range(1, 10))
+    duck.load(1)
+    assert duck.held() == duck.expected(1)
+
+
+@pytest.mark.parametrize("newer", [(1, 3), (1, 1)])
+def test_a_package_of_a_dead_run_gives_way_to_what_came_later(duck, newer):
+    left_by_a_dead_run(duck, 1)
+    duck.rows[1] = [5, 6, 7]
+    other = duck.changed(folder=duck.folder / "another machine")
+    other.load(*newer)
+    duck.load(1)
+    assert duck.held() == duck.expected(*range(1, newer[1] + 1))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_resource_says_itself_whether_it_is_partitioned(duck, own):
+    duck.options = RunOptions(partitioned=not own)
+    duck.attributes = {"events": AssetAttributes(partitioned=own)}
+    for _ in range(2):
+        duck.load(1)
+    assert set(duck.held().values()) == ({1} if own else {2})
+
+
+def test_a_refresh_of_all_partitions_drops_what_they_hold(duck):
+    duck.load(1, 3)
+    with pytest.raises(ResolveError, match="over all of them"):
+        duck.load(1, params={"refresh": "drop_resources"})
+    duck.rows[2] = [7]
+    duck.load(1, 3, params={"refresh": "drop_resources"}, has_all_partitions=True)
+    assert duck.held() == duck.expected(1, 2, 3)
+
+
+def test_a_reload_that_is_none_is_refused(duck):
+    with pytest.raises(ConfigError, match=r"reload.*'append'"):
+        duck.load(1, params={"reload": "apend"})
 
 
 def test_the_log_says_what_is_replaced_before_it_happens(duck):

@@ -223,7 +223,7 @@ def checked_options(
     cursor_timezone: str | Mapping[str, str] | None,
     partitioned: bool | None = None,
     reload: str | None = None,
-    guard: float | None = None,
+    guard: float | Mapping[str, float] | None = None,
 ) -> RunOptions:
     """Return the run options from the arguments of a front door.
 

@@ -50,7 +50,7 @@ def dlt_assets(
     cursor_timezone: str | Mapping[str, str] | None = None,
     partitioned: bool | None = None,
     reload: str | None = None,
-    guard: float | None = None,
+    guard: float | Mapping[str, float] | None = None,
     **multi_asset_options: Any,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Make assets of the resources of a dlt source; the function runs them.
@@ -89,7 +89,8 @@ def dlt_assets(
         partitioned: Whether loading a partition again replaces its rows; found out if None.
         reload: `append`, `replace` or `window`: what loading a partition again does, where it is
             not what the write disposition says.
-        guard: The share of the rows of a partition that a reload has to bring, from 0 to 1.
+        guard: The share of the rows there that a reload or a `replace` has to bring, from 0 to 1:
+            `{"at_least": 0.8}`, or the number alone.
         multi_asset_options: Any other argument of Dagster's `multi_asset`.
 
     Raises:

@@ -12,7 +12,7 @@ from pydantic import Field
 from loadsmith.assets._dagster import op_config_of
 from loadsmith.config.load_params import WRITE_DISPOSITIONS, LoadOptions
 from loadsmith.errors import ConfigError, did_you_mean
-from loadsmith.model import NORMALIZERS, ON_EMPTY, Window, read_time
+from loadsmith.model import NORMALIZERS, ON_EMPTY, RELOADS, Window, read_time
 
 TAG_PREFIX = "loadsmith/"
 
@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     WriteDisposition = Enum
     OnEmpty = Enum
     Normalizer = Enum
+    Reload = Enum
 else:
     WriteDisposition = _enum("WriteDisposition", WRITE_DISPOSITIONS)
     OnEmpty = _enum("OnEmpty", ON_EMPTY)
     Normalizer = _enum("Normalizer", NORMALIZERS)
+    Reload = _enum("Reload", RELOADS)
 
 
 class WindowConfig(dg.Config):
@@ -66,6 +68,10 @@ class DltRunConfig(dg.Config):
         default=None,
         description=LoadOptions.model_fields["normalizer"].description,
     )
+    reload: Reload | None = Field(
+        default=None,
+        description=LoadOptions.model_fields["reload"].description,
+    )
     limit: int | None = Field(
         default=None, description="Load at most so many pages of each resource, to try a load out."
     )
@@ -85,7 +91,7 @@ class RunChoices:
     window: Window | None = None
 
 
-_PARAMS = ("refresh", "write_disposition", "on_empty", "normalizer", "loader_file_format")
+_PARAMS = ("refresh", "write_disposition", "on_empty", "normalizer", "reload", "loader_file_format")
 _FIELDS = (*_PARAMS, "limit")
 _TAGS = (*_FIELDS, "window_start", "window_end", "row_count")
 _CHOICES: Mapping[str, type[Enum]] = {
@@ -93,6 +99,7 @@ _CHOICES: Mapping[str, type[Enum]] = {
     "write_disposition": WriteDisposition,
     "on_empty": OnEmpty,
     "normalizer": Normalizer,
+    "reload": Reload,
 }
 
 

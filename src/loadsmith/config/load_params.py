@@ -6,7 +6,14 @@ from pydantic import Field, field_validator, model_validator
 
 from loadsmith.config.settings import Names, Settings
 from loadsmith.errors import did_you_mean
-from loadsmith.model import Granularity, Normalizer, OnEmpty, OnError, timezone_problem
+from loadsmith.model import (
+    Granularity,
+    Normalizer,
+    OnEmpty,
+    OnError,
+    guard_problem,
+    timezone_problem,
+)
 
 WRITE_DISPOSITIONS = ("append", "replace", "merge", "skip")
 """dlt's write dispositions; a mapping with `disposition` and `strategy` is one, too."""
@@ -199,11 +206,12 @@ class LoadOptions(Settings):
             " of a merge that the source no longer has, `window` removes all rows of the window."
         ),
     )
-    guard: float | None = Field(
+    guard: dict[str, float] | float | None = Field(
         default=None,
-        ge=0,
-        le=1,
-        description="Share of the rows of a partition that a reload has to bring, such as 0.8.",
+        description=(
+            "`{at_least: 0.8}` fails a run that would leave a partition, or a table that it"
+            " replaces, with less than this share of its rows; nothing is removed then."
+        ),
     )
     limit: int | None = Field(
         default=None, ge=1, description="At most so many pages of each resource; for trying out."
@@ -220,6 +228,14 @@ class LoadOptions(Settings):
     @classmethod
     def _know_zone(cls, value: Any) -> Any:
         problem = None if value is None else timezone_problem(value)
+        if problem:
+            raise ValueError(problem)
+        return value
+
+    @field_validator("guard")
+    @classmethod
+    def _know_share(cls, value: Any) -> Any:
+        problem = None if value is None else guard_problem(value)
         if problem:
             raise ValueError(problem)
         return value

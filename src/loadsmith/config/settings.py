@@ -124,6 +124,13 @@ class ResourceSettings(Settings):
         ),
     )
 
+    partitioned: bool | None = Field(
+        default=None,
+        description=(
+            "Whether loading a partition again replaces its rows; wins over that of the load."
+        ),
+    )
+
     @field_validator("checks", mode="before")
     @classmethod
     def _name_checks(cls, value: Any) -> Any:

@@ -335,9 +335,12 @@ class _Run:
         if not replaced:
             return
         if self.params.get("refresh"):
+            if self.request.has_all_partitions:
+                return
             raise ResolveError(
                 f"load '{self.definition.name}': `refresh` drops what other partitions hold, and"
-                f" this run loads {self.reload.partition.label}. Run it without partitions."
+                f" this run loads {self.reload.partition.label} alone. Run it without partitions,"
+                " or over all of them."
             )
         whole = self.definition.part_of or self.definition.resources
         limit = self.params.limit or self.definition.options.limit

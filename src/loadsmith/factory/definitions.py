@@ -44,7 +44,7 @@ class DagsterDltFactory:
         cursor_timezone: str | Mapping[str, str] | None = None,
         partitioned: bool | None = None,
         reload: str | None = None,
-        guard: float | None = None,
+        guard: float | Mapping[str, float] | None = None,
         granularity: str = "source",
         **multi_asset_options: Any,
     ) -> dg.Definitions:
@@ -76,7 +76,8 @@ class DagsterDltFactory:
             partitioned: Whether loading a partition again replaces its rows; found out if None.
             reload: `append`, `replace` or `window`: what loading a partition again does, where it
                 is not what the write disposition says.
-            guard: The share of the rows of a partition that a reload has to bring, from 0 to 1.
+            guard: The share of the rows there that a reload or a `replace` has to bring:
+                `{"at_least": 0.8}`, or the number alone.
             multi_asset_options: All that Dagster's `multi_asset` takes (`partitions_def`, `pool`,
                 `retry_policy`, ...), for every op.
 
@@ -138,7 +139,7 @@ class DagsterDltFactory:
         cursor_timezone: str | Mapping[str, str] | None = None,
         partitioned: bool | None = None,
         reload: str | None = None,
-        guard: float | None = None,
+        guard: float | Mapping[str, float] | None = None,
         granularity: str = "source",
         **multi_asset_options: Any,
     ) -> dg.Definitions:
@@ -169,7 +170,8 @@ class DagsterDltFactory:
             partitioned: Whether loading a partition again replaces its rows; found out if None.
             reload: `append`, `replace` or `window`: what loading a partition again does, where it
                 is not what the write disposition says.
-            guard: The share of the rows of a partition that a reload has to bring, from 0 to 1.
+            guard: The share of the rows there that a reload or a `replace` has to bring:
+                `{"at_least": 0.8}`, or the number alone.
             multi_asset_options: All that Dagster's `multi_asset` takes, for every op.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from loadsmith.model.arguments import (
     RunArguments as RunArguments,
+    guard_problem as guard_problem,
     timezone_problem as timezone_problem,
 )
 from loadsmith.model.feeds import Feeds as Feeds
@@ -10,6 +11,7 @@ from loadsmith.model.load import (
     NORMALIZERS as NORMALIZERS,
     ON_EMPTY as ON_EMPTY,
     ON_ERROR as ON_ERROR,
+    RELOADS as RELOADS,
     AssetAttributes as AssetAttributes,
     DestinationReference as DestinationReference,
     Granularity as Granularity,

@@ -84,6 +84,14 @@ class RunArguments(Mapping[str, Any]):
         return sum(1 for _ in self)
 
 
+def guard_problem(value: object) -> str | None:
+    """Return what is wrong with a `guard`, or None."""
+    share = value.get("at_least") if isinstance(value, Mapping) and len(value) == 1 else value
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        return f"take a share from 0 to 1, such as {{at_least: 0.8}}, not {value!r}."
+    return None
+
+
 def timezone_problem(value: object) -> str | None:
     """Return what is wrong with a `cursor_timezone`, which may be one by resource, or None."""
     for zone in value.values() if isinstance(value, Mapping) else (value,):

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from loadsmith.errors import ConfigError, one_of
-from loadsmith.model.arguments import RunArguments, timezone_problem
+from loadsmith.model.arguments import RunArguments, guard_problem, timezone_problem
 
 OnError = Literal["fail", "keep"]
 """What a load does when a resource fails."""
@@ -139,7 +139,8 @@ class RunOptions:
             again replaces it; None to find out.
         reload: What loading a partition again does with what is appended or merged: `append` keeps
             dlt's way, `replace` removes rows of a merge that the source has no more.
-        guard: The share of the rows that are there which a reload has to bring, from 0 to 1.
+        guard: The share of the rows that are there which a reload, or a `replace` without
+            partitions, has to bring: `{"at_least": 0.8}`, or the number alone.
         normalizer: `arrow` takes plain records apart by column, which gives exactly what dlt's
             row normalizer gives and is faster; `dlt` takes that one for all records.
         cursor_timezone: Time zone of cursor values that have none, for windows that are not in UTC:
@@ -156,7 +157,7 @@ class RunOptions:
     on_empty_is_said: bool = False
     partitioned: bool | None = None
     reload: str | None = None
-    guard: float | None = None
+    guard: float | Mapping[str, float] | None = None
     normalizer: str = "arrow"
     cursor_timezone: str | Mapping[str, str] | None = None
 
@@ -164,10 +165,17 @@ class RunOptions:
         object.__setattr__(self, "params", RunArguments.of(self.params, "run_params"))
         if self.reload is not None:
             one_of(RELOADS, self.reload, "reload")
+        if self.guard is not None and (problem := guard_problem(self.guard)):
+            raise ConfigError(f"guard: {problem}")
         if self.cursor_timezone is not None:
             problem = timezone_problem(self.cursor_timezone)
             if problem:
                 raise ConfigError(f"cursor_timezone: {problem}")
+
+    @property
+    def least_share(self) -> float | None:
+        """The share of the rows that `guard` asks for; None without a guard."""
+        return self.guard["at_least"] if isinstance(self.guard, Mapping) else self.guard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +189,7 @@ class AssetAttributes:
         freshness_lower_bound_delta_seconds: Age in seconds at which a freshness check fails.
         checks: Opt-in checks: `primary_key`, `row_count`, `schema_change`, `schema_contract`,
             each with its settings (an empty mapping for the defaults).
+        partitioned: Like that of `RunOptions`, over which it wins.
     """
 
     group_name: str | None = None
@@ -194,6 +203,7 @@ class AssetAttributes:
     automation_condition_config: Mapping[str, Any] = field(default_factory=dict)
     freshness_lower_bound_delta_seconds: float | None = None
     checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    partitioned: bool | None = None
 
     def merged_over(self, defaults: "AssetAttributes") -> "AssetAttributes":
         """Return these attributes, filled up with `defaults`; mappings are merged key by key."""
@@ -217,6 +227,7 @@ class AssetAttributes:
                 else defaults.freshness_lower_bound_delta_seconds
             ),
             checks={**defaults.checks, **self.checks},
+            partitioned=self.partitioned if self.partitioned is not None else defaults.partitioned,
         )
 
 

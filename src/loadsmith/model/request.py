@@ -49,6 +49,7 @@ class RunRequest:
         tables: Tables of `resources` that are selected as assets; None for all.
         partition_key: The partition, or None. Partitions without a window keep a state each.
         partition_keys: All partitions of the run, where it loads several.
+        has_all_partitions: Whether these are all partitions that there are.
         window: The time window, where the partitions are windows or the launchpad gave one.
         window_is_chosen: Whether the window is not that of the partitions.
         variables: Values for the `{{variables}}` in the definition, by dotted name.
@@ -69,6 +70,7 @@ class RunRequest:
     tables: tuple[str, ...] | None = None
     partition_key: str | None = None
     partition_keys: tuple[str, ...] = ()
+    has_all_partitions: bool = False
     window: Window | None = None
     window_is_chosen: bool = False
     # A request that is printed shows no secret, and the variables hold the whole environment.

@@ -72,6 +72,7 @@ def materialization_metadata(
     """
     # Dagster shows metadata in this order. What people look for comes first, the jobs last.
     metadata: dict[str, Any] = dict(_rows(tables, partitions, partition_count))
+    metadata.update(_replaced(tables))
     if len(tables) == 1:
         metadata.update(_place(tables[0]))
     elif tables:
@@ -174,6 +175,19 @@ def _load_metadata(result: LoadResult) -> dict[str, Any]:
             for wait in result.waits
         ]
     return metadata
+
+
+def _replaced(tables: Sequence[TableResult]) -> dict[str, int]:
+    """Return how many rows the run has replaced, and how many the partitions had before."""
+    found = {
+        "rows_replaced": [table.rows_replaced for table in tables],
+        "partition rows before": [table.rows_before for table in tables],
+    }
+    return {
+        name: sum(count or 0 for count in counts)
+        for name, counts in found.items()
+        if any(count is not None for count in counts)
+    }
 
 
 def _rows(

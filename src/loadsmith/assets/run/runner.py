@@ -327,6 +327,7 @@ class _StepRun:
             tables=tables if is_subset and len(tables) == len(chosen) else None,
             partition_key=partitions.keys[0] if len(partitions.keys) == 1 else None,
             partition_keys=partitions.keys,
+            has_all_partitions=partitions.is_all,
             window=window,
             window_is_chosen=choices.window is not None,
             variables={

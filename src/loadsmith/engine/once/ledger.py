@@ -75,6 +75,9 @@ class Ledger(Claims, Protocol):
     def remove(self, removal: Removal) -> dict[str, int]:
         """Remove rows that a package replaces; return the number of rows or files by table."""
 
+    def rows_of(self, table: str) -> int | None:
+        """Return the number of rows of a table, 0 where there is none; None if nobody can tell."""
+
     def has_table(self, table: str) -> bool:
         """Tell whether the schema of the pipeline has a table."""
 

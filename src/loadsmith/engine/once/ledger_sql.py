@@ -234,6 +234,14 @@ class SqlLedger:
             for table in reversed(removal.tables)
         }
 
+    def rows_of(self, table: str) -> int | None:
+        """See `Ledger`."""
+        try:
+            rows = self._sql.execute_sql(f"SELECT COUNT(*) FROM {self._name(table)}")
+        except UNDEFINED:
+            return 0
+        return int(rows[0][0]) if rows else None
+
     def has_table(self, table: str) -> bool:
         """See `Ledger`."""
         return table in self.client.schema.tables

@@ -231,10 +231,50 @@ class RunPackages:
     def _check_rows(self, entries: Sequence[LedgerEntry]) -> None:
         options = self._definition.options
         try:
-            self._reload.check_rows(entries, on_empty=self._on_empty, at_least=options.guard)
+            self._reload.check_rows(entries, on_empty=self._on_empty, at_least=options.least_share)
+            self._check_replaced(entries)
         except RunError:
             discard_pending_packages(self._pipeline)
             raise
+
+    def _check_replaced(self, entries: Sequence[LedgerEntry]) -> None:
+        """Refuse to replace tables as a whole by less than the share of rows that is asked for.
+
+        Raises:
+            RunError: Rows are missing, or nobody can count them.
+        """
+        share = self._definition.options.least_share
+        if share is None or self._reload.partition:
+            return
+        after: dict[str, int | None] = {}
+        for entry in entries:
+            schema, _ = package_tables(self._pipeline, entry.load_id)
+            for table in entry.tables:
+                hints = schema.tables[table.name]
+                if table.parent is None and hints.get("write_disposition") == "replace":
+                    known, more = after.get(table.name, 0), entry.rows.get(table.name, 0)
+                    after[table.name] = None if known is None or more is None else known + more
+        before: dict[str, int | None] = {}
+        ask_ledger(
+            self._workspace,
+            lambda ledger: before.update((name, ledger.rows_of(name)) for name in after),
+        )
+        for name, rows in after.items():
+            there = before[name]
+            if rows is not None and there is not None and rows >= share * there:
+                continue
+            what = (
+                "the rows here, or those that came, cannot be counted"
+                if rows is None or there is None
+                else f"{rows} rows came for {there}, and `guard` wants at least {share:.0%} of them"
+            )
+            raise RunError(
+                f"load '{self._definition.name}', load, table '{name}': {what}. Nothing was removed"
+                " or loaded. Look at the source, or change the setting.",
+                stage="load",
+                load=self._definition.name,
+                table=name,
+            )
 
     def overlapping(self, ledger: Ledger) -> list[LedgerEntry]:
         """Return the records of packages that hold rows of this run's partition."""

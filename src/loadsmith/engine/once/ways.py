@@ -14,8 +14,8 @@ from loadsmith.engine.once.entry import Replaced
 from loadsmith.engine.once.reload import PARTITION_HINT
 from loadsmith.engine.snapshots import root_tables_of
 from loadsmith.engine.sources import feeds_of
-from loadsmith.errors import ResolveError
-from loadsmith.model import LoadDefinition, Partition, RunRequest
+from loadsmith.errors import ResolveError, one_of
+from loadsmith.model import RELOADS, LoadDefinition, Partition, RunRequest
 
 #: Merge strategies after which each row of a package carries its load id.
 _REPLACING_MERGES = ("delete-insert", "upsert")
@@ -100,6 +100,8 @@ class Ways:
         """Return whether rows are removed by window, not by package; None if none are."""
         options, resource = self.definition.options, source.resources[name]
         reload = self.arguments.get("reload", options.reload)
+        if reload is not None:
+            one_of(RELOADS, reload, f"load '{self.definition.name}', reload")
         disposition = self.disposition_of(resource)
         if reload == "append":
             return None
@@ -111,7 +113,7 @@ class Ways:
         if disposition not in ("append", "replace"):
             return None
         cursors = feeds_of(source).moved(name)
-        if not self._is_sliced(has_cursor=bool(cursors)):
+        if not self._is_sliced(name, has_cursor=bool(cursors)):
             # For a window, binding the cursors warns of a resource that has none.
             if disposition == "append" and self.request.window is None:
                 self.request.warn(
@@ -126,8 +128,10 @@ class Ways:
         goes_on = disposition == "append" and self.request.window is None and cursors
         return None if goes_on else False
 
-    def _is_sliced(self, *, has_cursor: bool) -> bool:
-        said = self.definition.options.partitioned
+    def _is_sliced(self, name: str, *, has_cursor: bool) -> bool:
+        said = self.definition.attributes_of(name).partitioned
+        if said is None:
+            said = self.definition.options.partitioned
         if said is not None:
             return said
         return (

@@ -167,6 +167,10 @@ def window_in_sql(
     parts = path.removeprefix("$.").split(".")
     name = naming.make_path(*map(naming.normalize_identifier, parts))
     column = client.schema.tables.get(table, {}).get("columns", {}).get(name, {})
+    if "data_type" not in column:
+        # The run before may have died on this machine, and another machine made the table since.
+        _, stored = client.get_storage_table(table)
+        column = stored.get(name, {})
     data_type = column.get("data_type")
     if data_type not in ("timestamp", "date"):
         return None
