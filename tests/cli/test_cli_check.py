@@ -97,3 +97,60 @@ def test_a_mistake_is_shown_without_the_secret_in_it(shop, call, monkeypatch):
         assert done.exit_code == 1
         assert "***" in done.output
         assert "s3cret" not in done.output
+
+
+KEEPS = "{disposition: merge, strategy: scd2}"
+
+PARTITIONS = """
+partitions:
+  - assets: [shop/orders]
+    params: {schedule_type: daily, start: "2024-01-01"}
+"""
+
+
+def split_by_day():
+    with Path(WORKFLOW).open("a") as file:
+        file.write(PARTITIONS)
+
+
+def test_what_a_second_load_of_a_partition_may_surprise_with_is_warned_of(shop, call):
+    split_by_day()
+    schema = "  orders:\n    resource: orders\n    columns:\n      id: {data_type: bigint"
+    edit("dlt_project/schemas/shop.schema.yaml", schema, f"{schema}, primary_key: true")
+    done = call("check", "--json")
+    told = json.loads(done.stdout)
+    assert (told["ok"], told["problems"]) == (True, [])
+    (warning,) = told["warnings"]
+    assert "resource 'orders' appends rows that have a primary key" in warning["message"]
+    assert "`reload: append`" in warning["message"]
+    assert warning["file"] == "workflows/shop.yaml"
+    assert "warning: workflows/shop.yaml:" in call("check").output
+    edit(
+        WORKFLOW,
+        "params: {source_module: shop.source}}\n  - {asset_key: shop/cust",
+        "params: {source_module: shop.source, reload: append}}\n  - {asset_key: shop/cust",
+    )
+    assert json.loads(call("check", "--json").stdout)["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("run_params: {refresh: drop_data}", "`refresh` drops what other partitions hold"),
+        (
+            f"reload: replace, run_params: {{write_disposition: {KEEPS}}}",
+            "'scd2' keeps rows on purpose",
+        ),
+    ],
+)
+def test_settings_that_every_run_of_a_partition_refuses_are_mistakes(shop, call, setting, says):
+    split_by_day()
+    edit(
+        WORKFLOW,
+        "params: {source_module: shop.source}}\n  - {asset_key: shop/cust",
+        f"params: {{source_module: shop.source, {setting}}}}}\n  - {{asset_key: shop/cust",
+    )
+    done = call("check")
+    assert done.exit_code == 1
+    assert says in done.stderr
+    assert done.stderr.startswith("workflows/shop.yaml:")

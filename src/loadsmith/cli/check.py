@@ -1,6 +1,7 @@
 """`loadsmith check`: show every mistake in the files of a project with its place."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -45,27 +46,38 @@ Example:
 @click.pass_context
 def check_command(ctx: click.Context, path: str | None, deep: bool, as_json: bool) -> None:
     """Check the files of a project."""
+    warnings: list[Problem] = []
     try:
         root = find_dg_project(path)
         if root is None:
-            assets = check_project(find_config_folder(path), deep=deep)
+            assets = check_project(find_config_folder(path), deep=deep, warn=warnings.append)
         else:
             from loadsmith.cli.dg_project import check_components
 
-            assets = check_components(root, deep=deep)
+            assets = check_components(root, deep=deep, warn=warnings.append)
     except LoadsmithError as error:
         if not as_json or is_debug(ctx):
             raise
         show_json({"ok": False, "problems": problems_as_data(error)})
         ctx.exit(EXIT_PROBLEM)
     if as_json:
-        show_json({"ok": True, "problems": [], "assets": assets})
+        told = [asdict(warning) for warning in warnings]
+        show_json({"ok": True, "problems": [], "warnings": told, "assets": assets})
     else:
+        for warning in warnings:
+            click.echo(f"warning: {warning}", err=True)
         click.echo(f"No mistakes: {counted(assets, 'asset')}.")
 
 
-def check_project(folder: str, *, deep: bool = False) -> int:
+def check_project(
+    folder: str, *, deep: bool = False, warn: Callable[[Problem], None] = lambda _problem: None
+) -> int:
     """Return the number of assets that a project has.
+
+    Args:
+        folder: The folder of the files.
+        deep: Import the sources, too.
+        warn: Takes what is no mistake and may surprise.
 
     Raises:
         ConfigError: Its files have mistakes; all of them are in it.
@@ -75,20 +87,32 @@ def check_project(folder: str, *, deep: bool = False) -> int:
     from loadsmith.project import build_definitions
 
     definitions = build_definitions(folder)
-    problems = list(_problems_with_dlt(read_project(folder), deep=deep))
+    problems = list(_problems_with_dlt(read_project(folder), warn, deep=deep))
     if problems:
         raise ConfigError(problems)
     return len(definitions.resolve_asset_graph().materializable_asset_keys)
 
 
-def _problems_with_dlt(files: ProjectFiles, *, deep: bool) -> Iterator[Problem]:
-    from loadsmith.resolve import resolve_asset
+def _problems_with_dlt(
+    files: ProjectFiles, warn: Callable[[Problem], None], *, deep: bool
+) -> Iterator[Problem]:
+    from loadsmith.engine.snapshots import inspect_load
+    from loadsmith.resolve import reload_problems, reload_warnings, resolve_asset
 
     seen: set[str] = set()
     for located in files.dlt_assets:
         definition = resolve_asset(located, files)
         hide_secrets_of([definition])
-        for problem in _problems_of(located, definition, deep=deep):
+        reloads: list[str] = []
+        if definition.partitions is not None:
+            known = inspect_load(definition) if deep or definition.schema_file_path else None
+            for message in reload_warnings(definition, known):
+                warn(located.problem(message, "params"))
+            reloads += reload_problems(definition)
+        for problem in (
+            *(located.problem(message, "params") for message in reloads),
+            *_problems_of(located, definition, deep=deep),
+        ):
             # Assets that share their settings share the mistake, too.
             if problem.message not in seen:
                 seen.add(problem.message)

@@ -38,7 +38,9 @@ from loadsmith.component.models import LoadEntry, LoadSettings, without_string_a
 from loadsmith.component.scaffold import DltLoadCollectionScaffolder
 from loadsmith.component.templating import resolve_entry
 from loadsmith.config.load_params import ProfileParams
+from loadsmith.engine.snapshots import inspect_load
 from loadsmith.errors import ConfigError
+from loadsmith.resolve import reload_warnings
 
 _LOADS = "The loads: each a source into a dataset by a pipeline."
 _DEFAULTS = "Settings of every load that does not say otherwise; mappings are merged key by key."
@@ -238,6 +240,14 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         """Yield the problems of the destinations and, if deep, of the declared sources."""
         for load in self._resolved_loads():
             yield from problems_of(load, deep=deep)
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what loading partitions again may surprise with, as far as files tell."""
+        partitioned = (load for load in self._resolved_loads() if load.spec.partitions_def)
+        for load in partitioned:
+            known = inspect_load(load.definition) if load.definition.schema_file_path else None
+            for warning in reload_warnings(load.definition, known):
+                yield f"{load.spec.described}: {warning}"
 
     def has_news(self) -> bool:
         """Ask the sources of the loads with a `snapshot_path`; return whether a file is outdated.

@@ -39,7 +39,7 @@ from loadsmith.model import (
     SourceReference,
     TableSnapshot,
 )
-from loadsmith.resolve import early_variables, render_definition, used_variables
+from loadsmith.resolve import early_variables, reload_problems, render_definition, used_variables
 
 REFRESH = "dg utils refresh-defs-state"
 
@@ -106,6 +106,8 @@ def problems_of(load: ComponentLoad, *, deep: bool) -> Iterator[str]:
     problems = check_destination(definition.destination) if definition.destination else []
     if deep and isinstance(definition.source, SourceReference):
         problems += source_problems(definition.source)
+    if load.spec.partitions_def is not None:
+        problems = [*problems, *reload_problems(definition)]
     for problem in problems:
         yield f"{load.spec.described}: {problem}"
 

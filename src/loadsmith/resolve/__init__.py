@@ -2,6 +2,7 @@
 
 from loadsmith.resolve.groups import GroupedLoad, merge_definitions
 from loadsmith.resolve.loads import resolve_asset, resolve_load
+from loadsmith.resolve.reloads import reload_problems, reload_warnings
 from loadsmith.resolve.rendering import render_definition
 from loadsmith.resolve.variables import (
     early_variables,
@@ -14,6 +15,8 @@ __all__ = [
     "GroupedLoad",
     "early_variables",
     "merge_definitions",
+    "reload_problems",
+    "reload_warnings",
     "render_definition",
     "render_early",
     "resolve_asset",

@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ _SHOWN = re.compile(r"\S[^\n]*:(\d+) - ([^\n]*)\n.*\n([^\n]+)\n?", re.DOTALL)
 _LONGEST = 800
 
 
-def check_components(root: Path, *, deep: bool = False) -> int:
+def check_components(
+    root: Path, *, deep: bool = False, warn: Callable[[Problem], None] = lambda _problem: None
+) -> int:
     """Return the number of assets that our components of a project have.
 
     The files are read first, by our own reader; then the components are made and built, as
@@ -37,6 +39,7 @@ def check_components(root: Path, *, deep: bool = False) -> int:
     Args:
         root: The root of the project.
         deep: Import the sources that are declared, too.
+        warn: Takes what is no mistake and may surprise.
 
     Raises:
         ConfigError: There are mistakes; it holds all of them.
@@ -49,8 +52,11 @@ def check_components(root: Path, *, deep: bool = False) -> int:
         try:
             definitions = tree.build_defs_at_path(folder)
             assets += len(definitions.resolve_asset_graph().materializable_asset_keys)
-            messages = _problems_of_loads(tree, folder, deep=deep)
-            problems += [_placed(message, documents) for message in messages]
+            for component in _components_of(tree, folder):
+                found = component.problems(deep=deep)
+                problems += [_placed(message, documents) for message in found]
+                for message in component.warnings():
+                    warn(_placed(message, documents))
         except Exception as error:  # noqa: BLE001 - the project's own Python may raise anything
             problems += _problems_of(error, documents)
     if problems:
@@ -134,11 +140,11 @@ async def _refresh(component: DltLoadCollectionComponent, root: Path) -> bool:
     return True
 
 
-def _problems_of_loads(tree: Any, folder: Path, *, deep: bool) -> Iterator[str]:
+def _components_of(tree: Any, folder: Path) -> Iterator[DltLoadCollectionComponent]:
     component = tree.load_component(folder)
     for member in getattr(component, "components", [component]):
         if isinstance(member, DltLoadCollectionComponent):
-            yield from member.problems(deep=deep)
+            yield member
 
 
 def _problems_of(error: Exception, documents: Sequence[Document]) -> list[Problem]:
