@@ -49,7 +49,8 @@ class RunRequest:
         tables: Tables of `resources` that are selected as assets; None for all.
         partition_key: The partition, or None. Partitions without a window keep a state each.
         partition_keys: All partitions of the run, where it loads several.
-        has_all_partitions: Whether these are all partitions that there are.
+        has_all_partitions: Whether these are all partitions that there are; only known where the
+            run asks for a `refresh`.
         window: The time window, where the partitions are windows or the launchpad gave one.
         window_is_chosen: Whether the window is not that of the partitions.
         variables: Values for the `{{variables}}` in the definition, by dotted name.

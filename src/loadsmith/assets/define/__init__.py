@@ -23,6 +23,7 @@ from loadsmith.assets.define.partitions import (
     RunPartitions as RunPartitions,
     build_backfill_policy as build_backfill_policy,
     build_partitions_def as build_partitions_def,
+    has_all_partitions as has_all_partitions,
     read_partitions as read_partitions,
     window_of_keys as window_of_keys,
 )

@@ -34,13 +34,11 @@ class RunPartitions:
         keys: Partition keys in order; empty for a run without partitions.
         window: The time from the first to the last partition, if the partitions are time windows.
         windows: The window of each key, if there are several keys and they are time windows.
-        is_all: Whether the run has all partitions that there are.
     """
 
     keys: tuple[str, ...] = ()
     window: Window | None = None
     windows: tuple[Window, ...] = ()
-    is_all: bool = False
 
     @property
     def key(self) -> str | None:
@@ -120,9 +118,16 @@ def read_partitions(context: Any) -> RunPartitions:
         windows=tuple(
             found for key in several if (found := window_of_keys(partitions, [key])) is not None
         ),
-        is_all=len(keys)
-        >= partitions.get_num_partitions(dynamic_partitions_store=context.instance),
     )
+
+
+def has_all_partitions(context: Any, found: RunPartitions) -> bool:
+    """Tell whether a run has all partitions that there are."""
+    partitions = context.assets_def.partitions_def if context.has_assets_def else None
+    if partitions is None or not found.keys:
+        return False
+    known = partitions.get_partition_keys(dynamic_partitions_store=context.instance)
+    return set(known) <= set(found.keys)
 
 
 def window_of_keys(partitions: Partitions, keys: Sequence[str]) -> Window | None:

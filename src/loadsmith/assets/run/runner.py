@@ -15,6 +15,7 @@ from loadsmith.assets.define import (
     DagsterDltTranslator,
     RunPartitions,
     build_live_specs,
+    has_all_partitions,
     live_definition,
     read_partitions,
     targets_of,
@@ -327,7 +328,8 @@ class _StepRun:
             tables=tables if is_subset and len(tables) == len(chosen) else None,
             partition_key=partitions.keys[0] if len(partitions.keys) == 1 else None,
             partition_keys=partitions.keys,
-            has_all_partitions=partitions.is_all,
+            has_all_partitions=bool(params.get("refresh"))
+            and has_all_partitions(context, partitions),
             window=window,
             window_is_chosen=choices.window is not None,
             variables={
