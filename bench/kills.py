@@ -4,6 +4,7 @@
     python -m bench.kills --destination postgres --processes 32 --trials 3
     python -m bench.kills --destination postgres --stop --trials 100
     python -m bench.kills --destination postgres --twice --trials 100
+    python -m bench.kills --destination postgres --reload --trials 100
 
 Each trial loads an append, a merge and a replace resource, all with nested rows, into a dataset of
 its own, in one or more processes of which each loads a partition. The processes are killed with
@@ -14,6 +15,9 @@ With `--stop`, a process is stopped at a random moment (SIGSTOP), its run is giv
 machine runs it again, and the process goes on at a random moment. With `--twice`, two machines are
 given the same run, and in half of the trials the first of them stands still for longer than its
 lease.
+
+With `--reload`, two partitions are loaded, then the source changes, and the processes that load the
+first partition again are killed.
 """
 
 import argparse
@@ -26,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +48,32 @@ from loadsmith.model import RunRequest
 MARIADB = os.environ.get("BENCH_MARIADB", "mysql+pymysql://root@127.0.0.1:3306")
 POSTGRES = os.environ.get("BENCH_POSTGRES", "postgresql://postgres:x@127.0.0.1:5432/postgres")
 
+#: Rows that a partition has more of when it is loaded again.
+LATER = 7
+
 #: Longest time that a trial may take, in seconds.
 PATIENCE = 900
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One dataset, and the size of what each process loads into it."""
+    """One dataset, and the size of what each process loads into it.
+
+    Attributes:
+        round: 0 where no partition is loaded twice; else how often the source has changed, and one.
+    """
 
     folder: Path
     destination: str
     dataset: str
     rows: int
     processes: int
+    round: int = 0
+
+    @property
+    def has_partitions(self) -> bool:
+        """Whether each process loads a partition."""
+        return self.processes > 1 or self.round > 0
 
     def make_destination(self) -> Any:
         """Make the dlt destination."""
@@ -100,7 +117,7 @@ class Trial:
         """Say what a process was at, from what it has left in its working directory."""
         home = self.folder / "pipelines"
         name = "kills"
-        if self.processes > 1:
+        if self.has_partitions:
             # Only the folder of this one: those that run on remove theirs meanwhile.
             name = f".loadsmith/*/{number}_*/kills__{number}_*"
         if next(home.glob(f"{name}/load/normalized/*"), None):
@@ -149,17 +166,22 @@ def write_to(path: Path) -> None:
 
 def make_source(trial: Trial, number: int) -> Any:
     """Make the function that makes the source of one process."""
-    first = number * trial.rows
+    # The source has other rows, and more of them, when a partition is loaded again.
+    first = number * trial.rows + trial.round * 1_000_000
+    count = trial.rows + (LATER if trial.round > 1 else 0)
 
     @dlt.source(name="shop")
     def shop():
         def pages():
-            for start in range(first, first + trial.rows, 500):
-                end = min(start + 500, first + trial.rows)
+            for start in range(first, first + count, 500):
+                end = min(start + 500, first + count)
                 yield [{"id": n, "items": [{"k": 1}, {"k": 2}]} for n in range(start, end)]
 
-        merged = dlt.resource(pages, name="merged", write_disposition="merge", primary_key="id")
-        resources = [dlt.resource(pages, name="appended", write_disposition="append"), merged]
+        resources = [dlt.resource(pages, name="appended", write_disposition="append")]
+        if not trial.round:
+            resources.append(
+                dlt.resource(pages, name="merged", write_disposition="merge", primary_key="id")
+            )
         if trial.processes == 1:
             # Partitions that replace one table would replace one another's rows.
             resources.append(dlt.resource(pages, name="replaced", write_disposition="replace"))
@@ -241,7 +263,7 @@ def run_stopped(
 def load(trial: Trial, number: int) -> None:
     """Load one partition as a run of Dagster; the life of a process."""
     write_to(trial.folder / f"log{number}")
-    keys = dg.StaticPartitionsDefinition([str(n) for n in range(trial.processes)])
+    keys = dg.StaticPartitionsDefinition([str(n) for n in range(max(2, trial.processes))])
 
     @dlt_assets(
         dlt_source=make_source(trial, number),
@@ -252,16 +274,18 @@ def load(trial: Trial, number: int) -> None:
             pipelines_dir=str(trial.folder / "pipelines"),
         ),
         name="load",
-        partitions_def=keys if trial.processes > 1 else None,
+        partitions_def=keys if trial.has_partitions else None,
     )
     def load_shop(context: dg.AssetExecutionContext, loads: DagsterDltResource):
-        yield from loads.run(context=context)
+        # What the run is given is what the partition holds.
+        source = make_source(trial, number)() if trial.round else None
+        yield from loads.run(context=context, dlt_source=source)
 
     with dg.DagsterInstance.local_temp(str(home_of(trial, number))) as instance:
         result = dg.materialize(
             [load_shop],
             resources={"loads": DagsterDltResource()},
-            partition_key=str(number) if trial.processes > 1 else None,
+            partition_key=str(number) if trial.has_partitions else None,
             instance=instance,
             raise_on_error=False,
         )
@@ -270,7 +294,7 @@ def load(trial: Trial, number: int) -> None:
 
 def home_of(trial: Trial, number: int) -> Path:
     """Return the folder of Dagster's runs of one process."""
-    home = trial.folder / f"home{number}"
+    home = trial.folder / f"home{number}-{trial.round}"
     home.mkdir(exist_ok=True)
     return home
 
@@ -284,12 +308,24 @@ def has_ended_well(trial: Trial, number: int) -> bool:
         )
 
 
+def after_first_loads(trial: Trial, context: Any) -> Trial:
+    """Return the trial as it goes on after each partition was loaded, where that is asked for."""
+    for number in (0, 1) if trial.round else ():
+        process = context.Process(target=load, args=(trial, number))
+        process.start()
+        process.join()
+        if process.exitcode != 0:
+            raise SystemExit(f"the first load of a partition fails, see {trial.folder}")
+    return replace(trial, round=2 * trial.round)
+
+
 def run_trial(
     trial: Trial, chance: random.Random, *, kills: int, longest: float, loses_directory: bool
 ) -> tuple[Counter[str], int, str]:
     """Run one trial; return its kills by stage, its failed runs, and what is wrong at the end."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.kills"])
+    trial = after_first_loads(trial, context)
     left = dict.fromkeys(range(trial.processes), kills)
     running: dict[int, tuple[Any, float]] = {}
     done: set[int] = set()
@@ -328,10 +364,12 @@ def run_trial(
 
 def problems_of(trial: Trial) -> str:
     """Say what is not as one good run of each process would have left it."""
-    total = trial.rows * trial.processes
+    # The other partition is as the first load has left it.
+    total = 2 * trial.rows + LATER if trial.round else trial.rows * trial.processes
     expected = {"appended": total, "appended__items": 2 * total}
     # Files cannot be merged into: dlt appends to them.
-    expected.update({"merged": total, "merged__items": 2 * total})
+    if not trial.round:
+        expected.update({"merged": total, "merged__items": 2 * total})
     if trial.processes == 1:
         expected.update({"replaced": total, "replaced__items": 2 * total})
     wrong = []
@@ -358,14 +396,22 @@ def measured_seconds(options: argparse.Namespace, seed: int) -> float:
         if failed or wrong:
             raise SystemExit(f"without kills: {wrong or failed}, see {trial.folder}")
         trial.clean()
-    return seconds
+    # Only the last of three loads is killed.
+    return seconds / 3 if options.reload else seconds
 
 
 def make_trial(options: argparse.Namespace, dataset: str) -> Trial:
     """Make the folder and the dataset of a trial."""
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
     os.environ["DLT_DATA_DIR"] = str(folder / "dlt")
-    trial = Trial(folder, options.destination, dataset, options.rows, options.processes)
+    trial = Trial(
+        folder,
+        options.destination,
+        dataset,
+        options.rows,
+        options.processes,
+        round=int(options.reload),
+    )
     trial.prepare()
     return trial
 
@@ -391,6 +437,7 @@ def main() -> int:
     )
     parser.add_argument("--stop", action="store_true", help="stop and go on, instead of kills")
     parser.add_argument("--twice", action="store_true", help="deliver a run twice")
+    parser.add_argument("--reload", action="store_true", help="kill loads of a loaded partition")
     parser.add_argument("--seed", type=int, default=None)
     chosen = parser.parse_args()
     seed = chosen.seed if chosen.seed is not None else int(time.time())
