@@ -1,4 +1,4 @@
-"""Loads that are killed at random moments, and started again until they end well."""
+"""Loads that are killed or stopped at random moments, and started again until they end well."""
 
 import subprocess
 import sys
@@ -11,13 +11,15 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.long
 
 
+@pytest.mark.parametrize("mode", [None, "--reload", "--stop", "--twice"])
 @pytest.mark.parametrize(
     "destination",
     ["duckdb", pytest.param("postgres", marks=pytest.mark.postgres), "filesystem", "mariadb"],
 )
-def test_loads_that_are_killed_at_random_moments_leave_each_row_once(destination):
+def test_loads_that_are_killed_at_random_moments_leave_each_row_once(destination, mode):
+    command = [sys.executable, "-m", "bench.kills", "--destination", destination, "--trials", "4"]
     done = subprocess.run(
-        [sys.executable, "-m", "bench.kills", "--destination", destination, "--trials", "4"],
+        [*command, *([mode] if mode else [])],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
