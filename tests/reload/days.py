@@ -37,7 +37,9 @@ FIRST = day(1)
 
 def _like(sample: Any, moment: datetime) -> Any:
     """Return a moment as the type of a sample."""
-    return moment.isoformat() if isinstance(sample, str) else moment
+    if isinstance(sample, str):
+        return moment.isoformat()
+    return moment.replace(tzinfo=sample.tzinfo)
 
 
 @dataclass
@@ -48,7 +50,7 @@ class Warehouse:
         rows: Rows of the source by day; each has nested rows.
         said: What the runs have logged.
         warned: What they have warned of.
-        cursor: `time`, or `text` for a cursor that SQL cannot compare.
+        cursor: `time`, `naive`, or `text` for a cursor that SQL cannot compare.
         fails: Whether another resource of the source fails.
         attributes: Settings of resources, by name.
     """
@@ -68,7 +70,11 @@ class Warehouse:
 
     def source(self) -> Any:
         rows, hints, fails = self.rows, self.hints, self.fails
-        first: Any = FIRST if self.cursor == "time" else FIRST.isoformat()
+        first: Any = {
+            "time": FIRST,
+            "naive": FIRST.replace(tzinfo=None),
+            "text": FIRST.isoformat(),
+        }[self.cursor]
 
         @dlt.source(name="shop")
         def shop() -> Any:

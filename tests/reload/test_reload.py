@@ -266,6 +266,21 @@ def test_a_day_of_a_range_is_refused_where_its_rows_cannot_be_told_apart(duck):
     assert duck.ask("SELECT count(*) FROM events") == held
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "UTC"])
+def test_a_day_of_a_range_is_refused_where_its_clock_is_not_that_of_the_destination(duck, zone):
+    duck.cursor = "naive"
+    duck.options = RunOptions(cursor_timezone=zone)
+    duck.load(2, 4)
+    before = duck.held()
+    if zone == "UTC":
+        duck.load(3)
+    else:
+        with pytest.raises(ResolveError, match="Load that range"):
+            duck.load(3)
+        duck.load(2, 4)
+    assert duck.held() == before
+
+
 def test_a_failed_resource_that_is_kept_apart_replaces_nothing(duck):
     duck.load(1)
     held = duck.held()

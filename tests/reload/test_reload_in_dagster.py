@@ -16,6 +16,7 @@ DAILY = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-04")
 @pytest.fixture
 def materialize(duck: Warehouse) -> Any:
     """Load the days of a warehouse as assets; gives the metadata of the events' asset."""
+
     @dlt_assets(
         dlt_source=duck.source(),
         dlt_pipeline=lambda: dlt.pipeline(

@@ -161,7 +161,12 @@ class _Run:
         self.selected: tuple[str, ...] = request.resources or ()
         self.reload = Reload(definition, request, workspace)
         self.ways = Ways(
-            definition, request, workspace.pipeline, self.reload.partition, self.params
+            definition,
+            request,
+            workspace.pipeline,
+            self.reload.partition,
+            self.params,
+            self._zone_of,
         )
         self.packages = RunPackages(
             definition,

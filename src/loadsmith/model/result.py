@@ -57,13 +57,18 @@ class SchemaChange:
 
 @dataclass(frozen=True, kw_only=True)
 class CursorResult:
-    """Where the cursor of a resource is after the run; values as text."""
+    """Where the cursor of a resource is after the run; values as text.
+
+    Attributes:
+        is_utc: Whether values without a time zone, if there are any, are in UTC.
+    """
 
     resource: str
     cursor_path: str
     start_value: str | None = None
     end_value: str | None = None
     last_value: str | None = None
+    is_utc: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

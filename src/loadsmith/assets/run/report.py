@@ -213,6 +213,8 @@ class ResultEvents:
             table.name: (table, cursors[0].cursor_path)
             for key in self.selected
             if (cursors := index.cursors_of.get(self.targets[key].resource))
+            # The destination has values that had no time zone as if they were in UTC.
+            and cursors[0].is_utc
             for table in tables.of(self.targets[key])
             if table.parent is None and table.rows_loaded != 0
         }

@@ -257,7 +257,10 @@ class Reload:
                 " dimension that are windows of time. Remove `reload`."
             )
         if resource.cursor_path is None:
-            raise ResolveError(f"{place}: `reload` by window needs a cursor. Remove `reload`.")
+            raise ResolveError(
+                f"{place}: `reload` by window needs a cursor whose values have a time zone, or are"
+                " in UTC. Remove `reload`."
+            )
         if ledger.has_table(table) and (
             ledger.bounds_of(table, resource.cursor_path, window) is None
         ):

@@ -13,7 +13,7 @@ from loadsmith.engine.dlt_hooks import can_merge, incremental_of
 from loadsmith.engine.once.entry import Replaced
 from loadsmith.engine.once.reload import PARTITION_HINT
 from loadsmith.engine.snapshots import root_tables_of
-from loadsmith.engine.sources import feeds_of
+from loadsmith.engine.sources import feeds_of, is_utc
 from loadsmith.errors import ResolveError, one_of
 from loadsmith.model import RELOADS, LoadDefinition, Partition, RunRequest
 
@@ -31,6 +31,7 @@ class Ways:
         pipeline: The live pipeline.
         partition: The partition of the run.
         arguments: Arguments of dlt's `run`; `write_disposition` wins over the resource's own.
+        zones: Says the time zone of a resource's cursor, where the load names one.
     """
 
     definition: LoadDefinition
@@ -38,6 +39,7 @@ class Ways:
     pipeline: Any
     partition: Partition
     arguments: Mapping[str, Any]
+    zones: Callable[[str], str | None]
 
     def replaced(self, source: Any, names: Sequence[str]) -> list[Replaced]:
         """Return the resources whose partition the run replaces.
@@ -54,6 +56,10 @@ class Ways:
             if by_window is None:
                 continue
             incremental = incremental_of(source.resources[name])
+            window = self.request.window
+            if window is not None and not is_utc(self.zones(name), window):
+                # The destination has values that had no time zone as if they were in UTC.
+                incremental = None
             found.append(
                 Replaced(
                     name=name,

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
         is_sql_database as is_sql_database,
         listed_ways as listed_ways,
     )
-    from loadsmith.engine.sources.windows import bound_to_window as bound_to_window
+    from loadsmith.engine.sources.windows import (
+        bound_to_window as bound_to_window,
+        is_utc as is_utc,
+    )
 
 __getattr__ = names_on_first_use(__name__)

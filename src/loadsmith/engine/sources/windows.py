@@ -87,7 +87,7 @@ def bound_to_window(
                     f" window {window.start.isoformat()} to {window.end.isoformat()}. Order it by"
                     " max or min, or leave the resource out of the partitions."
                 )
-            stack.callback(_note, found, resource)
+            stack.callback(_note, found, resource, is_utc=is_utc(zones(name), window))
             start, end = _edges(name, incremental, window, zones(name))
             bounds = _bounds(resource, incremental, start, end)
             _warn_of_number(name, incremental, bounds, warn)
@@ -129,7 +129,14 @@ def _leave_scheduler(resource: Any) -> None:
             step.allow_external_schedulers = False
 
 
-def _note(found: list[CursorResult], resource: Any) -> None:
+def is_utc(asked: str | None, window: Window) -> bool:
+    """Tell whether cursor values that have no time zone, if there are any, are in UTC."""
+    if asked == "partition":
+        return window.is_utc
+    return asked is None or asked.upper() == "UTC"
+
+
+def _note(found: list[CursorResult], resource: Any, *, is_utc: bool) -> None:
     incremental = incremental_of(resource)
     if incremental is None or incremental.end_value is None:
         return
@@ -143,6 +150,7 @@ def _note(found: list[CursorResult], resource: Any) -> None:
             start_value=str(start),
             end_value=str(end),
             last_value=str(incremental.last_value),
+            is_utc=is_utc,
         )
     )
 
