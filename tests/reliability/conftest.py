@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import sys
 import uuid
@@ -80,6 +81,10 @@ def make_shop(tmp_path: Path, make_mariadb: Callable[[], str]):
         return shop
 
     yield make
+    # A process that was stopped has locks for as long as it lives.
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
     if datasets:
         import psycopg2
 

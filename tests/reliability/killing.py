@@ -398,6 +398,8 @@ def with_points(die: Callable[[str], None]) -> None:
     from dlt.load.load import Load
     from dlt.pipeline.pipeline import Pipeline
 
+    from loadsmith.engine.once.ledger_sql import SqlFence
+
     def around(owner: Any, name: str, *, before: Any = None, after: Any = None) -> None:
         own = getattr(owner, name)
         own = getattr(own, "__wrapped_by_test__", own)
@@ -431,6 +433,7 @@ def with_points(die: Callable[[str], None]) -> None:
         before="normalize committing",
         after="normalize committed",
     )
+    around(SqlFence, "hold", after="claim held")
     around(Pipeline, "load", before="load begins")
     around(Load, "complete_package", before="package completing")
     around(PackageStorage, "complete_job", before=job_points)

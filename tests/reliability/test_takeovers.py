@@ -69,6 +69,18 @@ def test_a_run_on_duckdb_that_stands_still_between_two_steps_is_taken_over(make_
     runs.assert_each_once(20)
 
 
+@pytest.mark.parametrize("destination", [on_postgres, "mariadb"])
+def test_a_run_that_stands_still_in_a_transaction_is_ended_by_the_database(make_runs, destination):
+    runs = make_runs(destination)
+    first = Attempt("first", stops_at="claim held", environment=SHORT)
+    stopped = runs.start_and_stop(first)
+    say(runs.folder, "first", "failed")
+    runs.run(Attempt("second", machine="m1", root_run_id="first"))
+    runs.assert_each_once(20)
+    assert runs.resume(stopped) == 1
+    runs.assert_each_once(20)
+
+
 def test_a_run_that_stands_still_with_the_file_of_duckdb_is_named(make_runs):
     runs = make_runs("duckdb")
     stopped = runs.start_and_stop(Attempt("first", stops_at="append job done"))

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,13 @@ from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.sql_client import SqlClientBase
 
 from loadsmith.engine.dlt_hooks import JobName, in_transaction
-from loadsmith.engine.once.claim import CLAIM_TABLE, LEASE_TABLE, Claim, FoundClaim
+from loadsmith.engine.once.claim import (
+    CLAIM_TABLE,
+    LEASE_TABLE,
+    Claim,
+    FoundClaim,
+    lease_seconds,
+)
 from loadsmith.engine.once.entry import LEDGER_TABLE, LedgerEntry, LedgerTable, Removal, in_order
 from loadsmith.engine.once.undo_sql import (
     UNDEFINED,
@@ -72,6 +79,15 @@ _SHARED = {"postgres": " FOR SHARE", "mysql": " LOCK IN SHARE MODE"}
 #: What a transaction that holds a claim lets others know itself by, beside the claim.
 _NAMED = {"postgres": ", set_config('application_name', 'loadsmith ' || {token}, true)"}
 
+#: Lets the server end a session that stands still in a transaction. MariaDB alone reads what is in
+#: the comment; MySQL has no such limit.
+_IDLE_TIMEOUT = {
+    "mysql": (
+        "SET SESSION lock_wait_timeout = @@SESSION.lock_wait_timeout"
+        " /*M!100300 , SESSION idle_transaction_timeout = {seconds} */"
+    ),
+}
+
 #: Ends the sessions that hold a claim: a process that was stopped in the middle of a transaction
 #: neither commits it nor gives it up.
 _END_SESSIONS = {
@@ -84,7 +100,7 @@ _END_SESSIONS = {
 #: What limits the wait for a lock of others to a second: whoever waits listens to no signal.
 _SHORT_WAITS = {
     "postgres": "SET LOCAL lock_timeout = '1s'",
-    "mysql": "SET SESSION innodb_lock_wait_timeout = 1",
+    "mysql": "SET SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 1",
 }
 
 
@@ -203,6 +219,7 @@ class SqlLedger:
             mark,
             held=self.query_of_claim(token, shared=True),
             seen=self.query_of_claim(token),
+            first=_IDLE_TIMEOUT.get(self._dialect, "").format(seconds=math.ceil(lease_seconds())),
             # Whoever writes a file of this machine gets its answers.
             jobs=None if self._workspace.traits.single_writer else self._jobs(),
         )
@@ -455,6 +472,7 @@ class SqlFence:
         mark_once: Marks a package; see `Fence.mark`.
         held: The query that locks the claim.
         seen: The query that looks for it.
+        first: A statement before that query, or nothing.
         jobs: The table of jobs and its columns; None where no answer gets lost.
         marked: See `Fence`.
     """
@@ -463,11 +481,14 @@ class SqlFence:
     mark_once: Callable[[Any, str], None]
     held: str
     seen: str
+    first: str
     jobs: tuple[str, str, str] | None
     marked: set[str] = field(default_factory=set)
 
     def hold(self, execute: Callable[[str], Any], job: JobName | None = None) -> None:
         """See `Fence`. The key of a job makes a second commit of it fail."""
+        if self.first:
+            execute(self.first)
         if not _is_there(execute, self.held):
             raise self.lose()
         if job is not None and self.jobs is not None:
