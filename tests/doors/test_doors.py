@@ -219,6 +219,7 @@ def test_the_launchpad_offers_the_same_choices(build: Any) -> None:
         "write_disposition",
         "on_empty",
         "normalizer",
+        "reload",
         "limit",
         "window",
         "loader_file_format",

@@ -294,3 +294,50 @@ def test_a_destination_that_tells_a_secret_while_it_loads_is_not_repeated(
         if form in text
     ]
     assert leaks == []
+
+
+LOUD = """
+import logging
+import os
+
+from dlt.common.normalizers.naming.snake_case import NamingConvention as SnakeCase
+
+
+class NamingConvention(SnakeCase):
+    def normalize_identifier(self, identifier):
+        logging.getLogger("loud").error("with %s in %s", os.environ["LOUD_TOKEN"], os.getpid())
+        return super().normalize_identifier(identifier)
+"""
+
+
+def load_loudly(folder: str) -> None:
+    os.environ["NORMALIZE__WORKERS"] = "2"
+    os.environ["NORMALIZE__START_METHOD"] = "spawn"
+    pages = [[{"id": number} for number in range(10)]]
+    definition = LoadDefinition(
+        name="loud",
+        source=lambda: [dlt.resource(pages, name=name) for name in ("one", "two", "three")],
+        pipeline=lambda: dlt.pipeline(
+            "loud", destination=dlt.destinations.duckdb(f"{folder}/loud.db"), pipelines_dir=folder
+        ),
+    )
+    with run_load(definition, RunRequest()):
+        print("loaded in", os.getpid(), flush=True)
+
+
+def test_a_process_that_normalizes_logs_no_secret(tmp_path, monkeypatch):
+    (tmp_path / "loud_naming.py").write_text(LOUD)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("SCHEMA__NAMING", "loud_naming")
+    monkeypatch.setenv("LOUD_TOKEN", "s3cret-of-a-worker")
+    output = tmp_path / "output"
+    child = killing.in_child(load_loudly, str(tmp_path), output=output)
+    child.join(120)
+    assert child.exitcode == 0, output.read_text()
+    told = output.read_text()
+    own = told.partition("loaded in ")[2].split()[0]
+    processes = {line.split()[-1] for line in told.splitlines() if line.startswith("with ")}
+    # Some lines are of processes that dlt has started.
+    assert processes - {own}
+    assert "s3cret-of-a-worker" not in told

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dlt.common.configuration import configspec
 from dlt.common.configuration.container import Container
@@ -24,6 +24,7 @@ from filelock import FileLock
 from loadsmith.engine.dlt_hooks import kill_processes, replace_pool
 from loadsmith.engine.locks import exclusive
 from loadsmith.engine.normalizing.by_column import arrow_normalizer
+from loadsmith.engine.secrets import redacted_logs, redactors_of_logs
 
 #: Seconds between two checks of a worker whether its run is alive.
 _LOOK_SECONDS = 0.1
@@ -48,11 +49,14 @@ class _WorkerOfRun(ContainerInjectableContext):
     folder: str = ""
     run_pid: int = 0
     by_column: bool = False
+    redactors: Any = ()
 
     def after_add(self) -> None:
         """Bind this process to the run if it is a worker."""
         if os.getpid() != self.run_pid:
             _bind(Path(self.folder), self.run_pid)
+            for redactor in self.redactors:
+                _open_block.enter_context(redacted_logs(redactor))
             if self.by_column:
                 _open_block.enter_context(arrow_normalizer())
 
@@ -66,7 +70,12 @@ def workers_of_run(folder: Path, *, by_column: bool) -> Iterator[None]:
         by_column: Whether the workers normalize as in an `arrow_normalizer` block.
     """
     _folders.append(folder)
-    context = _WorkerOfRun(folder=str(folder), run_pid=os.getpid(), by_column=by_column)
+    context = _WorkerOfRun(
+        folder=str(folder),
+        run_pid=os.getpid(),
+        by_column=by_column,
+        redactors=redactors_of_logs(),
+    )
     try:
         with Container().injectable_context(context):
             yield

@@ -13,5 +13,6 @@ from loadsmith.engine.secrets.redaction import (
     errors_without_secrets as errors_without_secrets,
     redacted_logs as redacted_logs,
     redactor_of as redactor_of,
+    redactors_of_logs as redactors_of_logs,
 )
 from loadsmith.engine.secrets.settings import is_secret_name as is_secret_name

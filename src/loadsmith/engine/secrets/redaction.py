@@ -247,6 +247,11 @@ def redacted_logs(redactor: Redactor) -> Iterator[None]:
                     logging.setLogRecordFactory(maker)
 
 
+def redactors_of_logs() -> tuple[Redactor, ...]:
+    """Return what keeps secrets out of the log here, for processes that this one starts."""
+    return tuple(_LOGGING)
+
+
 _LOGGING: list[Redactor] = []
 _MAKERS: list[Callable[..., logging.LogRecord]] = []
 _TO_LOG = threading.Lock()
