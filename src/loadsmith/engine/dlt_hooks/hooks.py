@@ -173,6 +173,20 @@ HOOKS = (
         },
     ),
     Hook(
+        name="first schema",
+        target="dlt.pipeline.pipeline:Pipeline._get_schema_or_create",
+        kind="subclass",
+        reason="dlt takes names of pipelines that no schema can have, and asks for none at first",
+        on_difference="warning",
+        lost="A pipeline whose name is no identifier may fail in a new working directory",
+        uses={
+            "dlt.pipeline.pipeline:Pipeline._get_schema_or_create": "b35ed6ceab1a",
+            "dlt.pipeline.pipeline:Pipeline._maybe_destination_capabilities": "54185fa2bcf2",
+            "dlt.pipeline.pipeline:Pipeline.destination_client": "51d56f65c80a",
+            "dlt.pipeline.pipeline:Pipeline.sql_client": "9db3b73b675b",
+        },
+    ),
+    Hook(
         name="packages",
         target="dlt.pipeline.pipeline:Pipeline",
         kind="call",

@@ -9,6 +9,8 @@ from typing import Any
 
 from dlt.common.configuration.container import Container
 from dlt.common.pipeline import StateInjectableContext
+from dlt.common.schema import Schema
+from dlt.common.schema.utils import normalize_schema_name
 from dlt.extract.extract import Extract
 from dlt.pipeline.pipeline import Pipeline
 
@@ -36,6 +38,14 @@ class LoadsmithPipeline(Pipeline):
             storage._load_import_schema = lambda name: schemas.read(
                 storage._file_name_in_store(name, kind), name
             )
+
+    def _get_schema_or_create(self, schema_name: str | None = None) -> Schema:
+        if schema_name or self.default_schema_name:
+            return super()._get_schema_or_create(schema_name)
+        # dlt takes names of pipelines that no schema can have, and asks for this schema only when
+        # there is one. The ledger is asked before that.
+        with self._maybe_destination_capabilities():
+            return Schema(normalize_schema_name(self.pipeline_name))
 
     def extract(self, *args: Any, **kwargs: Any) -> Any:
         """Extract as dlt does.
