@@ -1,10 +1,19 @@
 """What every test has: a folder of dlt's of its own, and, where it asks, an instance of Dagster."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
+
+# What starts the tests in the background ignores these, and so would all processes of the tests.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGTERM, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, QueryBuilder
+from pyiceberg.table import StaticTable
 
 from loadsmith.errors import ResolveError
 
@@ -21,13 +22,15 @@ def ids_in(lake) -> Counter[str]:
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
+    if metadata := sorted((folder / "metadata").glob("*.metadata.json")):
+        return StaticTable.from_metadata(metadata[-1].as_uri()).scan().to_arrow().to_pylist()
     if not (folder / "_delta_log").exists():
         return [row for file in folder.glob("*.parquet") for row in pq.read_table(file).to_pylist()]
     table = QueryBuilder().register("rows", DeltaTable(folder)).execute("SELECT * FROM rows")
     return pa.table(table).to_pylist()
 
 
-@pytest.mark.parametrize("table_format", [None, "delta"])
+@pytest.mark.parametrize("table_format", [None, "delta", "iceberg"])
 @pytest.mark.parametrize("disposition", ["append", "replace"])
 def test_a_day_in_a_lake_is_replaced(lake, disposition, table_format):
     lake.disposition = disposition

@@ -44,12 +44,13 @@ def in_turn(workspace: "Workspace") -> Iterator[None]:
 def alone_with_iceberg(client: Any, workspace: "Workspace", *, wait: bool) -> Iterator[bool]:
     """Keep other loads of this machine from committing to Iceberg tables of the dataset.
 
-    Yields False, and keeps nobody out, where another load writes and `wait` is False.
+    Yields False, and keeps nobody out, where another load writes and `wait` is False. A block
+    inside of another one of the same workspace keeps them out already.
 
     Raises:
         InterruptedError: The run was cancelled meanwhile.
     """
-    if not _needs_lock(client):
+    if workspace.is_alone_with_iceberg or not _needs_lock(client):
         yield True
         return
     request = workspace.request
@@ -70,7 +71,11 @@ def alone_with_iceberg(client: Any, workspace: "Workspace", *, wait: bool) -> It
             return
         if waited.holder is not None:
             workspace.waits.append(waited)
-        yield True
+        workspace.is_alone_with_iceberg = True
+        try:
+            yield True
+        finally:
+            workspace.is_alone_with_iceberg = False
 
 
 def _needs_lock(client: Any) -> bool:

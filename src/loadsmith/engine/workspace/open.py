@@ -71,6 +71,7 @@ class Workspace:
         transient: Whether the directory is of no use once the run has ended well.
         token: Names this attempt in its claim, and its staging dataset.
         lost: Is set when the claim of this run was seen to be gone; the run is cancelled then.
+        is_alone_with_iceberg: Whether it keeps other loads from the Iceberg tables of the dataset.
     """
 
     pipeline: Any
@@ -82,6 +83,7 @@ class Workspace:
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     lost: threading.Event = field(default_factory=threading.Event)
     waits: list[Wait] = field(default_factory=list)
+    is_alone_with_iceberg: bool = False
     _clients: dict[str | None, Any] = field(default_factory=dict)
     _open: Any = None
 
