@@ -7,6 +7,7 @@ version byte in front. This module adds that byte. Remove it once dlt or ADBC do
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from dlt.common.destination import DestinationCapabilitiesContext
@@ -37,6 +38,7 @@ class _JsonbCopyJob(PostgresParquetCopyJob):
     """Copies a parquet file, with `jsonb` columns in the binary form of PostgreSQL."""
 
     def run(self) -> None:
+        import pyarrow as pa
         from dlt.common.libs.pyarrow import pq_stream_with_new_columns
 
         catalog, schema = self._set_catalog_and_schema()
@@ -53,12 +55,11 @@ class _JsonbCopyJob(PostgresParquetCopyJob):
 
             places = {"catalog_name": catalog, "db_schema_name": schema}
             known: dict[str, Any] = {name: place for name, place in places.items() if place}
-            cursor.adbc_ingest(
-                self.load_table_name,
-                batches(),
-                mode="append",
-                **known,
-            )
+            found = batches()
+            # A replaced table without rows has a file without batches.
+            if (first := next(found, None)) is not None:
+                reader = pa.RecordBatchReader.from_batches(first.schema, chain([first], found))
+                cursor.adbc_ingest(self.load_table_name, reader, mode="append", **known)
             connection.commit()
 
     def _jsonb_columns(self, cursor: Any, schema: str) -> frozenset[str]:
