@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         FILE_BYTES as FILE_BYTES,
         prepare_writers as prepare_writers,
     )
+    from loadsmith.engine.dlt_hooks.failed_jobs import failed_jobs_raise as failed_jobs_raise
     from loadsmith.engine.dlt_hooks.fence import (
         Fence as Fence,
         JobName as JobName,

@@ -9,6 +9,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from loadsmith.engine.dlt_hooks import (
     can_be_undone,
     discard_pending_packages,
+    failed_jobs_raise,
     is_appended,
     is_schema_race,
     list_extracted,
@@ -355,8 +356,16 @@ class RunPackages:
         return asked is None or not entry.resources or not set(asked).isdisjoint(entry.resources)
 
     def _load_now(self) -> Any:
-        with in_turn(self._workspace):
-            return load_beside_others(self._pipeline, self._request.log)
+        with in_turn(self._workspace), failed_jobs_raise() as setting:
+            try:
+                return load_beside_others(self._pipeline, self._request.log)
+            finally:
+                if setting.overruled:
+                    self._request.warn(
+                        "dlt's setting `load.raise_on_failed_jobs = false` is ignored: a package"
+                        " would count as loaded, and its cursor would move, without the rows of"
+                        " the jobs that failed"
+                    )
 
     def _report_to(self, ledger: Ledger) -> None:
         # A package of resources that this run was not about waits for the run that is: that one

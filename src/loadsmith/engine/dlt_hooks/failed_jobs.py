@@ -1,0 +1,55 @@
+"""Let a load fail if one of its jobs fails, whatever dlt's settings say."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.providers.provider import ConfigProvider
+from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+
+_KEY = "raise_on_failed_jobs"
+
+
+class _FailedJobsRaise(ConfigProvider):
+    """Answers for one setting before all other providers, and takes note of what they say."""
+
+    overruled = False
+    name = "loadsmith"
+    supports_secrets = False
+    supports_sections = True
+
+    def get_value(
+        self, key: str, hint: Any, pipeline_name: str | None, *sections: str
+    ) -> tuple[Any, str]:
+        """Return True for `raise_on_failed_jobs`."""
+        if key != _KEY:
+            return None, key
+        # dlt would look in the same places, the most special one first.
+        places = [sections[:end] for end in range(len(sections), -1, -1)]
+        for other in _providers():
+            if isinstance(other, _FailedJobsRaise):
+                continue
+            for name in dict.fromkeys((pipeline_name, None)):
+                for place in places:
+                    value, _ = other.get_value(key, hint, name, *place)
+                    self.overruled |= str(value).lower() == "false"
+        return True, key
+
+
+@contextlib.contextmanager
+def failed_jobs_raise() -> Iterator[_FailedJobsRaise]:
+    """Overrule `load.raise_on_failed_jobs` in the block; yields whether there was anything to.
+
+    With that setting, dlt counts a package as loaded although rows of it are missing.
+    """
+    provider, providers = _FailedJobsRaise(), _providers()
+    providers.insert(0, provider)
+    try:
+        yield provider
+    finally:
+        providers.remove(provider)
+
+
+def _providers() -> list[ConfigProvider]:
+    return Container()[PluggableRunContext].providers.providers
