@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from loadsmith.engine.locks.process import is_stopped
 from loadsmith.engine.locks.wait import wait_until_free
+from loadsmith.errors import ResolveError
 from loadsmith.model import Wait
 
 #: Seconds between two tries to take a lock.
@@ -190,8 +191,11 @@ def _wait_for_strangers(
             else:
                 connect()
         except duckdb.IOException as error:
-            if "lock" not in str(error):
-                raise
+            if not any(text in str(error) for text in _HELD_BY_OTHERS):
+                raise ResolveError(
+                    f"DuckDB does not open the file {database}: {error}. If it is damaged, restore"
+                    " it from a backup, or move it away and load again."
+                ) from error
             return _stranger(str(error))
         except duckdb.ConnectionException:
             if connect is not None:
@@ -202,6 +206,10 @@ def _wait_for_strangers(
     what = f"the database {database.name}"
     wait = wait_until_free(what, ask, log=log, cancelled=cancelled, every=POLL_SECONDS)
     return wait if wait.holder else None
+
+
+#: What DuckDB says of a file that another process has open, on Linux and macOS, and on Windows.
+_HELD_BY_OTHERS = ("Could not set lock on file", "being used by another process")
 
 
 def _is_duckdb(database: Path) -> bool:
