@@ -62,3 +62,20 @@ def test_an_asset_without_schema_file_path_says_what_to_add(shop, call):
 
 def test_neither_an_asset_nor_all_is_wrong_usage(shop, call):
     assert call("schema").exit_code == 2
+
+
+def test_what_is_pruned_are_tables_of_the_assets_that_were_asked_for(shop, call):
+    file = shop / "dlt_project/schemas/shop.schema.yaml"
+    text = file.read_text()
+    gone = "  orders__gone:\n    parent: orders\n    columns:\n      n: {data_type: text}\n"
+    kept = "  customers__kept:\n    parent: customers\n    columns:\n      n: {data_type: text}\n"
+    file.write_text(text.replace("settings: {}", f"{gone}{kept}settings: {{}}"))
+    assert call("schema", "shop/orders").exit_code == 0
+    assert "orders__gone" in file.read_text()
+    assert call("schema", "shop/orders", "--prune").exit_code == 0
+    assert "orders__gone" not in file.read_text()
+    assert "customers:" in file.read_text()
+    assert "customers__kept" in file.read_text()
+    assert call("schema", "shop/customers", "--prune").exit_code == 0
+    assert "customers__kept" not in file.read_text()
+    assert "orders:" in file.read_text()

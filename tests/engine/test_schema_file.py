@@ -150,7 +150,7 @@ def test_an_update_keeps_tables_that_a_short_run_did_not_see(export, tmp_path):
     schema = pipeline.default_schema.clone()
     schema.drop_tables(["orders__codes"])
     assert update_schema_file(schema, kept) == []
-    assert update_schema_file(schema, kept, prune=True) == [
+    assert update_schema_file(schema, kept, prunes=lambda _resource: True) == [
         SchemaChange(table="orders__codes", kind="dropped table")
     ]
     assert [file.name for file in tmp_path.glob(".kept*")] == []
@@ -169,6 +169,6 @@ def test_an_update_keeps_the_type_of_a_column_that_did_not_come_this_time(export
     )
     del schema.tables[table]["columns"][column]["data_type"]
     assert update_schema_file(schema, kept) == []
-    assert [change.kind for change in update_schema_file(schema, kept, prune=True)] == [
-        "dropped column"
-    ]
+    assert [
+        change.kind for change in update_schema_file(schema, kept, prunes=lambda _resource: True)
+    ] == ["dropped column"]

@@ -24,7 +24,8 @@ Write or update the schema file of a dlt asset, and show what changes.
 
 The source is run for about --limit rows of each resource into a scratch DuckDB that is thrown
 away. Tables and columns that only the file has are kept, for a few rows do not show all of them;
---prune drops them. ASSET_KEY may be a pattern; PATH is the folder of the project's files.
+--prune drops those of the assets that are asked for. ASSET_KEY may be a pattern; PATH is the folder
+of the project's files.
 
 With --check nothing is written, and the exit code is 1 where the file would change.
 
@@ -192,7 +193,9 @@ def _update(
         target = scratch / path.name
         if not is_new:
             shutil.copyfile(path, target)
-    changes = update_schema_file(schema, str(target), prune=prune)
+    changes = update_schema_file(
+        schema, str(target), prunes=lambda resource: prune and load.resources.matches(resource)
+    )
     return FileChanges(_shown(path, files), is_new, tuple(changes))
 
 

@@ -116,7 +116,9 @@ def tables_of_schema(
     return tuple(_in_order(kept, where))
 
 
-def update_schema_file(schema: "Schema", path: str, *, prune: bool = False) -> list[SchemaChange]:
+def update_schema_file(
+    schema: "Schema", path: str, *, prunes: Callable[[str], bool] = lambda _resource: False
+) -> list[SchemaChange]:
     """Bring a schema file up to date with a schema that dlt inferred; return what changed.
 
     The file is written as dlt exports it, and only if something changed. Tables that only the file
@@ -125,7 +127,8 @@ def update_schema_file(schema: "Schema", path: str, *, prune: bool = False) -> l
     Args:
         schema: The schema.
         path: The file; it is created if it does not exist.
-        prune: Whether tables and columns that only the file has are removed.
+        prunes: Tells of a resource whether its tables and columns that only the file has are
+            removed. Other loads may have theirs in the same file.
 
     Raises:
         ResolveError: The file exists and is no schema.
@@ -137,7 +140,7 @@ def update_schema_file(schema: "Schema", path: str, *, prune: bool = False) -> l
         read_schema_file(path)
         old = parse_schema(Path(path).read_text("utf-8"), path)
     new: dict[str, Any] = json.loads(json.dumps(schema.to_dict(remove_defaults=True), default=str))
-    merged = new if prune or not old else _merged(old, new)
+    merged = _merged(_without(old, prunes), new) if old else new
     before = tables_of_schema(old) if old else ()
     changes = changes_between(types_of(before), types_of(tables_of_schema(merged)))
     if changes or not old:
@@ -186,6 +189,13 @@ def _read_cached(path: str, _mtime_ns: int, _size: int, shown: str) -> SchemaFil
         tables=tables_of_schema(stored, shown=shown, text=text),
         version_hash=text_of(stored.get("version_hash")),
     )
+
+
+def _without(stored: Mapping[str, Any], prunes: Callable[[str], bool]) -> dict[str, Any]:
+    """Return a schema without the tables of some resources; dlt's own stay."""
+    gone = {table.name for table in tables_of_schema(stored) if prunes(table.resource)}
+    tables = {name: table for name, table in stored["tables"].items() if name not in gone}
+    return {**stored, "tables": tables}
 
 
 def _mapping(value: Any, what: str, where: _Where, *path: str) -> Mapping[str, Any]:
