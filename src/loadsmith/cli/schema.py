@@ -71,7 +71,9 @@ class FileChanges:
     help="Rows of each resource to look at.",
 )
 @click.option("-p", "--partition", metavar="KEY", help="Partition to look at; else the latest.")
-@click.option("--prune", is_flag=True, help="Drop tables and columns that did not come.")
+@click.option(
+    "--prune", is_flag=True, help="Drop tables and columns of these assets that did not come."
+)
 @click.option("--json", "as_json", is_flag=True, help="Write the changes as JSON.")
 @click.pass_context
 def schema_command(
