@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         archive_package as archive_package,
         can_be_undone as can_be_undone,
         can_merge as can_merge,
+        damaged_files as damaged_files,
         discard_pending_packages as discard_pending_packages,
         exports_schemas as exports_schemas,
         is_appended as is_appended,

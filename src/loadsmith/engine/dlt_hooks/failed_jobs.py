@@ -15,7 +15,7 @@ class _FailedJobsRaise(ConfigProvider):
     """Answers for one setting before all other providers, and takes note of what they say."""
 
     overruled = False
-    name = "loadsmith"
+    name = "loadsmith: failed jobs"
     supports_secrets = False
     supports_sections = True
 

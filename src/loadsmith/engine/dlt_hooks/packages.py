@@ -1,5 +1,8 @@
 """Make the pipeline of a run, and read, keep and put back its load packages."""
 
+import gzip
+import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from dlt.pipeline.abort import prepare_abort_packages
 from dlt.pipeline.pipeline import Pipeline
 from dlt.pipeline.state_sync import force_state_extract
 
+from loadsmith.engine.dlt_hooks.extract import FILE_LIST
 from loadsmith.engine.dlt_hooks.pipeline import LoadsmithPipeline
 
 _FOLLOWUP_FORMATS = frozenset({"sql", "reference"})
@@ -51,6 +55,38 @@ def rename_pipeline(working_dir: Path, name: str) -> None:
 def list_extracted(pipeline: Any) -> list[str]:
     """Return the load ids of packages that were extracted and not normalized."""
     return list(pipeline.list_extracted_load_packages())
+
+
+def damaged_files(pipeline: Any, load_id: str) -> list[str]:
+    """Return the files of an extracted package that are not as extract has left them.
+
+    After a power cut, a file may be empty or cut off although it was written. Packages of versions
+    that have written no list of files are taken as they are.
+    """
+    packages = pipeline._get_normalize_storage().extracted_packages
+    folder = Path(packages.storage.make_full_path(packages.get_package_path(load_id)))
+    listed = folder / FILE_LIST
+    if not listed.exists():
+        return []
+    try:
+        sizes = json.loads(listed.read_text("utf-8"))
+    except ValueError:
+        return [FILE_LIST]
+    # What dlt has normalized of a package stays in it until the whole package is.
+    return [name for name, size in sizes.items() if not _is_whole(folder / name, size)]
+
+
+def _is_whole(path: Path, size: int) -> bool:
+    try:
+        if path.stat().st_size != size:
+            return False
+        if path.suffix == ".gz":
+            with gzip.open(path) as file:
+                while file.read(1 << 20):
+                    pass
+    except (OSError, EOFError, zlib.error):
+        return False
+    return True
 
 
 def list_normalized(pipeline: Any) -> list[str]:

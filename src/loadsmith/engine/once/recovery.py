@@ -12,6 +12,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from loadsmith.engine.dlt_hooks import (
     archive_package,
+    damaged_files,
     discard_pending_packages,
     is_terminal,
     list_extracted,
@@ -220,6 +221,14 @@ class Recovery:
         load_ids = sorted({*extracted, *normalized})
         self._request.log(f"completing {len(load_ids)} unfinished package(s) of an earlier run")
         packages = self._packages
+        damaged = [name for load_id in extracted for name in damaged_files(self._pipeline, load_id)]
+        if damaged:
+            self._request.warn(
+                f"package(s) {', '.join(load_ids)} of an earlier run are damaged ({damaged[0]} is"
+                " not as it was written); they are discarded and extracted again"
+            )
+            packages.discard(load_ids)
+            return True
         packages.found = load_ids
         try:
             if extracted:

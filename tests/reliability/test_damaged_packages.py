@@ -1,0 +1,93 @@
+"""A package that was extracted and is damaged since is extracted again; no row is lost."""
+
+import gzip
+
+import dlt
+import pytest
+
+from loadsmith.engine.run import run_load
+from loadsmith.model import LoadDefinition, RunRequest
+
+
+def torn(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def changed(path):
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle] ^= 0xFF
+    path.write_bytes(bytes(data))
+
+
+DAMAGES = {
+    "empty": lambda path: path.write_bytes(b""),
+    "without rows": lambda path: path.write_bytes(gzip.compress(b"")),
+    "torn": torn,
+    "changed": changed,
+    "gone": lambda path: path.unlink(),
+}
+
+
+@pytest.fixture
+def shop(tmp_path):
+    class Shop:
+        def __init__(self):
+            self.rows = 100
+            self.lines = []
+
+        def load(self, **request):
+            def orders(cursor=dlt.sources.incremental("id", initial_value=-1)):
+                yield [
+                    {"id": n, "items": [{"k": 1}]} for n in range(cursor.last_value + 1, self.rows)
+                ]
+
+            definition = LoadDefinition(
+                name="orders",
+                source=lambda: dlt.resource(orders, name="orders"),
+                pipeline=lambda: dlt.pipeline(
+                    "orders",
+                    destination=dlt.destinations.duckdb(str(tmp_path / "x.duckdb")),
+                    dataset_name="raw",
+                    pipelines_dir=str(tmp_path / "p"),
+                ),
+            )
+            with run_load(definition, RunRequest(warn=self.lines.append, **request)) as result:
+                return result
+
+        def extracted(self):
+            found = tmp_path.glob("p/**/normalize/extracted/*/new_jobs/orders.*")
+            return [path for path in found if path.is_file()]
+
+        def counts(self):
+            pipeline = dlt.pipeline(
+                "reader",
+                destination=dlt.destinations.duckdb(str(tmp_path / "x.duckdb")),
+                dataset_name="raw",
+            )
+            with pipeline.sql_client() as client:
+                [(rows, ids)] = client.execute_sql(
+                    "SELECT count(*), count(DISTINCT id) FROM orders"
+                )
+                [(nested,)] = client.execute_sql("SELECT count(*) FROM orders__items")
+            return rows, ids, nested
+
+    return Shop()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("first", [0, 100])
+def test_a_damaged_package_is_extracted_again(shop, damage, first):
+    if first:
+        shop.load()
+        shop.rows = 300
+    with pytest.raises(InterruptedError):
+        shop.load(cancelled=lambda: bool(shop.extracted()))
+    (path,) = shop.extracted()
+    DAMAGES[damage](path)
+    shop.load()
+    assert shop.counts() == (shop.rows, shop.rows, shop.rows)
+    assert [line for line in shop.lines if "damaged" in line]
+    shop.rows += 50
+    shop.load()
+    assert shop.counts() == (shop.rows, shop.rows, shop.rows)
