@@ -23,23 +23,27 @@ def _destinations(folder: Path, dataset: str = "") -> Mapping[str, Callable[[], 
     }
 
 
-@pytest.fixture(params=["duckdb", "postgres", "mariadb"])
-def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
+def _warehouse(destination: str, folder: Path) -> Iterator[Warehouse]:
     name = f"reload_{uuid.uuid4().hex[:10]}"
-    made = Warehouse(tmp_path, _destinations(tmp_path, name)[request.param], name)
-    if request.param == "mariadb":
+    made = Warehouse(folder, _destinations(folder, name)[destination], name)
+    if destination == "mariadb":
         with pymysql.connect(host="127.0.0.1", user="root") as server:
             server.cursor().execute(f"CREATE DATABASE {name}")
     yield made
-    if request.param == "postgres":
+    if destination == "postgres":
         made.ask(f"DROP SCHEMA IF EXISTS {name} CASCADE")
-    if request.param == "mariadb":
+    if destination == "mariadb":
         made.ask(f"DROP DATABASE {name}")
 
 
-@pytest.fixture
-def duck(tmp_path: Path) -> Warehouse:
-    return Warehouse(tmp_path, _destinations(tmp_path)["duckdb"], "shop")
+@pytest.fixture(params=["duckdb", "postgres", "mariadb"])
+def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
+    yield from _warehouse(request.param, tmp_path)
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
+    yield from _warehouse(request.param, tmp_path)
 
 
 @pytest.fixture

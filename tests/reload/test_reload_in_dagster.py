@@ -14,16 +14,16 @@ DAILY = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-04")
 
 
 @pytest.fixture
-def materialize(duck: Warehouse) -> Any:
+def materialize(either: Warehouse) -> Any:
     """Load the days of a warehouse as assets; gives the metadata of the events' asset."""
 
     @dlt_assets(
-        dlt_source=duck.source(),
+        dlt_source=either.source(),
         dlt_pipeline=lambda: dlt.pipeline(
-            f"days_{duck.dataset}",
-            destination=duck.destination(),
-            dataset_name=duck.dataset,
-            pipelines_dir=str(duck.folder / "pipelines"),
+            f"days_{either.dataset}",
+            destination=either.destination(),
+            dataset_name=either.dataset,
+            pipelines_dir=str(either.folder / "pipelines"),
         ),
         partitions_def=DAILY,
         name=f"days_{uuid.uuid4().hex[:6]}",
@@ -60,27 +60,27 @@ def materialize(duck: Warehouse) -> Any:
         yield run
 
 
-def test_a_materialization_says_what_it_has_replaced(duck, materialize):
+def test_a_materialization_says_what_it_has_replaced(either, materialize):
     (first,) = materialize("2024-01-01")
     assert "rows_replaced" not in first
-    duck.rows[1] = [4, 5, 6]
+    either.rows[1] = [4, 5, 6]
     (second,) = materialize("2024-01-01")
     assert (second["rows_loaded"], second["rows_replaced"]) == (3, 2)
     assert second["partition rows before"] == 2
-    assert duck.held() == duck.expected(1)
+    assert either.held() == either.expected(1)
 
 
-def test_a_tag_of_a_run_keeps_the_way_of_dlt(duck, materialize):
+def test_a_tag_of_a_run_keeps_the_way_of_dlt(either, materialize):
     materialize("2024-01-01")
     materialize("2024-01-01", reload="append")
-    assert set(duck.held().values()) == {2}
+    assert set(either.held().values()) == {2}
     assert materialize("2024-01-01", reload="apend") == []
 
 
-def test_a_run_over_all_partitions_may_drop_what_they_hold(duck, materialize):
+def test_a_run_over_all_partitions_may_drop_what_they_hold(either, materialize):
     materialize("2024-01-01")
-    duck.rows[1] = [9]
+    either.rows[1] = [9]
     assert materialize("2024-01-01", refresh="drop_resources") == []
     assert materialize("2024-01-01", "2024-01-02", refresh="drop_resources") == []
     assert len(materialize("2024-01-01", "2024-01-03", refresh="drop_resources")) == 3
-    assert duck.held() == duck.expected(1, 2, 3)
+    assert either.held() == either.expected(1, 2, 3)
