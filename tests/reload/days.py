@@ -53,6 +53,8 @@ class Warehouse:
         cursor: `time`, `naive`, or `text` for a cursor that SQL cannot compare.
         fails: Whether another resource of the source fails.
         attributes: Settings of resources, by name.
+        name: The name of the load; the pipeline has the same.
+        twin: Whether a second resource yields the same rows into the same table.
     """
 
     folder: Path
@@ -67,6 +69,8 @@ class Warehouse:
     cursor: str = "time"
     fails: bool = False
     attributes: dict[str, Any] = field(default_factory=dict)
+    name: str = "days"
+    twin: bool = False
 
     def source(self) -> Any:
         rows, hints, fails = self.rows, self.hints, self.fails
@@ -96,17 +100,22 @@ class Warehouse:
                     raise RuntimeError("down")
                 yield {"name": "only"}
 
-            return events, lookup
+            log = dlt.resource([{"n": 1}], name="log", write_disposition="append")
+            if not self.twin:
+                return events, lookup, log.with_name("log")
+            twins = events.with_name("twins")
+            twins.apply_hints(table_name="events")
+            return events, lookup, twins
 
         return shop()
 
     @property
     def definition(self) -> LoadDefinition:
         return LoadDefinition(
-            name="days",
+            name=self.name,
             source=self.source,
             pipeline=lambda: dlt.pipeline(
-                "days",
+                self.name,
                 destination=self.destination(),
                 dataset_name=self.dataset,
                 pipelines_dir=str(self.folder / "pipelines"),

@@ -1,8 +1,10 @@
 """A partition is there once, however often it is loaded."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
+import dlt
 import pytest
 from days import window
 
@@ -219,8 +221,6 @@ def test_the_log_says_what_is_replaced_before_it_happens(either):
 
 
 def _no_cursor(region):
-    import dlt
-
     return dlt.resource([{"region": region, "n": 1}], name="orders", write_disposition="append")
 
 
@@ -326,3 +326,80 @@ def test_runs_of_partitions_that_overlap_exclude_each_other():
     assert not claim("days", keys=("eu",)).concerns(claim("days", keys=("us",)))
     both = claim("days", keys=("2024-01-01|eu",), window=window(1, 1))
     assert not both.concerns(claim("days", keys=("2024-01-01|us",), window=window(1, 1)))
+
+
+def test_days_that_are_loaded_side_by_side_are_there_once(warehouse):
+    warehouse.load(1, 7)
+    warehouse.rows = {number: [3, 4, 5] for number in range(1, 8)}
+    days = (1, 2, 2, 3)
+    with ThreadPoolExecutor(len(days)) as pool:
+        list(pool.map(warehouse.load, days))
+    found = warehouse.held()
+    assert {name: count for name, count in found.items() if name[0] in "123"} == dict(
+        warehouse.expected(1, 2, 3)
+    )
+    assert {name for name in found if name[0] == "4"} == {"4-1", "4-2"}
+
+
+def test_rows_that_the_ledger_does_not_know_stay(either):
+    either.options = RunOptions(reload="append")
+    either.load(1)
+    either.options = RunOptions()
+    either.load(1)
+    either.load(1)
+    # What was appended on purpose is a package of its own, which no later one replaces.
+    assert set(either.held().values()) == {2}
+
+
+def test_reload_by_window_is_refused_where_others_load_into_the_table(either):
+    either.load(1)
+    either.options = RunOptions(reload="window")
+    other = either.changed(name="others")
+    with pytest.raises(ResolveError, match="the load 'days' fills the table 'events', too"):
+        other.load(1)
+
+
+def test_reload_by_window_is_refused_for_partitions_of_two_dimensions(either):
+    either.options = RunOptions(reload="window")
+    with pytest.raises(ResolveError, match="of one dimension"):
+        either.run(
+            partition_key="2024-01-01|eu", partition_keys=("2024-01-01|eu",), window=window(1, 1)
+        )
+
+
+def test_a_resource_that_shares_its_table_is_not_loaded_alone(either):
+    either.twin = True
+    either.load(1)
+    with pytest.raises(ResolveError, match="Load 'twins' in the same run"):
+        either.load(1, resources=("events",))
+    either.load(1)
+    assert either.ask("SELECT count(*) FROM events") == [(4,)]
+
+
+def test_a_whole_resource_that_appends_warns(either):
+    for key in ("eu", "us"):
+        either.run(partition_key=key, partition_keys=(key,), resources=("log",))
+    assert [line for line in either.warned if "'log' appends all of its rows" in line]
+    assert either.ask("SELECT count(*) FROM log") == [(2,)]
+
+
+def test_resources_that_share_a_table_and_are_kept_apart_are_there_once(either):
+    either.twin = True
+    either.options = RunOptions(on_error="keep")
+    either.load(1)
+    either.rows[1] = [5, 6, 7]
+    either.load(1)
+    assert either.ask("SELECT count(*) FROM events") == [(6,)]
+
+
+@pytest.mark.parametrize("name", ["MyEvents", "my events", "Ereignisse-Ä"])
+def test_a_resource_of_any_name_is_there_once(either, name):
+    def named(rows):
+        resource = dlt.resource(rows, name=name, write_disposition="replace")
+        return dlt.source(lambda: resource, name="shop")()
+
+    for rows in ([{"n": 1}, {"n": 2}], [{"n": 3}], [{"n": 4}, {"n": 5}]):
+        key = {"partition_key": "eu", "partition_keys": ("eu",)}
+        result = either.run(**key, source=partial(named, rows))
+        (table,) = [table for table in result.tables if table.resource == name]
+        assert either.ask(f'SELECT count(*) FROM "{table.name}"') == [(len(rows),)]

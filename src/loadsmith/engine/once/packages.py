@@ -434,7 +434,8 @@ def package_entry(
     entry = LedgerEntry(
         load_id=load_id,
         scope=workspace.scope,
-        replacing=tuple(Replaced(**hints[name]) for name in sorted(hints)),
+        # Of resources that share a table, dlt's schema names one, and keeps the hint of another.
+        replacing=tuple(Replaced(**{**hints[name], "name": name}) for name in sorted(hints)),
         resources=resources,
         tables=tables,
         rows=package_rows(pipeline, load_id, names),

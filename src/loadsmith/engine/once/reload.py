@@ -183,7 +183,7 @@ class Reload:
         """
         for name, resource in self._resources.items():
             before = self._rows_before_of(name)
-            counts = [_root_rows(entry, [name]) for entry in entries if name in entry.resources]
+            counts = [_rows_for(entry, resource) for entry in entries]
             # A count that nobody knows is not zero.
             after = None if None in counts else sum(count or 0 for count in counts)
             if not after and after is not None and on_empty in ("truncate", "warn"):
@@ -351,6 +351,13 @@ def package_of(record: LedgerEntry) -> str:
 def _tables_of(entry: LedgerEntry, resources: Iterable[str]) -> list[LedgerTable]:
     owners, names = entry.slice.get("owners", {}), set(resources)
     return [table for table in entry.tables if owners.get(table.name) in names]
+
+
+def _rows_for(entry: LedgerEntry, resource: Replaced) -> int | None:
+    """Return the rows that came for a resource, or for the table that it shares with others."""
+    if resource.table is None:
+        return _root_rows(entry, [resource.name])
+    return entry.rows.get(resource.table, 0)
 
 
 def _root_rows(entry: LedgerEntry, resources: Iterable[str]) -> int | None:
