@@ -204,9 +204,8 @@ class SqlLedger:
             return
         name = self._workspace.staging_dataset_of(token)
         if name is None:
-            if token != self._workspace.token:
-                return
-            name = self._sql.staging_dataset_name
+            # The user has named it; other things of the user may be in it.
+            return
         with self._sql.with_alternative_dataset_name(name):
             if self._sql.has_dataset():
                 self._sql.drop_dataset()
