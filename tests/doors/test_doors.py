@@ -285,8 +285,7 @@ def test_a_misspelled_argument_of_the_run_is_told_with_the_nearest(
         make_built(door_class, **asked)
     told = "\n".join(map(str, causes_of(raised.value)))
     assert "write_dispositon" in told
-    # Dagster reads a component by pydantic before loadsmith does; `loadsmith check` has the hint.
-    assert hint in told or door_class.name == "component"
+    assert hint in told
     if door_class.name == "files":
         # The line of the argument.
         assert ".yaml:" in told

@@ -4,21 +4,61 @@ Workflow files, their `defaults` and the component use the same models, so that 
 same name, description and JSON Schema everywhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from loadsmith.errors import did_you_mean
 from loadsmith.model import AssetAttributes, OpSettings
+
+UNKNOWN_FIELD = ("extra_forbidden", "unknown_field")
+"""The types of the errors about a field that a model does not have: pydantic's, and ours."""
 
 
 class Settings(BaseModel):
     """Base of all models of files: frozen, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_the_nearest_field(cls, value: Any, validate: ModelWrapValidatorHandler[Any]) -> Any:
+        """Validate `value`; an unknown field is told with the nearest one, on every door."""
+        try:
+            return validate(value)
+        except ValidationError as error:
+            details = [_with_nearest_field(detail, cls) for detail in error.errors()]
+            raise ValidationError.from_exception_data(error.title, details) from None
+
+
+def no_such_field(name: str, fields: Iterable[str]) -> str:
+    """Return the message about a field that is none of `fields`; it names the nearest one."""
+    known = sorted(fields)
+    hint = did_you_mean(name, known) or f" There is: {', '.join(known)}."
+    return f"there is no field '{name}' here.{hint}"
+
+
+def _with_nearest_field(detail: ErrorDetails, model: type[BaseModel]) -> InitErrorDetails:
+    kind: str | PydanticCustomError = detail["type"]
+    context = detail.get("ctx", {})
+    if kind in UNKNOWN_FIELD:
+        if len(detail["loc"]) == 1:
+            context = {"message": no_such_field(str(detail["loc"][0]), model.model_fields)}
+        kind = PydanticCustomError("unknown_field", "{message}", context)
+    return InitErrorDetails(type=kind, loc=detail["loc"], input=detail["input"], ctx=context)
 
 
 def _as_text(value: Any) -> Any:
