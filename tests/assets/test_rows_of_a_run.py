@@ -1,6 +1,7 @@
 """A green run has loaded every row of its slice; what it would get wrong, it refuses."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -221,7 +222,9 @@ def test_two_loads_that_would_share_a_cursor_are_told_with_both_names(shop: Shop
     one, two = shop.assets(ga("one"), "ga_one"), shop.assets(ga("two"), "ga_two")
     assert shop.run(one).success
     told = failure_of(shop.run(two))
-    assert "the load 'ga_two' and the load 'ga_one' use one pipeline name" in told
+    place = r"\(\S+\.py:\d+\)"
+    both = rf"the load 'ga_two' {place} and the load 'ga_one' {place} use one pipeline name"
+    assert re.search(both, told)
     assert "Give the load 'ga_two' a pipeline name of its own." in told
     assert shop.run(one).success
     assert shop.rows("SELECT prop, count(*) FROM raw.events GROUP BY 1") == [("one", 2)]

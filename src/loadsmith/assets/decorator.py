@@ -1,6 +1,7 @@
 """`@dlt_assets` makes Dagster assets of a dlt source and a pipeline."""
 
 import inspect
+import os
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -122,7 +123,7 @@ def dlt_assets(
 
     def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
         op = name or function.__name__
-        load = replace(definition, name=op_name(op))
+        load = replace(definition, name=op_name(op), place=_place_of(function))
         note_defined(load)
         given = {
             "name": op,
@@ -148,6 +149,12 @@ def dlt_assets(
         return multi_asset(inside_load(current, function))
 
     return decorate
+
+
+def _place_of(function: Callable[..., Any]) -> str | None:
+    """Return `file:line` of a function, from the folder of the process; None for a callable."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else None
 
 
 def _check_names(given: Mapping[str, Any], specs: Sequence[dg.AssetSpec]) -> None:

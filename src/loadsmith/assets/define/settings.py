@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
 from loadsmith.config.partition_params import PartitionParams
 from loadsmith.config.settings import (
+    UNKNOWN_FIELD,
     AssetSettings,
     ResourceSettings,
     RetryPolicySettings,
@@ -99,7 +100,7 @@ def read_options(kind: type[Options], given: Any, *, place: str) -> Options:
     try:
         options = kind.model_validate(dict(given), strict=False)
     except ValidationError as error:
-        mistakes = (_mistake(kind, place, detail) for detail in error.errors(include_url=False))
+        mistakes = (_mistake(place, detail) for detail in error.errors(include_url=False))
         raise ConfigError("\n".join(dict.fromkeys(mistakes))) from error
     if options.automation_condition_config and callable(options.automation_condition):
         raise ConfigError(
@@ -141,12 +142,9 @@ def known_options(place: str, function: Callable[..., Any]) -> Iterator[None]:
         raise ConfigError(f"{place}: there is no option '{name}'.{hint}") from error
 
 
-def _mistake(kind: type[Any], place: str, detail: Any) -> str:
+def _mistake(place: str, detail: Any) -> str:
     # If a field accepts several types, pydantic puts the type after the name of the field.
-    name = str(detail["loc"][0]) if len(detail["loc"]) else ""
-    if detail["type"] == "extra_forbidden" and len(detail["loc"]) == 1:
-        hint = did_you_mean(name, kind.model_fields)
-        known = f" There is: {', '.join(sorted(kind.model_fields))}."
-        return f"{place}: there is no field '{name}'.{hint or known}"
+    if detail["type"] in UNKNOWN_FIELD and len(detail["loc"]) == 1:
+        return f"{place}: {detail['msg']}"
     path = ".".join(map(str, detail["loc"]))
     return f"{place}.{path}: {detail['input']!r} is wrong ({detail['msg']}). Change it."
