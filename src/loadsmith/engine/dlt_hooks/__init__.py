@@ -105,6 +105,9 @@ if TYPE_CHECKING:
         values_in as values_in,
     )
     from loadsmith.engine.dlt_hooks.trace import redact_job_files as redact_job_files
-    from loadsmith.engine.dlt_hooks.window_pages import WindowIncremental as WindowIncremental
+    from loadsmith.engine.dlt_hooks.window_pages import (
+        WindowIncremental as WindowIncremental,
+        edge_of as edge_of,
+    )
 
 __getattr__ = names_on_first_use(__name__)

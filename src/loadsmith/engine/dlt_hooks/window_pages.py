@@ -5,7 +5,7 @@ Which one that is nobody knows before the first page, where the source does not 
 reads times without a zone as UTC, where the load may say something else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar, cast
@@ -30,27 +30,33 @@ from loadsmith.engine.dlt_hooks.check import not_called
 T = TypeVar("T")
 
 
+def edge_of(bound: Any, incremental: Any) -> Edge | None:
+    """Return the end of the window that a bound of a cursor stands for; None for others."""
+    return _edge_among(getattr(incremental, "_edges", ()), bound)
+
+
+def _edge_among(edges: Iterable[Edge], bound: Any) -> Edge | None:
+    if isinstance(bound, WindowBound):
+        return bound.edge
+    if isinstance(bound, datetime):
+        for edge in edges:
+            if bound == (edge.moment if bound.tzinfo or edge.zone is None else edge.wall):
+                return edge
+    return None
+
+
 class _Zoned:
     """Compares rows with the window, whatever dlt takes times without a zone for."""
 
     edges: tuple[Edge, ...] = ()
 
     def _adapt_timezone(self, row: datetime, bound: datetime, name: str, resource: str) -> Any:
-        edge = self._edge_of(bound)
+        edge = _edge_among(self.edges, bound)
         if edge is None:
             return IncrementalTransform._adapt_timezone(row, bound, name, resource)
         if row.tzinfo is None:
             return edge.wall
         return bound if bound.tzinfo else edge.moment
-
-    def _edge_of(self, bound: Any) -> Edge | None:
-        """Return the end of the window that a bound stands for; None for one of the source's."""
-        if isinstance(bound, WindowBound):
-            return bound.edge
-        for edge in self.edges:
-            if bound == (edge.moment if bound.tzinfo or edge.zone is None else edge.wall):
-                return edge
-        return None
 
 
 class _WindowRows(_Zoned, JsonIncremental):

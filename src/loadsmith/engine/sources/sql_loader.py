@@ -25,17 +25,13 @@ from dlt.common.schema.utils import has_table_seen_data, is_complete_column
 from dlt.common.time import get_context_timezone_name
 from dlt.extract import DltResource
 from dlt.sources.sql_database import TableLoader, register_table_loader_backend
-from dlt.sources.sql_database.helpers import ConnectorXTableLoader
+from dlt.sources.sql_database.helpers import ConnectorXTableLoader, get_table_loader_class
 from sqlalchemy.dialects import postgresql
 
-from loadsmith.engine.dlt_hooks import (
-    WindowNumber,
-    WindowText,
-    WindowTime,
-    query_of,
-)
+from loadsmith.engine.dlt_hooks import query_of
 from loadsmith.engine.normalizing import ROW_GROUP
 from loadsmith.engine.sources.panics import panics_as_errors
+from loadsmith.engine.sources.sql_bounds import BoundByColumn, register
 from loadsmith.engine.sources.sql_types import (
     Reader,
     Reading,
@@ -90,7 +86,7 @@ def loader_for(options: ReadOptions) -> type[TableLoader]:
     return type("ExactTableLoader", (_ExactTableLoader,), {"options": options})
 
 
-class _ExactTableLoader(TableLoader):
+class _ExactTableLoader(BoundByColumn, TableLoader):
     options: ReadOptions
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -106,13 +102,6 @@ class _ExactTableLoader(TableLoader):
             driver=self.engine.dialect.driver,
             decimal=self._capabilities.decimal_precision if rounds else None,
         )
-        is_time = self.cursor_column is not None and isinstance(
-            self.cursor_column.type, sa.DateTime | sa.Date
-        )
-        if isinstance(self.end_value, WindowNumber | WindowText | WindowTime) and not is_time:
-            # Numbers and texts that mean times compare in no query: their unit and their format
-            # are those of the column. The rows are compared when they arrive.
-            self.last_value = self.end_value = None
 
     def load_rows(self, backend_kwargs: dict[str, Any] | None = None) -> Iterator[Any]:
         """Yield the rows of the table in pages."""
@@ -314,7 +303,7 @@ class _ExactTableLoader(TableLoader):
             f" cannot add to a table without `_dlt_id`. It is read by {backend}.{kept}"
             " To load it as plain dlt does, run it once with `refresh: drop_resources`."
         )
-        loader_class: type[Any] = ConnectorXLoader if by_connectorx else TableLoader
+        loader_class: type[Any] = get_table_loader_class(backend)
         loader = loader_class(
             self.engine,
             cast(Any, backend),
@@ -347,8 +336,9 @@ class ConnectorXLoader(ConnectorXTableLoader):
             yield from super().load_rows(backend_kwargs or {})
 
 
-# dlt takes it for live resources, too, which are made without loadsmith.
+# dlt takes them for live resources, too, which are made without loadsmith.
 register_table_loader_backend("connectorx", ConnectorXLoader)
+register()
 
 
 def _schema() -> Schema:
