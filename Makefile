@@ -83,6 +83,7 @@ pytest: $(INSTALLED)
 # The tests marked `long`, which `make test` leaves out.
 test-long: $(INSTALLED)
 	$(BIN)/python -m pytest -m long
+	LOADSMITH_EXAMPLES=100 $(BIN)/python -m pytest tests/engine/test_slices_in_any_order.py
 
 # The site in `site/`, its reference pages written anew from the code.
 docs: $(INSTALLED)

@@ -1,5 +1,6 @@
 """Slices of any source, loaded in any order, leave the rows that the definition promises."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 import dlt
 import duckdb
 from dlt.sources import incremental
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
 from loadsmith.engine.run import run_load
 from loadsmith.errors import ResolveError
@@ -151,8 +152,13 @@ def names_of(branches: list[Branch]) -> list[str]:
     return [name for number, asked in enumerate(branches) for name in asked.names(number)]
 
 
+# `make test-long` tries more of them.
 slow = settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=int(os.environ.get("LOADSMITH_EXAMPLES", "5")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
+    phases=[Phase.generate],
 )
 
 
