@@ -178,6 +178,15 @@ def test_a_part_knows_its_columns_where_another_part_stored_the_newest_schema(
     texts = load_of(tmp_path, 2, "text")
     run(part_of(texts, 0))
     run(part_of(texts, 1))
+    with duckdb.connect(str(tmp_path / "many.duckdb")) as connection:
+        # As many other parts would have stored them.
+        connection.execute(
+            "INSERT INTO raw._dlt_version SELECT * EXCLUDE (n) REPLACE"
+            " (version_hash || n AS version_hash, inserted_at + INTERVAL 1 second AS inserted_at)"
+            " FROM raw._dlt_version,"
+            " range(1200) AS numbers(n) WHERE inserted_at ="
+            " (SELECT max(inserted_at) FROM raw._dlt_version)"
+        )
     for folder in (tmp_path / "pipelines/.loadsmith").glob("many_*"):
         folder.rename(tmp_path / f"lost_{folder.name}")
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         class_of as class_of,
         global_config_of as global_config_of,
         is_destination as is_destination,
-        limited_sql as limited_sql,
         state_files as state_files,
     )
     from loadsmith.engine.dlt_hooks.errors import (

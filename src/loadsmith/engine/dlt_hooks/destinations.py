@@ -5,12 +5,6 @@ from typing import Any
 from dlt.common.destination import Destination
 
 
-def limited_sql(client: Any, rows: int) -> tuple[str, str]:
-    """Return what limits a query, behind its SELECT and at its end, one of which is empty."""
-    top, bottom = client.sql_client._limit_clause_sql(rows)
-    return str(top), str(bottom)
-
-
 def state_files(client: Any, pipeline_name: str) -> list[tuple[str, str]]:
     """Return the load ids and paths of the files that hold the states of a pipeline."""
     table = client.schema.state_table_name

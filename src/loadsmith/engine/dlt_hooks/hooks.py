@@ -206,13 +206,12 @@ HOOKS = (
     ),
     Hook(
         name="state",
-        target="dlt.destinations.sql_client:SqlClientBase",
+        target="dlt.destinations.impl.filesystem.filesystem:FilesystemClient",
         kind="call",
         reason="dlt reads the newest state of a pipeline only",
         on_difference="error",
         lost="Cursors may not be restored from the destination",
         uses={
-            "dlt.destinations.sql_client:SqlClientBase._limit_clause_sql": "551cd59eb950",
             "dlt.destinations.impl.filesystem.filesystem:FilesystemClient._list_dlt_table_files": "15fcaeae8e8b",
         },
     ),

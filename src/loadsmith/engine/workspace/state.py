@@ -9,6 +9,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
@@ -19,7 +20,6 @@ from dlt.destinations.sql_client import WithSqlClient
 
 from loadsmith.engine.dlt_hooks import (
     exports_schemas,
-    limited_sql,
     moment_of_package,
     replace_schema,
     state_files,
@@ -34,8 +34,8 @@ from loadsmith.engine.workspace.stored_states import (
     sources_of,
 )
 
-#: Schemas that are read back. Each is of one part of a load, as that part left it.
-SCHEMA_HISTORY = 1000
+#: Versions of a schema that are read at once. Each is of one part of a load, as that part left it.
+_VERSIONS_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -184,19 +184,22 @@ def own_tables(
         versions: The tables of versions of one schema, the newest first.
         owns: Tells whether a resource is one of them.
     """
-    newest: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    seen = set[str]()
     for tables in versions:
         for name, table in tables.items():
-            newest.setdefault(name, table)
+            if name not in seen and (table.get("parent") in own or _is_own(name, tables, owns)):
+                own[name] = table
+        seen.update(tables)
+    return own
 
-    def is_own(name: str) -> bool:
-        seen = set[str]()
-        while (parent := newest[name].get("parent")) in newest and name not in seen:
-            seen.add(name)
-            name = str(parent)
-        return name.startswith("_dlt_") or owns(str(newest[name].get("resource") or name))
 
-    return {name: table for name, table in newest.items() if is_own(name)}
+def _is_own(name: str, tables: Mapping[str, Any], owns: Callable[[str], bool]) -> bool:
+    passed = set[str]()
+    while (parent := tables[name].get("parent")) in tables and name not in passed:
+        passed.add(name)
+        name = str(parent)
+    return name.startswith("_dlt_") or owns(str(tables[name].get("resource") or name))
 
 
 def _local_schemas(pipeline: Any) -> dict[str, Any]:
@@ -215,11 +218,12 @@ def _keep_own_tables(
         if isinstance(client, FSClientBase):
             continue
         current = pipeline.schemas[name].to_dict()
-        versions = [version["tables"] for version in _query_schemas(client, name)]
-        if not versions:
+        versions = _query_schemas(client, name)
+        newest = next(versions, None)
+        if newest is None:
             continue
         before = [local[name]["tables"]] if name in local else []
-        tables = own_tables([*versions, *before, current["tables"]], owns)
+        tables = own_tables(chain([newest], versions, before, [current["tables"]]), owns)
         if tables != current["tables"]:
             replace_schema(pipeline, {**current, "tables": tables})
 
@@ -246,10 +250,10 @@ def _fetch_states(
         yield load_id, {**state, "sources": state.get("sources", {})}
 
 
-def _query_schemas(client: Any, schema_name: str) -> list[dict[str, Any]]:
-    """Return the last versions of a schema, the newest first; none where there is no SQL."""
+def _query_schemas(client: Any, schema_name: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the tables of each version of a schema, the newest first; nothing without SQL."""
     if not isinstance(client, WithSqlClient):
-        return []
+        return
     known: Any = client
     sql, naming = known.sql_client, known.schema.naming
     c_schema, c_name, c_inserted_at = (
@@ -257,19 +261,15 @@ def _query_schemas(client: Any, schema_name: str) -> list[dict[str, Any]]:
         for name in ("schema", "schema_name", "inserted_at")
     )
     table = sql.make_qualified_table_name(known.schema.version_table_name)
-    top, bottom = limited_sql(known, SCHEMA_HISTORY)
-    query = (
-        f"SELECT {top} {c_schema} FROM {table} WHERE {c_name} = %s"
-        f" ORDER BY {c_inserted_at} DESC {bottom}"
-    )
-    texts: list[str] = []
+    query = f"SELECT {c_schema} FROM {table} WHERE {c_name} = %s ORDER BY {c_inserted_at} DESC"
     with (
         contextlib.suppress(DatabaseUndefinedRelation, DestinationUndefinedEntity),
         known,
         sql.execute_query(query, schema_name) as cursor,
     ):
-        texts = [row[0] for row in cursor.fetchall()]
-    return [_schema_of(text) for text in texts]
+        while rows := cursor.fetchmany(_VERSIONS_AT_ONCE):
+            for (text,) in rows:
+                yield _schema_of(text)["tables"]
 
 
 def _schema_of(text: str) -> dict[str, Any]:
