@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from loadsmith.config.settings import UNKNOWN_FIELD, no_such_field
+from loadsmith.config.settings import NoSuchField, is_unknown_field
 from loadsmith.documents import Document, Node
 from loadsmith.errors import Problem, did_you_mean
 
@@ -71,7 +71,7 @@ def problems_of(
             continue
         inner.add(full)
         message = _describe(detail, model, loc, node.value)
-        at_key = kind in UNKNOWN_FIELD
+        at_key = is_unknown_field(detail)
         problems.append(document.problem(message, *full, at_key=at_key))
     for full, wanted in expected.items():
         value = document.root.follow(full)[0].value
@@ -103,7 +103,7 @@ def _misspelled(details: Iterable[Any], model: type[BaseModel]) -> set[Path]:
     fields: set[Path] = set()
     for detail in details:
         loc: Path = tuple(detail["loc"])
-        if detail["type"] in UNKNOWN_FIELD:
+        if is_unknown_field(detail):
             close = get_close_matches(str(loc[-1]), _fields_at(model, loc[:-1]), n=1)
             fields.update((*loc[:-1], name) for name in close)
     return fields
@@ -116,8 +116,8 @@ def _number(value: float) -> str:
 def _describe(detail: Any, model: type[BaseModel], loc: Path, value: Any) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     name = loc[-1] if loc else ""
-    if kind in UNKNOWN_FIELD:
-        return no_such_field(str(name), _fields_at(model, loc[:-1]))
+    if kind == "extra_forbidden":
+        return str(NoSuchField(str(name), _fields_at(model, loc[:-1])))
     if kind == "missing":
         field = _model_at(model, loc[:-1])
         text = field.model_fields[str(name)].description if field else None

@@ -19,13 +19,25 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails
 
 from loadsmith.errors import did_you_mean
 from loadsmith.model import AssetAttributes, OpSettings
 
-UNKNOWN_FIELD = ("extra_forbidden", "unknown_field")
-"""The types of the errors about a field that a model does not have: pydantic's, and ours."""
+
+class NoSuchField(ValueError):
+    """A model does not have a field of that name; the message names the nearest one."""
+
+    def __init__(self, name: str, fields: Iterable[str]) -> None:
+        known = sorted(fields)
+        hint = did_you_mean(name, known) or f" There is: {', '.join(known)}."
+        super().__init__(f"there is no field '{name}' here.{hint}")
+
+
+def is_unknown_field(detail: Mapping[str, Any]) -> bool:
+    """Tell whether an error of pydantic is about a field that a model does not have."""
+    is_ours = isinstance(detail.get("ctx", {}).get("error"), NoSuchField)
+    return is_ours or detail["type"] == "extra_forbidden"
 
 
 class Settings(BaseModel):
@@ -44,20 +56,12 @@ class Settings(BaseModel):
             raise ValidationError.from_exception_data(error.title, details) from None
 
 
-def no_such_field(name: str, fields: Iterable[str]) -> str:
-    """Return the message about a field that is none of `fields`; it names the nearest one."""
-    known = sorted(fields)
-    hint = did_you_mean(name, known) or f" There is: {', '.join(known)}."
-    return f"there is no field '{name}' here.{hint}"
-
-
 def _with_nearest_field(detail: ErrorDetails, model: type[BaseModel]) -> InitErrorDetails:
-    kind: str | PydanticCustomError = detail["type"]
-    context = detail.get("ctx", {})
-    if kind in UNKNOWN_FIELD:
-        if len(detail["loc"]) == 1:
-            context = {"message": no_such_field(str(detail["loc"][0]), model.model_fields)}
-        kind = PydanticCustomError("unknown_field", "{message}", context)
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden" and len(detail["loc"]) == 1:
+        # Dagster makes the errors anew, which pydantic allows for its own types alone.
+        kind = "value_error"
+        context = {"error": NoSuchField(str(detail["loc"][-1]), model.model_fields)}
     return InitErrorDetails(type=kind, loc=detail["loc"], input=detail["input"], ctx=context)
 
 

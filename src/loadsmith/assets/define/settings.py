@@ -11,10 +11,10 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
 from loadsmith.config.partition_params import PartitionParams
 from loadsmith.config.settings import (
-    UNKNOWN_FIELD,
     AssetSettings,
     ResourceSettings,
     RetryPolicySettings,
+    is_unknown_field,
 )
 from loadsmith.engine.sources import Live
 from loadsmith.errors import ConfigError, did_you_mean
@@ -144,7 +144,7 @@ def known_options(place: str, function: Callable[..., Any]) -> Iterator[None]:
 
 def _mistake(place: str, detail: Any) -> str:
     # If a field accepts several types, pydantic puts the type after the name of the field.
-    if detail["type"] in UNKNOWN_FIELD and len(detail["loc"]) == 1:
-        return f"{place}: {detail['msg']}"
+    if is_unknown_field(detail) and len(detail["loc"]) == 1:
+        return f"{place}: {detail['ctx']['error']}"
     path = ".".join(map(str, detail["loc"]))
     return f"{place}.{path}: {detail['input']!r} is wrong ({detail['msg']}). Change it."
