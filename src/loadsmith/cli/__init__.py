@@ -1,4 +1,4 @@
-"""The command line: `loadsmith check`, `init`, `json-schema`, `list`, `run`, `schema`, `state`.
+"""The command line: a module for each command of `loadsmith`.
 
 Nothing here imports dlt or Dagster before a command needs it, so that help and completion are
 fast.
@@ -21,6 +21,7 @@ _COMMANDS = {
     "list": ("loadsmith.cli.list", "Show assets, tables, destinations and schedules."),
     "run": ("loadsmith.cli.run", "Materialize assets in this process."),
     "schema": ("loadsmith.cli.schema", "Write or update the schema file of an asset."),
+    "show": ("loadsmith.cli.show", "Show rows of an asset, as the destination has them."),
     "state": ("loadsmith.cli.state", "Show the cursors of incremental loads, or forget one."),
 }
 """Module and summary of each command; the module's function is the name with `_command`."""

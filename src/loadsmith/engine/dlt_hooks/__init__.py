@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         global_config_of as global_config_of,
         is_destination as is_destination,
         limited_sql as limited_sql,
+        schema_files as schema_files,
         state_files as state_files,
     )
     from loadsmith.engine.dlt_hooks.errors import (

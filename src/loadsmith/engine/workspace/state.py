@@ -257,7 +257,7 @@ def _query_schemas(client: Any, schema_name: str) -> list[dict[str, Any]]:
         for name in ("schema", "schema_name", "inserted_at")
     )
     table = sql.make_qualified_table_name(known.schema.version_table_name)
-    top, bottom = limited_sql(known, SCHEMA_HISTORY)
+    top, bottom = limited_sql(sql, SCHEMA_HISTORY)
     query = (
         f"SELECT {top} {c_schema} FROM {table} WHERE {c_name} = %s"
         f" ORDER BY {c_inserted_at} DESC {bottom}"
