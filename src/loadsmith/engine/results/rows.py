@@ -8,8 +8,6 @@ from datetime import date, datetime, time
 from fnmatch import fnmatchcase
 from typing import Any
 
-from loadsmith.engine.dlt_hooks import limited_sql
-
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
@@ -62,6 +60,9 @@ def rows_of_query(client: Any, query: str, limit: int, table: str | None = None)
 
 def select_of(client: Any, table: str, limit: int, condition: str = "") -> str:
     """Return the query for the first rows of a table."""
+    # Definitions import this module, and no dlt.
+    from loadsmith.engine.dlt_hooks import limited_sql
+
     top, bottom = limited_sql(client, limit)
     name = client.make_qualified_table_name(table)
     return " ".join(f"SELECT {top} * FROM {name} {condition} {bottom}".split())
