@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from loadsmith.engine.results.rows import (
         Rows as Rows,
         columns_of_dlt as columns_of_dlt,
+        plain_rows as plain_rows,
         rows_of_query as rows_of_query,
         select_of as select_of,
         without as without,

@@ -50,11 +50,15 @@ def rows_of_query(client: Any, query: str, limit: int, table: str | None = None)
     with client.execute_query(query) as cursor:
         columns = _unique(_names_of(cursor.native_cursor))
         found = cursor.fetchmany(limit + 1) if columns else []
+    return replace(plain_rows(table, columns, found[:limit]), has_more=len(found) > limit)
+
+
+def plain_rows(table: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Rows:
+    """Return rows with plain values."""
     return Rows(
         table=table,
-        columns=columns,
-        rows=tuple(tuple(plain(value) for value in row) for row in found[:limit]),
-        has_more=len(found) > limit,
+        columns=tuple(columns),
+        rows=tuple(tuple(plain(value) for value in row) for row in rows),
     )
 
 

@@ -10,8 +10,10 @@ from loadsmith.engine.dlt_hooks import secrets_of_load
 from loadsmith.engine.locks import destination_lock
 from loadsmith.engine.results import run_error
 from loadsmith.engine.secrets import Redactor
+from loadsmith.engine.workspace.names import names_of
 from loadsmith.engine.workspace.open import look_into
-from loadsmith.model import LoadDefinition, RunRequest
+from loadsmith.engine.workspace.parts import parts_of
+from loadsmith.model import LoadDefinition, RunRequest, slice_of
 
 
 @contextlib.contextmanager
@@ -51,3 +53,25 @@ def destination_of(
                 return
             stack.enter_context(destination_lock(path, log=request.log, who=what))
         yield pipeline, traits, names
+
+
+def list_pending(definition: LoadDefinition, request: RunRequest) -> tuple[str, ...]:
+    """Return the load ids of the packages that the next run of a load would complete first.
+
+    It looks into the working directory of this machine alone.
+
+    Args:
+        definition: The load.
+        request: Names the partition, where each has a directory of its own.
+    """
+    parts = parts_of(definition, request)
+    names = names_of(slice_of(definition, request, parts.name), Path(parts.pipelines_dir))
+    found = {
+        path.name
+        for own in (names, names.released)
+        if own is not None
+        for folder in ("normalize/extracted", "load/normalized")
+        for path in own.working_dir.glob(f"{folder}/*")
+        if path.is_dir()
+    }
+    return tuple(sorted(found))
