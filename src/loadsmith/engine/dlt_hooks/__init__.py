@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     from loadsmith.engine.dlt_hooks.resolved import (
         placeholders as placeholders,
         secrets_of_load as secrets_of_load,
+        used_secrets as used_secrets,
         watch_secrets as watch_secrets,
     )
     from loadsmith.engine.dlt_hooks.resources import (

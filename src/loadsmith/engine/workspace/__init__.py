@@ -3,6 +3,10 @@
 The names of directories, locks and states come from the load, its pipeline and its partition.
 """
 
+from loadsmith.engine.workspace.connecting import (
+    Connection as Connection,
+    connect as connect,
+)
 from loadsmith.engine.workspace.cursors import (
     StoredCursor as StoredCursor,
     fetch_cursors as fetch_cursors,
