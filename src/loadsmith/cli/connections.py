@@ -50,8 +50,19 @@ def _ask(
                 )
             )
             continue
-        found += connect(definition, request, timeout=timeout, thread_name=ABANDONED, sides=(side,))
+        (asked,) = connect(
+            definition, request, timeout=timeout, thread_name=ABANDONED, sides=(side,)
+        )
+        secrets = dict.fromkeys((*_named(load, side), *asked.secrets))
+        found.append(replace(asked, secrets=tuple(secrets)))
     return found
+
+
+def _named(load: LoadDefinition, side: str) -> list[str]:
+    """Return the variables of the environment that the files name for a side of a load."""
+    reference: Any = load.source if side == "source" else load.destination
+    names = names_in(getattr(reference, "params", {}))
+    return sorted(name.removeprefix("env.") for name in names if name.startswith("env."))
 
 
 def _rendered(
