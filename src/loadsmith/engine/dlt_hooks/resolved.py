@@ -74,20 +74,26 @@ def watch_secrets() -> None:
             _declare(trace)
 
 
-def used_secrets() -> tuple[str, ...]:
-    """Return the names of the secrets that dlt has resolved in this thread so far.
+@contextmanager
+def used_secrets() -> Iterator[set[str]]:
+    """Give the names of the secrets that dlt resolves in the block; they are there at its end.
 
     A name is the environment variable that stands for the secret, wherever dlt found it.
     """
-    found = {
-        "__".join((*trace.sections, trace.key)).upper()
-        for trace in get_resolved_traces().resolved_traces
-        if trace.key
-        and trace.value is not None
-        and trace.provider_name not in _WITHOUT_A_NAME
-        and (is_secret_hint(trace.hint) or "credentials" in (*trace.sections, trace.key))
-    }
-    return tuple(sorted(found))
+    traces: Any = get_resolved_traces().resolved_traces
+    begin = len(traces)
+    names: set[str] = set()
+    try:
+        yield names
+    finally:
+        names.update(
+            "__".join((*trace.sections, trace.key)).upper()
+            for trace in traces[begin:]
+            if trace.key
+            and trace.value is not None
+            and trace.provider_name not in _WITHOUT_A_NAME
+            and (is_secret_hint(trace.hint) or "credentials" in (*trace.sections, trace.key))
+        )
 
 
 @contextmanager

@@ -115,12 +115,13 @@ def _start(
 
     def run() -> None:
         began = time.monotonic()
-        try:
-            answer.text = ask(definition, request)
-        except BaseException as error:  # noqa: BLE001 - told to the user as the answer
-            answer.error = error
+        with used_secrets() as names:
+            try:
+                answer.text = ask(definition, request)
+            except BaseException as error:  # noqa: BLE001 - told to the user as the answer
+                answer.error = error
         answer.seconds = time.monotonic() - began
-        answer.secrets = used_secrets()
+        answer.secrets = tuple(sorted(names))
         answer.done.set()
 
     threading.Thread(target=run, name=thread_name, daemon=True).start()
