@@ -289,3 +289,19 @@ def test_a_misspelled_argument_of_the_run_is_told_with_the_nearest(
     if door_class.name == "files":
         # The line of the argument.
         assert ".yaml:" in told
+
+
+def test_a_preview_shows_rows_on_the_page_through_every_door(build):
+    built = build(
+        settings={"preview": {"rows": 2, "exclude": ["total"]}},
+        resource_settings={"users": {"preview": 1}, "details": {"preview": 0}},
+    )
+    found = built.events(built.run())
+    orders = found["orders"]["preview"].splitlines()
+    assert orders[0] == "| id | at |"
+    assert len(orders) == 4
+    assert orders[2].startswith("| 0 | 2024-01-01")
+    users = found["users"]["preview"].splitlines()
+    assert (users[0], len(users)) == ("| id | name |", 3)
+    assert "preview" not in found["details"]
+    assert "preview" not in found["nothing"]

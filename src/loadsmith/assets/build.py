@@ -18,7 +18,7 @@ from loadsmith.assets.define import (
     split_load,
 )
 from loadsmith.assets.freshness import build_freshness
-from loadsmith.assets.run import run_load_in_context
+from loadsmith.assets.run import mark_load, run_load_in_context
 from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.engine.snapshots import inspect_load
 from loadsmith.errors import ConfigError, ResolveError, one_of
@@ -76,14 +76,14 @@ def build_assets(
         )
     options = multi_asset_options_of(definition, specs, multi_asset_options)
 
-    @dg.multi_asset(**options)
     def load(context: dg.AssetExecutionContext, config: DltRunConfig) -> Iterable[Any]:
         variables = variables_for(context) if variables_for else {}
         yield from run_load_in_context(
             context, definition, config_is_ours=True, variables=variables
         )
 
-    return load
+    mark_load(load, definition)
+    return dg.multi_asset(**options)(load)
 
 
 def build_load_definitions(

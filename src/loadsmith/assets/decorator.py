@@ -22,7 +22,7 @@ from loadsmith.assets.define import (
     live_definition,
     read_options,
 )
-from loadsmith.assets.run import CurrentLoad, current_load
+from loadsmith.assets.run import CurrentLoad, current_load, mark_load
 from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.errors import ConfigError, did_you_mean
 from loadsmith.model import AssetAttributes, note_defined
@@ -219,6 +219,7 @@ def inside_load(current: CurrentLoad, function: Callable[..., Any]) -> Callable[
             finally:
                 events.close()
 
+        mark_load(generate, current.definition)
         return generate
 
     @wraps(function)
@@ -226,6 +227,7 @@ def inside_load(current: CurrentLoad, function: Callable[..., Any]) -> Callable[
         with current_load(current):
             return function(*args, **kwargs)
 
+    mark_load(call, current.definition)
     return call
 
 

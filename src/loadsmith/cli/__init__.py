@@ -1,10 +1,12 @@
-"""The command line: `loadsmith check`, `init`, `json-schema`, `list`, `run`, `schema`, `state`.
+"""The command line: a module for each command of `loadsmith`.
 
 Nothing here imports dlt or Dagster before a command needs it, so that help and completion are
 fast.
 """
 
+import os
 import sys
+import threading
 import warnings
 from importlib import import_module
 from types import TracebackType
@@ -12,7 +14,7 @@ from types import TracebackType
 import click
 
 from loadsmith import __version__
-from loadsmith.cli.output import EXIT_PROBLEM, show_traceback, show_unexpected
+from loadsmith.cli.output import ABANDONED, EXIT_PROBLEM, show_traceback, show_unexpected
 
 _COMMANDS = {
     "check": ("loadsmith.cli.check", "Show every mistake in the files of a project."),
@@ -21,6 +23,7 @@ _COMMANDS = {
     "list": ("loadsmith.cli.list", "Show assets, tables, destinations and schedules."),
     "run": ("loadsmith.cli.run", "Materialize assets in this process."),
     "schema": ("loadsmith.cli.schema", "Write or update the schema file of an asset."),
+    "show": ("loadsmith.cli.show", "Show rows of an asset, as the destination has them."),
     "state": ("loadsmith.cli.state", "Show the cursors of incremental loads, or forget one."),
 }
 """Module and summary of each command; the module's function is the name with `_command`."""
@@ -96,4 +99,12 @@ def main() -> None:
     # The interpreter ends with exit code 1 after this hook, which is EXIT_PROBLEM.
     assert EXIT_PROBLEM == 1
     sys.excepthook = show
-    cli(prog_name="loadsmith")
+    try:
+        cli(prog_name="loadsmith")
+    except SystemExit as ended:
+        if any(thread.name == ABANDONED for thread in threading.enumerate()):
+            # What it waits for may keep threads of its own, which Python would wait for.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(ended.code if isinstance(ended.code, int) else EXIT_PROBLEM)
+        raise

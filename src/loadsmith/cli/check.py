@@ -1,8 +1,8 @@
 """`loadsmith check`: show every mistake in the files of a project with its place."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,21 +15,29 @@ from loadsmith.cli.output import (
     is_debug,
     problems_as_data,
     show_json,
+    show_table,
 )
+from loadsmith.cli.projects import open_project
 from loadsmith.config.project_files import Located, ProjectFiles
 from loadsmith.errors import ConfigError, LoadsmithError, Problem
+
+if TYPE_CHECKING:
+    from loadsmith.engine.workspace import Connection
 
 _HELP = """\
 Show every mistake in the files of a project, each as `file:line:column: what is wrong`.
 
 Files, references between them, schema files, and the parameters of the destinations are looked
 at; with --deep, the sources are imported, too. Nothing is connected to and nothing is written.
+With --connect, sources and destinations are asked for an answer, too, each within --timeout: a
+database is connected to, of any other source the first page of one resource is read.
+
 PATH is the folder of the files; without it, ODP_CONFIG_PATH or ./odp_config.
 
 In a project of Dagster's dg, these are the defs.yaml files: first they are read, which ends
 whatever is in them, then their components are made as Dagster makes them.
 
-The exit code is 1 where there is a mistake.
+The exit code is 1 where there is a mistake, or no answer.
 
 \b
 Example:
@@ -42,9 +50,22 @@ Example:
 )
 @click.argument("path", required=False)
 @click.option("--deep", is_flag=True, help="Import the sources, too.")
+@click.option(
+    "--connect", "connects", is_flag=True, help="Ask sources and destinations for an answer, too."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long an answer is waited for.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write the mistakes as JSON.")
 @click.pass_context
-def check_command(ctx: click.Context, path: str | None, deep: bool, as_json: bool) -> None:
+def check_command(
+    ctx: click.Context, path: str | None, deep: bool, connects: bool, timeout: float, as_json: bool
+) -> None:
     """Check the files of a project."""
     warnings: list[Problem] = []
     try:
@@ -60,13 +81,38 @@ def check_command(ctx: click.Context, path: str | None, deep: bool, as_json: boo
             raise
         show_json({"ok": False, "problems": problems_as_data(error)})
         ctx.exit(EXIT_PROBLEM)
+    asked = _connections(path, timeout) if connects else []
+    ok = all(connection.ok for connection in asked)
     if as_json:
         told = [asdict(warning) for warning in warnings]
-        show_json({"ok": True, "problems": [], "warnings": told, "assets": assets})
+        answer = {"ok": ok, "problems": [], "warnings": told, "assets": assets}
+        if connects:
+            answer["connections"] = [asdict(connection) for connection in asked]
+        show_json(answer)
     else:
         for warning in warnings:
             click.echo(f"warning: {warning}", err=True)
         click.echo(f"No mistakes: {counted(assets, 'asset')}.")
+        if asked:
+            show_connections(asked)
+    if not ok:
+        ctx.exit(EXIT_PROBLEM)
+
+
+def _connections(path: str | None, timeout: float) -> "list[Connection]":
+    from loadsmith.cli.connections import fetch_connections
+
+    return fetch_connections(open_project(path), timeout)
+
+
+def show_connections(asked: "Sequence[Connection]") -> None:
+    """Write what sources and destinations have answered: a table, and what is wrong below it."""
+    show_table(
+        ["load", "side", "name", "answers", "#seconds", "secrets"],
+        [[one.load, one.side, one.name, one.ok, one.seconds, one.secrets] for one in asked],
+    )
+    for one in asked:
+        click.echo(f"{one.load}, {one.side} {one.name}: {one.message}", err=not one.ok)
 
 
 def check_project(

@@ -23,6 +23,9 @@ EXIT_PROBLEM = 1
 EXIT_STOPPED = 130
 """The user pressed Ctrl-C; shells use the same number."""
 
+ABANDONED = "loadsmith-connect"
+"""Name of a thread that waits for an answer which the command does not wait for any longer."""
+
 
 class ProjectCommand(click.Command):
     """A command that takes `--debug`, and shows loadsmith's errors as text with exit code 1."""

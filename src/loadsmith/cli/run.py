@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from loadsmith.cli.locate import find_config_folder
+from loadsmith.cli.completion import complete_key
 from loadsmith.cli.output import (
     EXIT_PROBLEM,
     EXIT_STOPPED,
@@ -18,6 +18,7 @@ from loadsmith.cli.output import (
     show_json,
     show_table,
 )
+from loadsmith.cli.projects import open_project
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -32,6 +33,11 @@ ASSET_SELECTION is a key, a pattern, several of them with commas, or a selection
 them (`group:raw`, `key:"a/b"+`). PATH is the folder of the project's files; without it,
 ODP_CONFIG_PATH or ./odp_config.
 
+--dry-run says what would happen; it reads cursors, and changes nothing. --limit N loads about N
+rows of each resource into a scratch database that is thrown away, and shows them: neither the
+destination nor a cursor is touched. --full-refresh drops the tables of the selected assets and
+their cursors, and loads all anew, as `refresh: drop_resources` does.
+
 The run is recorded in the Dagster instance of DAGSTER_HOME where that is set; without it,
 nothing is kept but the data. A load that was stopped is completed by the next run.
 
@@ -39,13 +45,14 @@ nothing is kept but the data. A load that was stopped is completed by the next r
 Examples:
   loadsmith run github/api/pull_requests
   loadsmith run 'github/*' --partition 2024-01-03
+  loadsmith run shop/orders --limit 10
 """
 
 
 @click.command(
     "run", cls=ProjectCommand, help=_HELP, short_help="Materialize assets in this process."
 )
-@click.argument("asset_selection")
+@click.argument("asset_selection", shell_complete=complete_key)
 @click.argument("path", required=False)
 @click.option(
     "-p",
@@ -53,6 +60,16 @@ Examples:
     metavar="KEY",
     help="Partition to load, or a range as FIRST...LAST.",
 )
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Load about N rows of each resource into a scratch database, and show them.",
+)
+@click.option(
+    "--full-refresh", is_flag=True, help="Drop the tables and the cursors, and load all anew."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would happen, and run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON; no progress.")
 @click.pass_context
 def run_command(
@@ -60,20 +77,50 @@ def run_command(
     asset_selection: str,
     path: str | None,
     partition: str | None,
+    limit: int | None,
+    full_refresh: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Materialize what is selected."""
-    import dagster as dg
+    if limit and full_refresh:
+        raise click.UsageError(
+            "--limit keeps away from the tables, and --full-refresh drops them. Give one of them."
+        )
+    project = open_project(path)
+    definitions = project.definitions
+    if limit or dry_run:
+        from loadsmith.cli.plan import show_plan
+        from loadsmith.cli.sample import run_sample
+        from loadsmith.cli.selection import (
+            partition_tags,
+            refuse_part_of_partitions,
+            select_assets,
+        )
 
-    from loadsmith.project import build_definitions
-
-    definitions = build_definitions(find_config_folder(path))
-    if os.environ.get("DAGSTER_HOME"):
-        with dg.DagsterInstance.get() as instance:
-            report = _materialize(ctx, definitions, asset_selection, partition, as_json, instance)
-    else:
-        with dg.DagsterInstance.ephemeral() as instance:
-            report = _materialize(ctx, definitions, asset_selection, partition, as_json, instance)
+        keys = select_assets(definitions, [asset_selection])
+        if limit and not dry_run:
+            run_sample(project, keys, limit=limit, partition=partition, as_json=as_json)
+            return
+        if not limit:
+            with _instance() as instance:
+                partition_tags(definitions, keys, partition, instance)
+                if full_refresh:
+                    refuse_part_of_partitions(definitions, keys, partition, instance)
+        show_plan(
+            ctx,
+            project,
+            keys,
+            partition=partition,
+            full_refresh=full_refresh,
+            limit=limit,
+            as_json=as_json,
+        )
+        return
+    with _instance() as instance:
+        report = _materialize(
+            ctx, definitions, asset_selection, partition, full_refresh, as_json, instance
+        )
     if as_json:
         show_json(asdict(report))
     else:
@@ -82,11 +129,21 @@ def run_command(
         ctx.exit(EXIT_PROBLEM)
 
 
+def _instance() -> "dg.DagsterInstance":
+    """Return the instance of DAGSTER_HOME, or one that keeps nothing."""
+    import dagster as dg
+
+    if os.environ.get("DAGSTER_HOME"):
+        return dg.DagsterInstance.get()
+    return dg.DagsterInstance.ephemeral()
+
+
 def _materialize(
     ctx: click.Context,
     definitions: "dg.Definitions",
     asset_selection: str,
     partition: str | None,
+    full_refresh: bool,
     as_json: bool,
     instance: "dg.DagsterInstance",
 ) -> "RunReport":
@@ -98,6 +155,11 @@ def _materialize(
 
     keys = select_assets(definitions, [asset_selection])
     partition_key, tags = partition_tags(definitions, keys, partition, instance)
+    if full_refresh:
+        from loadsmith.cli.selection import refuse_part_of_partitions
+
+        refuse_part_of_partitions(definitions, keys, partition, instance)
+        tags = {**tags, "loadsmith/refresh": "drop_resources"}
     run_id = str(uuid.uuid4())
     started = time.monotonic()
     try:

@@ -4,7 +4,7 @@ Neither the real destination nor the state of the pipeline is touched.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,6 +72,38 @@ def scratch_load(
         SelectionError: The partition is not one.
     """
     key, window = choose_partition(definition.partitions, partition, definition.name)
+    params = {entry.value.resource_kind: entry.value.params for entry in files.resources}
+    with scratch_load_of(
+        definition, params, rows=rows, key=key, window=window, run_id=run_id
+    ) as scratch:
+        yield scratch
+
+
+@contextmanager
+def scratch_load_of(
+    definition: LoadDefinition,
+    resource_params: Mapping[str, Mapping[str, Any]],
+    *,
+    rows: int,
+    key: str | None,
+    window: Window | None,
+    run_id: str,
+    resources: tuple[str, ...] | None = None,
+) -> Iterator[ScratchLoad]:
+    """Prepare a load of a few rows of a known partition; its files are removed after the block.
+
+    Args:
+        definition: The load.
+        resource_params: Parameters of the project's resources, by kind.
+        rows: Rows of each resource, about.
+        key: The partition, where there are some.
+        window: Its window, where it is one of time.
+        run_id: Value of `{{context.run_id}}`.
+        resources: The resources to load; None for all.
+
+    Raises:
+        ResolveError: The source or a variable is not there.
+    """
     with tempfile.TemporaryDirectory(
         prefix="loadsmith-scratch-", ignore_cleanup_errors=True
     ) as folder:
@@ -83,12 +115,15 @@ def scratch_load(
             run_id=run_id,
             partition_key=key,
             window=window,
-            resources={entry.value.resource_kind: entry.value.params for entry in files.resources},
+            resources=resource_params,
         )
         _refuse_unknown(names - set(variables), definition.place or definition.name)
         rendered = render_definition(scratch, variables)
         request = RunRequest(
-            partition_key=key, window=window, source=_limited_source(rendered, rows)
+            partition_key=key,
+            window=window,
+            source=_limited_source(rendered, rows),
+            resources=resources,
         )
         yield ScratchLoad(
             database=database,
@@ -153,14 +188,29 @@ def choose_partition(
     Raises:
         SelectionError: There is no such partition, or none at all.
     """
-    if settings is None:
+    from loadsmith.assets.define import build_partitions_def
+
+    partitions_def = None if settings is None else build_partitions_def(settings)
+    return choose_of(partitions_def, wanted, name)
+
+
+def choose_of(
+    partitions_def: Any, wanted: str | None, name: str
+) -> tuple[str | None, Window | None]:
+    """Return one of Dagster's partitions, by default the last one, and its window.
+
+    Raises:
+        SelectionError: There is no such partition, or none at all.
+    """
+    if partitions_def is None:
         if wanted:
             raise SelectionError(f"--partition {wanted}: {name} has no partitions. Leave it out.")
         return None, None
-    from loadsmith.assets.define import build_partitions_def, window_of_keys
+    import dagster as dg
 
-    partitions_def = build_partitions_def(settings)
-    if settings.kind == "dynamic":
+    from loadsmith.assets.define import window_of_keys
+
+    if isinstance(partitions_def, dg.DynamicPartitionsDefinition):
         if wanted is None:
             raise SelectionError(f"{name}: its partitions are dynamic. Add --partition KEY.")
         return wanted, None

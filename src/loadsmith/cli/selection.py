@@ -110,6 +110,36 @@ def partition_tags(
     }
 
 
+def refuse_part_of_partitions(
+    definitions: "dg.Definitions",
+    keys: Iterable["dg.AssetKey"],
+    partition: str | None,
+    instance: "dg.DagsterInstance",
+) -> None:
+    """Refuse to start over with some partitions: what is dropped holds the rows of all of them.
+
+    Raises:
+        SelectionError: The run would not load all partitions.
+    """
+    graph = definitions.resolve_asset_graph()
+    for key in keys:
+        partitions_def = graph.get(key).partitions_def
+        if partitions_def is None:
+            continue
+        known = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
+        ends = (partition or "").split(RANGE_MARK)
+        if known and (ends[0], ends[-1]) == (known[0], known[-1]):
+            continue
+        text = key.to_user_string()
+        advice = "Load each partition again instead, which replaces its rows."
+        if known and hasattr(partitions_def, "time_window_for_partition_key"):
+            advice = f"Load all of them: --partition {known[0]}{RANGE_MARK}{known[-1]}."
+        raise SelectionError(
+            f"--full-refresh: {text} has partitions, and its table holds all of them: what is "
+            f"dropped would not come back with one. {advice}"
+        )
+
+
 def _check_partition(
     partitions_def: Any, key: str, asset: str, instance: "dg.DagsterInstance"
 ) -> None:

@@ -19,7 +19,7 @@ from loadsmith.assets.define import (
     split_load,
 )
 from loadsmith.assets.freshness import build_freshness
-from loadsmith.assets.run import CurrentLoad, DagsterDltResource
+from loadsmith.assets.run import CurrentLoad, DagsterDltResource, mark_load
 from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.component.definitions import ComponentLoad, resolve_loads
 from loadsmith.component.discovery import (
@@ -315,11 +315,11 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         )
         current = CurrentLoad(definition=definition, config_is_ours=True)
 
-        @dg.multi_asset(**options)
         def run(context: dg.AssetExecutionContext, config: DltRunConfig) -> Iterable[Any]:
             yield from inside_load(current, self.execute)(context, self.dlt_pipeline_resource)
 
-        return run
+        mark_load(run, definition)
+        return dg.multi_asset(**options)(run)
 
 
 class ComponentTranslator(DagsterDltTranslator):

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, InitErrorDetails
 
 from loadsmith.errors import did_you_mean
-from loadsmith.model import AssetAttributes, OpSettings
+from loadsmith.model import AssetAttributes, OpSettings, Preview
 
 
 class NoSuchField(ValueError):
@@ -123,6 +123,16 @@ class RetryPolicySettings(Settings):
         }
 
 
+class PreviewSettings(Settings):
+    """Rows that a run shows on the page of the asset."""
+
+    rows: int = Field(default=5, ge=0, le=100, description="How many rows are shown.")
+    exclude: Names = Field(
+        default=(),
+        description="Columns that are left out, with all below them; `*` is any text.",
+    )
+
+
 class ResourceSettings(Settings):
     """Dagster's settings of the assets of one dlt resource."""
 
@@ -175,6 +185,19 @@ class ResourceSettings(Settings):
         ),
     )
 
+    preview: Annotated[int, Field(ge=0, le=100)] | PreviewSettings | None = Field(
+        default=None,
+        description=(
+            "So many rows of the table are shown on the asset's page after a run; or `rows`, and "
+            "columns that are left out as `exclude`."
+        ),
+    )
+
+    @field_validator("preview", mode="before")
+    @classmethod
+    def _take_switch(cls, value: Any) -> Any:
+        return {True: {}, False: 0}[value] if isinstance(value, bool) else value
+
     @field_validator("checks", mode="before")
     @classmethod
     def _name_checks(cls, value: Any) -> Any:
@@ -191,9 +214,12 @@ class ResourceSettings(Settings):
 
     def to_attributes(self) -> AssetAttributes:
         """Return the settings of the assets as plain data."""
-        return AssetAttributes(
-            **{field.name: getattr(self, field.name) for field in fields(AssetAttributes)}
-        )
+        values = {field.name: getattr(self, field.name) for field in fields(AssetAttributes)}
+        asked = self.preview
+        if asked is not None:
+            shown = PreviewSettings(rows=asked) if isinstance(asked, int) else asked
+            values["preview"] = Preview(rows=shown.rows, exclude=shown.exclude)
+        return AssetAttributes(**values)
 
 
 class ResourceOpSettings(ResourceSettings):

@@ -22,6 +22,7 @@ from loadsmith.model.load import (
     OpSettings as OpSettings,
     PartitionSettings as PartitionSettings,
     PipelineSettings as PipelineSettings,
+    Preview as Preview,
     ResourceSelection as ResourceSelection,
     RunOptions as RunOptions,
     SourceReference as SourceReference,

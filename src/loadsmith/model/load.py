@@ -179,6 +179,19 @@ class RunOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Preview:
+    """Rows of a table that a run shows on the page of its asset.
+
+    Attributes:
+        rows: How many; none for 0.
+        exclude: Columns that are left out, with all below them: names or shell patterns.
+    """
+
+    rows: int = 5
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class AssetAttributes:
     """Dagster's settings of the assets of a load or a resource; plain data, merged by doors.
 
@@ -190,6 +203,7 @@ class AssetAttributes:
         checks: Opt-in checks: `primary_key`, `row_count`, `schema_change`, `schema_contract`,
             each with its settings (an empty mapping for the defaults).
         partitioned: Like that of `RunOptions`, over which it wins.
+        preview: The rows that a run shows on the asset's page; None for none.
     """
 
     group_name: str | None = None
@@ -204,6 +218,7 @@ class AssetAttributes:
     freshness_lower_bound_delta_seconds: float | None = None
     checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     partitioned: bool | None = None
+    preview: Preview | None = None
 
     def merged_over(self, defaults: "AssetAttributes") -> "AssetAttributes":
         """Return these attributes, filled up with `defaults`; mappings are merged key by key."""
@@ -228,6 +243,7 @@ class AssetAttributes:
             ),
             checks={**defaults.checks, **self.checks},
             partitioned=self.partitioned if self.partitioned is not None else defaults.partitioned,
+            preview=self.preview if self.preview is not None else defaults.preview,
         )
 
 

@@ -82,6 +82,9 @@ def build_task(
     if entry.checks:
         message = "checks look at the tables of dlt loads, which a task has none of. Remove them."
         problems.append(task.problem(message, "checks", at_key=True))
+    if entry.preview:
+        message = "a preview shows rows of the tables of dlt loads. Remove it."
+        problems.append(task.problem(message, "preview", at_key=True))
     problems += one_partition_problems(task, names_in(entry.params))
     if problems or not is_known:
         # The mistake in the resources is reported already.

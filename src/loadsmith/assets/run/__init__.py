@@ -5,5 +5,7 @@ from loadsmith.assets.run.runner import (
     CurrentLoad as CurrentLoad,
     DagsterDltResource as DagsterDltResource,
     current_load as current_load,
+    load_of as load_of,
+    mark_load as mark_load,
     run_load_in_context as run_load_in_context,
 )

@@ -1,5 +1,7 @@
 """Build the metadata of a materialization from a result, in time linear in the tables."""
 
+import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
@@ -8,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from loadsmith.assets.define import TABLE_KEY, table_schema
+from loadsmith.engine.results import Rows
 from loadsmith.model import (
     CursorResult,
     DiscardResult,
@@ -18,6 +21,9 @@ from loadsmith.model import (
 
 #: Lines of the last schema change that later runs repeat; a new table can have a thousand columns.
 REPEATED_CHANGES = 50
+
+#: Characters of a value that a preview shows.
+_LONGEST_VALUE = 100
 
 
 class ResultIndex:
@@ -44,6 +50,12 @@ class ResultIndex:
         for member in family:
             family.extend(self._nested_in.get(member.name, ()))
         return family
+
+    def root_of(self, table: TableResult) -> str:
+        """Return the name of the table that a table is nested in, at the top."""
+        while table.parent in self.tables:
+            table = self.tables[table.parent]
+        return table.parent or table.name
 
 
 def materialization_metadata(
@@ -122,6 +134,18 @@ def schema_changes_markdown(changes: Iterable[SchemaChange]) -> str:
         for change in changes
     )
     return "\n".join(lines)
+
+
+def rows_markdown(tables: Sequence[Rows]) -> str:
+    """Return rows of tables as Markdown; long values are cut."""
+    parts = []
+    for rows in tables:
+        lines = [f"**{rows.table}**", ""] if len(tables) > 1 else []
+        lines.append("| " + " | ".join(map(_cell, rows.columns)) + " |")
+        lines.append("| " + " | ".join("---" for _ in rows.columns) + " |")
+        lines += ["| " + " | ".join(map(_value, row)) + " |" for row in rows.rows]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
 
 
 def schema_change_of_a_load(changes: str, load_id: Any, finished_at: Any) -> str:
@@ -232,6 +256,13 @@ def _cursor(cursor: CursorResult, result: LoadResult) -> dict[str, Any]:
 
 def _cell(part: str | None) -> str:
     return (part or "").replace("|", "\\|").replace("\n", " ")
+
+
+def _value(value: Any) -> str:
+    """Return a value as a cell; what the table has is text on the page, and no markup."""
+    text = json.dumps(value) if isinstance(value, Mapping | list) else str(value)
+    text = text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+    return "" if value is None else re.sub(r"([\\`*_\[\]<>&#|~])", r"\\\1", text).replace("\n", " ")
 
 
 def _plain(value: Any) -> Any:

@@ -24,9 +24,15 @@ from loadsmith.assets.run.metadata import (
     ResultIndex,
     materialization_metadata,
     read_last_schema_change,
+    rows_markdown,
 )
 from loadsmith.assets.run.tables import AssetTables, renamed_targets
-from loadsmith.engine.results import fetch_key_counts, fetch_row_counts, fetch_rows_by_window
+from loadsmith.engine.results import (
+    fetch_key_counts,
+    fetch_preview,
+    fetch_row_counts,
+    fetch_rows_by_window,
+)
 from loadsmith.errors import ContractBreach
 from loadsmith.model import (
     LoadDefinition,
@@ -81,6 +87,7 @@ class ResultEvents:
             if target.resource in failed:
                 continue
             metadata = self._metadata(key, index, target, tables)
+            metadata |= self._preview(index, target, tables)
             if not self.context.has_assets_def:
                 yield self._materialization(key, metadata)
                 continue
@@ -189,6 +196,22 @@ class ResultEvents:
             "partition_count": len(self.partitions.keys),
             "last_schema_change": self._last_changes.get(key),
         }
+
+    def _preview(
+        self, index: ResultIndex, target: AssetTarget, tables: AssetTables
+    ) -> dict[str, Any]:
+        """Return rows of the tables of an asset, if its settings ask for them."""
+        preview = self.definition.attributes_of(target.resource).preview
+        if preview is None or not preview.rows:
+            return {}
+        load_ids, warn = index.result.load_ids, self.context.log.warning
+        found = (
+            fetch_preview(table, preview, load_ids, index.root_of(table), warn)
+            for table in tables.of(target)
+            if table.columns
+        )
+        shown = [rows for rows in found if rows is not None and rows.columns]
+        return {"preview": dg.MetadataValue.md(rows_markdown(shown))} if shown else {}
 
     def _fetch_totals(self, tables: AssetTables) -> dict[str, int]:
         """Count the rows of the tables in the destination that a user or a check asks for."""

@@ -1,6 +1,6 @@
 """Run a load in the context of an asset or an op."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -49,6 +49,24 @@ class CurrentLoad:
     definition: LoadDefinition
     config_is_ours: bool = False
     translator: DagsterDltTranslator | None = None
+
+
+_ATTRIBUTE = "loadsmith_load"
+"""Attribute of the function of an op, in which commands find the load that it runs."""
+
+
+def mark_load(function: Callable[..., Any], definition: LoadDefinition) -> None:
+    """Note on the function of an op which load it runs, for `load_of`."""
+    setattr(function, _ATTRIBUTE, definition)
+
+
+def load_of(assets: dg.AssetsDefinition) -> LoadDefinition | None:
+    """Return the load that the op of assets runs, or None if it is no load of a front door."""
+    if not assets.is_executable:
+        return None
+    function = getattr(getattr(assets.node_def, "compute_fn", None), "decorated_fn", None)
+    definition: LoadDefinition | None = getattr(function, _ATTRIBUTE, None)
+    return definition
 
 
 _CURRENT: ContextVar[CurrentLoad | None] = ContextVar("loadsmith_current_load", default=None)

@@ -1,6 +1,7 @@
 """The commands of loadsmith in projects that `dg` made."""
 
 from loadsmith.cli.dg_project.whole_project import (
+    build_project as build_project,
     check_components as check_components,
     refresh_project as refresh_project,
 )

@@ -64,6 +64,24 @@ def check_components(
     return assets
 
 
+def build_project(root: Path) -> dg.Definitions:
+    """Build the definitions of the defs folder of a project, as Dagster does it.
+
+    Raises:
+        LoadsmithError: A `defs.yaml` is wrong, or a definition of the project's own Python.
+    """
+    tree = open_project(root)
+    files = _look_at(tree)
+    if files.problems:
+        raise ConfigError(files.problems)
+    try:
+        definitions: dg.Definitions = tree.build_defs()
+    except Exception as error:
+        # Making components runs the project's own Python, which may raise anything.
+        raise _as_ours(error, root) from error
+    return definitions
+
+
 def refresh_project(root: Path, *, check: bool = False) -> bool:
     """Ask the sources of all components of a project, and return whether anything changed.
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         class_of as class_of,
         global_config_of as global_config_of,
         is_destination as is_destination,
+        limited_sql as limited_sql,
+        schema_files as schema_files,
         state_files as state_files,
     )
     from loadsmith.engine.dlt_hooks.errors import (
@@ -89,6 +91,7 @@ if TYPE_CHECKING:
     from loadsmith.engine.dlt_hooks.resolved import (
         placeholders as placeholders,
         secrets_of_load as secrets_of_load,
+        used_secrets as used_secrets,
         watch_secrets as watch_secrets,
     )
     from loadsmith.engine.dlt_hooks.resources import (

@@ -5,10 +5,21 @@ from typing import Any
 from dlt.common.destination import Destination
 
 
+def limited_sql(sql_client: Any, rows: int) -> tuple[str, str]:
+    """Return what limits a query, behind its SELECT and at its end, one of which is empty."""
+    top, bottom = sql_client._limit_clause_sql(rows)
+    return str(top), str(bottom)
+
+
 def state_files(client: Any, pipeline_name: str) -> list[tuple[str, str]]:
     """Return the load ids and paths of the files that hold the states of a pipeline."""
     table = client.schema.state_table_name
     return [(parts[1], path) for path, parts in client._list_dlt_table_files(table, pipeline_name)]
+
+
+def schema_files(client: Any) -> set[str]:
+    """Return the names of the schemas that are stored as files."""
+    return {parts[0] for _, parts in client._list_dlt_table_files(client.schema.version_table_name)}
 
 
 def class_of(factory: Any) -> Any:

@@ -212,6 +212,7 @@ HOOKS = (
         on_difference="error",
         lost="Cursors may not be restored from the destination",
         uses={
+            "dlt.destinations.sql_client:SqlClientBase._limit_clause_sql": "551cd59eb950",
             "dlt.destinations.impl.filesystem.filesystem:FilesystemClient._list_dlt_table_files": "15fcaeae8e8b",
         },
     ),

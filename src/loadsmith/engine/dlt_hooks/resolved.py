@@ -10,8 +10,12 @@ from dlt.common.configuration import is_secret_hint
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.providers.doc import BaseDocProvider
+from dlt.common.configuration.providers.provider import EXPLICIT_VALUES_PROVIDER_NAME
 from dlt.common.configuration.specs import PluggableRunContext
-from dlt.common.configuration.utils import TraceLogContext
+from dlt.common.configuration.utils import (
+    TraceLogContext,
+    get_resolved_traces,
+)
 
 from loadsmith.engine.dlt_hooks.trace import redacted_traces
 from loadsmith.engine.secrets import (
@@ -24,6 +28,9 @@ from loadsmith.engine.secrets import (
     variables_of,
 )
 from loadsmith.model import LoadDefinition, RunRequest, SourceReference
+
+#: Providers of values that have no name a user could look for.
+_WITHOUT_A_NAME = (EXPLICIT_VALUES_PROVIDER_NAME, None, "")
 
 _log = TraceLogContext.log
 _get_value = type(dlt.secrets)._get_value
@@ -65,6 +72,28 @@ def watch_secrets() -> None:
         traces: Any = contexts.get(TraceLogContext)
         for trace in tuple(traces.resolved_traces) if traces else ():
             _declare(trace)
+
+
+@contextmanager
+def used_secrets() -> Iterator[set[str]]:
+    """Give the names of the secrets that dlt resolves in the block; they are there at its end.
+
+    A name is the environment variable that stands for the secret, wherever dlt found it.
+    """
+    traces: Any = get_resolved_traces().resolved_traces
+    begin = len(traces)
+    names: set[str] = set()
+    try:
+        yield names
+    finally:
+        names.update(
+            "__".join((*trace.sections, trace.key)).upper()
+            for trace in traces[begin:]
+            if trace.key
+            and trace.value is not None
+            and trace.provider_name not in _WITHOUT_A_NAME
+            and (is_secret_hint(trace.hint) or "credentials" in (*trace.sections, trace.key))
+        )
 
 
 @contextmanager

@@ -24,11 +24,20 @@ if TYPE_CHECKING:
     from loadsmith.engine.results.fetch import (
         KeyCounts as KeyCounts,
         fetch_key_counts as fetch_key_counts,
+        fetch_preview as fetch_preview,
         fetch_row_counts as fetch_row_counts,
         fetch_rows_by_window as fetch_rows_by_window,
         window_in_sql as window_in_sql,
     )
     from loadsmith.engine.results.notify import notify_schema_changes as notify_schema_changes
     from loadsmith.engine.results.progress import LogProgress as LogProgress
+    from loadsmith.engine.results.rows import (
+        Rows as Rows,
+        columns_of_dlt as columns_of_dlt,
+        plain_rows as plain_rows,
+        rows_of_query as rows_of_query,
+        select_of as select_of,
+        without as without,
+    )
 
 __getattr__ = names_on_first_use(__name__)

@@ -5,7 +5,7 @@ An answer that cannot be had is a warning and never fails the load.
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
@@ -13,7 +13,16 @@ from typing import Any
 from loadsmith.engine.destinations import traits
 from loadsmith.engine.dlt_hooks import Edge, day_at
 from loadsmith.engine.locks import destination_lock
-from loadsmith.model import ColumnSnapshot, TableResult, Window
+from loadsmith.engine.results.rows import (
+    Rows,
+    columns_of_dlt,
+    left_out,
+    rows_of_query,
+    select_of,
+    without,
+)
+from loadsmith.engine.secrets import redactors_of_logs
+from loadsmith.model import ColumnSnapshot, Preview, TableResult, Window
 
 #: Tables per query. DuckDB plans a query of 100 tables in 0.01 s, of 800 in 0.2 s, of 3,000 in 3 s.
 TABLES_PER_QUERY = 500
@@ -85,6 +94,54 @@ def fetch_key_counts(
     for _, row in _fetch([table], statement, warn):
         return KeyCounts(columns=tuple(columns), duplicates=int(row[0]), nulls=int(row[1]))
     return None
+
+
+def fetch_preview(
+    table: TableResult,
+    preview: Preview,
+    load_ids: Sequence[str],
+    root: str,
+    warn: Callable[[str], None],
+) -> Rows | None:
+    """Fetch rows of a table for people to see; None if they cannot be read.
+
+    These are rows of some packages where the table tells and there are such rows. Call it inside
+    `run_load`: it uses the pipeline of that run, and hides the secrets of that run.
+
+    Args:
+        table: The table.
+        preview: How many rows, and which columns are left out.
+        load_ids: Load ids of the packages.
+        root: Name of its root table.
+        warn: Takes a warning.
+    """
+    try:
+        with _client() as client:
+            naming = _naming()
+            rows = None
+            column = naming.normalize_path("_dlt_load_id")
+            if load_ids and column in {own.name for own in table.columns}:
+                packages = ", ".join(f"'{name}'" for name in load_ids)
+                condition = f"WHERE {client.escape_column_name(column)} IN ({packages})"
+                query = select_of(client, table.name, preview.rows, condition)
+                rows = rows_of_query(client, query, preview.rows, table.name)
+            if rows is None or not rows.rows:
+                query = select_of(client, table.name, preview.rows)
+                rows = rows_of_query(client, query, preview.rows, table.name)
+    except Exception as error:  # noqa: BLE001 - optional metadata warns and moves on
+        warn(f"rows of table '{table.name}' could not be read: {type(error).__name__}")
+        return None
+    exclude = (*preview.exclude, *map(naming.normalize_path, filter(_is_name, preview.exclude)))
+    rows = without(rows, columns_of_dlt(rows))
+    rows = without(rows, left_out(rows.columns, exclude, table.name.removeprefix(root)))
+    clean: Any = [list(row) for row in rows.rows]
+    for redactor in redactors_of_logs():
+        clean = redactor.redact_value(clean)
+    return replace(rows, rows=tuple(map(tuple, clean)))
+
+
+def _is_name(pattern: str) -> bool:
+    return not any(mark in pattern for mark in "*?[")
 
 
 def fetch_rows_by_window(

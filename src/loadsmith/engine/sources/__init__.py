@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from loadsmith.engine.sources.sql import (
         configured_for_sql as configured_for_sql,
+        database_engine as database_engine,
         is_sql_database as is_sql_database,
         listed_ways as listed_ways,
     )

@@ -68,6 +68,29 @@ def with_defaults(
     return params
 
 
+def database_engine(reference: SourceReference) -> Any:
+    """Return SQLAlchemy's engine for the database that a reference means; nothing is connected.
+
+    Raises:
+        ConfigFieldMissingException: dlt does not find the credentials.
+    """
+    import dlt
+    from dlt.common.configuration import with_config
+    from dlt.sources.credentials import ConnectionStringCredentials
+    from dlt.sources.sql_database.helpers import engine_from_credentials
+
+    @with_config(sections=("sources", "sql_database"))
+    def find(credentials: ConnectionStringCredentials = dlt.secrets.value) -> Any:
+        return credentials
+
+    given = with_defaults(reference).get("credentials")
+    if given is not None and hasattr(given, "connect"):
+        return given
+    credentials = find() if given is None else find(credentials=given)
+    engine_kwargs = reference.params.get("engine_kwargs") or {}
+    return engine_from_credentials(credentials, **engine_kwargs)
+
+
 def chosen_backend(reference: SourceReference) -> str | None:
     """Return the backend that the user chose, or None."""
     backend = reference.params.get("backend") or configured_for_sql("backend")

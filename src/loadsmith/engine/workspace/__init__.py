@@ -3,14 +3,22 @@
 The names of directories, locks and states come from the load, its pipeline and its partition.
 """
 
+from loadsmith.engine.workspace.connecting import (
+    Connection as Connection,
+    connect as connect,
+)
 from loadsmith.engine.workspace.cursors import (
     StoredCursor as StoredCursor,
     fetch_cursors as fetch_cursors,
     reset_cursors as reset_cursors,
 )
+from loadsmith.engine.workspace.looking import (
+    list_pending as list_pending,
+)
 from loadsmith.engine.workspace.names import Names as Names, digest as digest
 from loadsmith.engine.workspace.open import Workspace as Workspace, open_workspace as open_workspace
 from loadsmith.engine.workspace.owners import own_cursors as own_cursors
+from loadsmith.engine.workspace.rows import fetch_rows as fetch_rows
 from loadsmith.engine.workspace.state import (
     fetch_state as fetch_state,
     restore_state as restore_state,

@@ -1,6 +1,5 @@
 """A load in, the cursors that are stored for it out; and a cursor forgotten, by dlt's own state."""
 
-import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -10,12 +9,11 @@ from typing import Any
 from dlt.common.destination.client import WithStateSync
 from dlt.common.versioned_state import json_decode_state
 
-from loadsmith.engine.dlt_hooks import list_extracted, moment_of_package, secrets_of_load
-from loadsmith.engine.locks import destination_lock
-from loadsmith.engine.results import run_error
+from loadsmith.engine.dlt_hooks import list_extracted, moment_of_package
 from loadsmith.engine.secrets import Redactor
+from loadsmith.engine.workspace.looking import destination_of, secrets_hidden
 from loadsmith.engine.workspace.names import Names
-from loadsmith.engine.workspace.open import Workspace, look_into, open_workspace
+from loadsmith.engine.workspace.open import Workspace, open_workspace
 from loadsmith.engine.workspace.state import KnownState, fetch_state, restore_state
 from loadsmith.engine.workspace.stored_states import sources_of
 from loadsmith.errors import RunError
@@ -66,22 +64,16 @@ def fetch_cursors(
         SecretNotFound: A secret is missing.
     """
     with (
-        _secrets_hidden(definition, request) as redactor,
-        look_into(definition, request) as (pipeline, traits, names),
+        secrets_hidden(definition, request) as redactor,
+        destination_of(definition, request, f"the cursors of {definition.name}") as found,
     ):
-        with contextlib.ExitStack() as stack:
-            path = traits.local_path if traits.single_writer else None
-            if path is not None:
-                if not Path(path).exists():
-                    # Whoever connects to a DuckDB file makes it.
-                    return ()
-                stack.enter_context(
-                    destination_lock(path, log=request.log, who=f"the cursors of {definition.name}")
-                )
-            known = fetch_state(pipeline, names)
+        if found is None:
+            return ()
+        pipeline, _, names = found
+        known = fetch_state(pipeline, names)
         if known is None or not known.leaves:
-            found = _local_sources(names)
-            return _shown(_cursors(definition, request, found, None, resources), redactor)
+            sources = _local_sources(names)
+            return _shown(_cursors(definition, request, sources, None, resources), redactor)
         sources = sources_of(known.leaves)
         return _shown(_cursors(definition, request, sources, known, resources), redactor)
 
@@ -107,7 +99,7 @@ def reset_cursors(
         SecretNotFound: A secret is missing.
     """
     with (
-        _secrets_hidden(definition, request) as redactor,
+        secrets_hidden(definition, request) as redactor,
         open_workspace(definition, request) as workspace,
     ):
         pipeline = workspace.pipeline
@@ -214,26 +206,6 @@ def _moment(load_id: str | None) -> str | None:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-@contextlib.contextmanager
-def _secrets_hidden(definition: LoadDefinition, request: RunRequest) -> Iterator[Redactor]:
-    """Let dlt find the secrets of the load, and raise errors as a run does."""
-    with secrets_of_load(definition, request) as redactor:
-        try:
-            yield redactor
-        except Exception as error:
-            if isinstance(error, InterruptedError):
-                raise
-            instead = run_error(
-                error,
-                load=definition.name,
-                working_dir=None,
-                selected=(),
-                redactor=redactor,
-                stage="sync",
-            )
-            redactor.raise_clean(error, instead)
 
 
 def _shown(cursors: Iterable[StoredCursor], redactor: Redactor) -> tuple[StoredCursor, ...]:
