@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from loadsmith.errors import did_you_mean
-from loadsmith.model import AssetAttributes, OpSettings
+from loadsmith.model import AssetAttributes, OpSettings, merged_tags
 
 
 class Settings(BaseModel):
@@ -169,7 +169,8 @@ class ResourceOpSettings(ResourceSettings):
         """Return the settings of the resource's separate op, or None if it needs no separate op.
 
         Args:
-            of_load: The settings of the load, which fill what is missing here; tags are merged.
+            of_load: The settings of the load, which fill what is missing here; tags
+                are merged deeply.
         """
         if not (self.pool or self.op_tags or self.retry_policy):
             return None
@@ -177,7 +178,7 @@ class ResourceOpSettings(ResourceSettings):
         return replace(
             of_load,
             pool=self.pool or of_load.pool,
-            op_tags={**of_load.op_tags, **self.op_tags},
+            op_tags=merged_tags(of_load.op_tags, self.op_tags),
             **retries,
         )
 
