@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+from dagster._config import validate_config
 from dagster._core.executor.child_process_executor import _execute_command_in_child_process
 from dagster._utils.schedules import is_valid_cron_schedule
 
@@ -46,6 +47,15 @@ HOOKS = (
         uses={"dagster._utils.schedules:is_valid_cron_schedule": "7e43a90caf1b"},
     ),
     Hook(
+        name="configuration of executors",
+        target="dagster._config:validate_config",
+        kind="call",
+        reason="Dagster has no public way to look at a configuration without the environment",
+        on_difference="warning",
+        lost="A wrong configuration of an executor may be told by runs alone",
+        uses={"dagster._config.validate:validate_config": "10350a3bb1dd"},
+    ),
+    Hook(
         name="freshness checks",
         target=f"{_CHECKS}.last_update:build_last_update_freshness_checks",
         kind="call",
@@ -71,6 +81,12 @@ def differences() -> list[str]:
 def is_cron(text: str) -> bool:
     """Tell whether Dagster takes `text` as a cron schedule."""
     return is_valid_cron_schedule(text)
+
+
+def config_mistakes(executor: dg.ExecutorDefinition, config: dict[str, Any]) -> list[str]:
+    """Return what is wrong in the configuration of an executor; the environment is not read."""
+    found = validate_config(executor.config_schema.config_type, config)
+    return [error.message for error in found.errors or ()]
 
 
 def build_freshness_checks(

@@ -31,6 +31,7 @@ from loadsmith.model import (
     OpSettings,
     RunArguments,
     RunOptions,
+    merged_tags,
 )
 from loadsmith.names import op_name, unique_name
 
@@ -182,7 +183,7 @@ def multi_asset_options_of(
     if options.get("retry_policy") is None:
         options["retry_policy"] = build_retry_policy(definition.op)
     options["name"] = options.get("name") or op_name(definition.name)
-    options["op_tags"] = {**definition.op.op_tags, **(options.get("op_tags") or {})}
+    options["op_tags"] = merged_tags(definition.op.op_tags, options.get("op_tags") or {})
     options["pool"] = options.get("pool") or definition.op.pool
     options["can_subset"] = options.get("can_subset", True)
     own_checks = build_check_specs(definition, specs)

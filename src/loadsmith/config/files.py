@@ -15,6 +15,7 @@ from loadsmith.config.models import (
     DltAsset,
     DltResourceParams,
     DuckdbResourceParams,
+    ExecutorEntry,
     JobParams,
     PartitionEntry,
     ResourceEntry,
@@ -101,6 +102,7 @@ def look_at_project(
         assets=tuple(reader.assets),
         partitions=tuple(reader.partitions),
         jobs=tuple(reader.jobs),
+        executor=reader.executor,
     )
     problems = [
         *reader.problems,
@@ -158,6 +160,7 @@ class _Reader:
         self.assets: list[Located[Asset]] = []
         self.partitions: list[Located[PartitionEntry]] = []
         self.jobs: list[Located[JobParams]] = []
+        self.executor: Located[ExecutorEntry] | None = None
         self.broken_keys: set[str] = set()
         """Keys of assets with mistakes; references to them are valid."""
         self.broken_assets: list[Document] = []
@@ -178,6 +181,8 @@ class _Reader:
             before = len(self.problems)
             self._read_resources(document)
             self.has_broken_resources |= len(self.problems) > before
+            if "executor" in document.root.value:
+                self.executor = self._read(document, ("executor",), ExecutorEntry)
         for file in workflows:
             document = self._open(file, WorkflowFile, "assets")
             if document is None:
@@ -223,10 +228,16 @@ class _Reader:
         self, document: Document, section: str, model: type[Any]
     ) -> Iterator[Located[Any]]:
         for index, _ in self._members(document, section):
-            value, problems = validate(model, document, (section, index))
-            self.problems += problems
-            if value is not None:
-                yield Located(value, document, (section, index))
+            entry = self._read(document, (section, index), model)
+            if entry is not None:
+                yield entry
+
+    def _read(
+        self, document: Document, path: tuple[str | int, ...], model: type[Any]
+    ) -> Located[Any] | None:
+        value, problems = validate(model, document, path)
+        self.problems += problems
+        return Located(value, document, path) if value is not None else None
 
     def _read_resources(self, document: Document) -> None:
         for entry in self._entries(document, "resources", ResourceEntry):

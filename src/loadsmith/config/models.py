@@ -237,11 +237,30 @@ class ResourceEntry(Settings):
     )
 
 
+class ExecutorEntry(Settings):
+    """What runs the steps of runs."""
+
+    name: str = Field(
+        min_length=1,
+        description=(
+            "`in_process`, `multiprocess`, or the import path of an executor of Dagster, such as "
+            "`dagster_celery.celery_executor`."
+        ),
+    )
+    config: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Configuration of the executor; `{env: NAME}` takes a value from there.",
+    )
+
+
 class DagsterConfigFile(Settings):
     """The file `dagster_config.yaml`."""
 
     resources: tuple[ResourceEntry, ...] = Field(
         default=(), description="The Dagster resources of the project; one of each kind."
+    )
+    executor: ExecutorEntry | None = Field(
+        default=None, description="What runs the steps of runs; Dagster's own if left out."
     )
 
 

@@ -12,6 +12,7 @@ from loadsmith.config.models import (
     Asset,
     DltAsset,
     DltResourceParams,
+    ExecutorEntry,
     JobParams,
     PartitionEntry,
     ResourceEntry,
@@ -61,6 +62,7 @@ class ProjectFiles:
     Attributes:
         root: Absolute path of the folder that was read (`odp_config`).
         base_path: Absolute path of the folder that holds it: relative paths start there.
+        executor: What runs the steps, where the files say so.
     """
 
     root: str
@@ -69,6 +71,7 @@ class ProjectFiles:
     assets: tuple[Located[Asset], ...]
     partitions: tuple[Located[PartitionEntry], ...]
     jobs: tuple[Located[JobParams], ...]
+    executor: Located[ExecutorEntry] | None = None
 
     @cached_property
     def dlt_assets(self) -> tuple[Located[DltAsset], ...]:

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, InitErrorDetails
 
 from loadsmith.errors import did_you_mean
-from loadsmith.model import AssetAttributes, OpSettings, Preview
+from loadsmith.model import AssetAttributes, OpSettings, Preview, merged_tags
 
 
 class NoSuchField(ValueError):
@@ -239,7 +239,8 @@ class ResourceOpSettings(ResourceSettings):
         """Return the settings of the resource's separate op, or None if it needs no separate op.
 
         Args:
-            of_load: The settings of the load, which fill what is missing here; tags are merged.
+            of_load: The settings of the load, which fill what is missing here; tags
+                are merged deeply.
         """
         if not (self.pool or self.op_tags or self.retry_policy):
             return None
@@ -247,7 +248,7 @@ class ResourceOpSettings(ResourceSettings):
         return replace(
             of_load,
             pool=self.pool or of_load.pool,
-            op_tags={**of_load.op_tags, **self.op_tags},
+            op_tags=merged_tags(of_load.op_tags, self.op_tags),
             **retries,
         )
 

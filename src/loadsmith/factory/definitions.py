@@ -20,6 +20,7 @@ from loadsmith.factory.loads import (
     pipeline_name_of,
 )
 from loadsmith.factory.resource import ConfigurableDltResource
+from loadsmith.model import merged_tags
 from loadsmith.names import op_name
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ def _options_of(load: FactoryLoad, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `multi_asset` for a load, whose options win over the common ones."""
     own = dict(load.options)
     if "op_tags" in own:
-        own["op_tags"] = {**(given.get("op_tags") or {}), **own["op_tags"]}
+        own["op_tags"] = merged_tags(given.get("op_tags") or {}, own["op_tags"])
     return {**given, **own}
 
 

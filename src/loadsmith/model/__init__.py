@@ -27,6 +27,7 @@ from loadsmith.model.load import (
     RunOptions as RunOptions,
     SourceReference as SourceReference,
     defined_loads as defined_loads,
+    merged_tags as merged_tags,
     note_defined as note_defined,
 )
 from loadsmith.model.partition import Partition as Partition

@@ -247,6 +247,23 @@ class AssetAttributes:
         )
 
 
+def merged_tags(tags: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return op tags with others over them, as dagster-k8s merges its own configuration.
+
+    Mappings are merged key by key; lists are joined, and hold each item once.
+    """
+    merged = dict(tags)
+    for name, value in over.items():
+        before = merged.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            merged[name] = merged_tags(before, value)
+        elif isinstance(before, (list, tuple)) and isinstance(value, (list, tuple)):
+            merged[name] = [*before, *(item for item in value if item not in before)]
+        else:
+            merged[name] = value
+    return merged
+
+
 @dataclass(frozen=True, kw_only=True)
 class OpSettings:
     """How Dagster runs the op of a load.

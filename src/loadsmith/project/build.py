@@ -16,6 +16,7 @@ from loadsmith.config.project_files import Located
 from loadsmith.config.references import unknown_references
 from loadsmith.errors import ConfigError, LoadsmithError, Problem
 from loadsmith.names import op_name, unique_name
+from loadsmith.project.executors import make_executor
 from loadsmith.project.jobs import build_job
 from loadsmith.project.loads import (
     ProjectLoad,
@@ -41,7 +42,11 @@ PATH_VARIABLE = "ODP_CONFIG_PATH"
 """Environment variable that names the folder if `build_definitions` gets none."""
 
 
-def build_definitions(path: str | os.PathLike[str] | None = None) -> dg.Definitions:
+def build_definitions(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    executor: "dg.ExecutorDefinition | dg.Executor | None" = None,
+) -> dg.Definitions:
     """Build the definitions of a whole project, from `dagster_config.yaml` and `workflows/`.
 
     Needs no network and no secret, writes nothing, and imports neither dlt nor sources with a
@@ -50,6 +55,7 @@ def build_definitions(path: str | os.PathLike[str] | None = None) -> dg.Definiti
     Args:
         path: The folder of the files, such as `odp_config`, from the working directory; the
             environment variable `ODP_CONFIG_PATH` where None.
+        executor: What runs the steps of runs; that of `dagster_config.yaml` if None.
 
     Raises:
         ConfigError: No folder is named, or its files have mistakes; all of them are in it.
@@ -57,7 +63,7 @@ def build_definitions(path: str | os.PathLike[str] | None = None) -> dg.Definiti
     project = look_at_project(
         _folder_of(path), task_types=task_types(), resource_kinds=resource_kinds()
     )
-    return _Project(project).build()
+    return _Project(project, executor).build()
 
 
 def _folder_of(path: str | os.PathLike[str] | None) -> Path:
@@ -73,8 +79,9 @@ def _folder_of(path: str | os.PathLike[str] | None) -> Path:
 class _Project:
     """Builds the definitions of a project and collects its problems."""
 
-    def __init__(self, project: ReadProject) -> None:
+    def __init__(self, project: ReadProject, executor: Any) -> None:
         self.files = project.files
+        self._executor = executor
         self.problems = list(project.problems)
         self._broken_keys = project.broken_keys
         self._has_broken_resources = project.has_broken_resources
@@ -127,6 +134,9 @@ class _Project:
             )
             self.problems += problems
             built.append(definitions)
+        if self.files.executor is not None and self._executor is None:
+            self._executor, problems = make_executor(self.files.executor, self.files.base_path)
+            self.problems += problems
         if self.problems:
             raise ConfigError(dict.fromkeys(self.problems))
         return self._join(built, resources, loads)
@@ -287,6 +297,7 @@ class _Project:
             schedules=schedules,
             sensors=sensors,
             resources=resources.by_key,
+            executor=self._executor,
         )
 
 

@@ -11,6 +11,7 @@ from loadsmith.engine.project_import import import_module
 from loadsmith.errors import ResolveError, did_you_mean
 
 C = TypeVar("C", bound=type)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -93,21 +94,7 @@ class Register:
         )
 
     def _import(self, path: str, project_folder: Path) -> type:
-        module_name, _, class_name = path.rpartition(".")
-        try:
-            module = import_module(module_name, _search_path(module_name, project_folder))
-        except ImportError as error:
-            raise ResolveError(
-                f"{self.noun} {path!r}: the module {module_name!r} cannot be imported ({error}). "
-                "Check the name, and that its package is installed or in Python's path."
-            ) from error
-        cls = getattr(module, class_name, None)
-        if not isinstance(cls, type):
-            classes = [name for name, value in vars(module).items() if isinstance(value, type)]
-            raise ResolveError(
-                f"{self.noun} {path!r}: the module {module_name!r} has no class {class_name!r}."
-                + did_you_mean(class_name, classes)
-            )
+        cls = import_member(path, type, noun=self.noun, what="class", project_folder=project_folder)
         self._check(cls, path)
         return cls
 
@@ -117,6 +104,37 @@ class Register:
                 f"{self.noun} {name!r}: the class {_path_of(cls)} has no method "
                 f"`{self.method}`. Add it."
             )
+
+
+def import_member(path: str, kind: type[T], *, noun: str, what: str, project_folder: Path) -> T:
+    """Import what a file names by an import path.
+
+    Args:
+        path: The import path.
+        kind: What it has to be.
+        noun: What it is for, in messages.
+        what: Name of the kind, in messages.
+        project_folder: Folder whose modules are found, too.
+
+    Raises:
+        ResolveError: There is no such thing.
+    """
+    module_name, _, name = path.rpartition(".")
+    try:
+        module = import_module(module_name, _search_path(module_name, project_folder))
+    except ImportError as error:
+        raise ResolveError(
+            f"{noun} {path!r}: the module {module_name!r} cannot be imported ({error}). "
+            "Check the name, and that its package is installed or in Python's path."
+        ) from error
+    member = getattr(module, name, None)
+    if not isinstance(member, kind):
+        known = [other for other, value in vars(module).items() if isinstance(value, kind)]
+        raise ResolveError(
+            f"{noun} {path!r}: the module {module_name!r} has no {what} {name!r}."
+            + did_you_mean(name, known)
+        )
+    return member
 
 
 def _search_path(module_name: str, project_folder: Path) -> str | None:

@@ -104,13 +104,11 @@ def kill_processes(pool: ProcessPoolExecutor) -> None:
         process.kill()
 
 
-def replace_pool(replace: Callable[[Executor], None]) -> None:
-    """Call `replace` with each pool that dlt makes: dlt takes no pool from outside."""
+def replace_pool(replace: Callable[[Executor], Executor]) -> None:
+    """Let dlt use what `replace` returns for each pool: dlt takes no pool from outside."""
     create_pool = pool_runner.create_pool
 
     def create_replaced_pool(config: PoolRunnerConfiguration) -> Executor:
-        pool = create_pool(config)
-        replace(pool)
-        return pool
+        return replace(create_pool(config))
 
     pool_runner.create_pool = create_replaced_pool

@@ -6,6 +6,7 @@ is gone, and holds a lock until then, for which the next run waits.
 """
 
 import contextlib
+import multiprocessing
 import os
 import shutil
 import sys
@@ -19,6 +20,7 @@ from typing import Any, ClassVar
 from dlt.common.configuration import configspec
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs import ContainerInjectableContext
+from dlt.common.runners.pool_runner import NullExecutor
 from filelock import FileLock
 
 from loadsmith.engine.dlt_hooks import kill_processes, replace_pool
@@ -137,10 +139,15 @@ class _EndingPool(ProcessPoolExecutor):
         super().shutdown(wait, cancel_futures=cancel_futures)
 
 
-def _end_with_run(pool: Executor) -> None:
-    if _WorkerOfRun in Container() and type(pool) is ProcessPoolExecutor:
-        pool.__class__ = _EndingPool
+def _pool_of_run(pool: Executor) -> Executor:
+    if _WorkerOfRun not in Container() or type(pool) is not ProcessPoolExecutor:
+        return pool
+    if multiprocessing.current_process().daemon:
+        # Python allows it no children: it is a worker of a pool itself, such as Celery's.
+        return NullExecutor()
+    pool.__class__ = _EndingPool
+    return pool
 
 
 # dlt always waits for its workers.
-replace_pool(_end_with_run)
+replace_pool(_pool_of_run)

@@ -88,10 +88,12 @@ class FoundClaim:
 
     Attributes:
         is_over: Whether its lease has run out, or its process has ended.
+        age: Seconds since its lease was renewed; None where it has none.
     """
 
     claim: Claim
     is_over: bool
+    age: float | None = None
 
 
 class Claims(Protocol):
@@ -242,4 +244,12 @@ class Attempt:
         ]
 
     def _holders(self, found: Iterable[FoundClaim]) -> set[str]:
-        return {one.claim.holder for one in found if not is_given_up(one, self._request)}
+        return {self._holder(one) for one in found if not is_given_up(one, self._request)}
+
+    def _holder(self, found: FoundClaim) -> str:
+        """Return who works, and until when others wait at most if it stops doing so."""
+        claim = found.claim
+        if found.age is None or self._workspace.claim_path(claim.token) is not None:
+            return claim.holder
+        left = max(claim.lease - found.age, 0.0)
+        return f"{claim.holder}, whose lease ends in {left:.0f} s unless it is renewed"

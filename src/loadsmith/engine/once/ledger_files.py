@@ -171,7 +171,7 @@ class FileLedger:
             except (FileNotFoundError, ValueError):
                 # It is being removed or written.
                 continue
-            found.append(FoundClaim(claim, self._workspace.is_over(claim, age)))
+            found.append(FoundClaim(claim, self._workspace.is_over(claim, age), age))
         return found
 
     def has_claim(self, token: str) -> bool:

@@ -284,7 +284,7 @@ class SqlLedger:
         except UNDEFINED:
             return []
         found = [(Claim.from_text(payload), age) for payload, age in rows or ()]
-        return [FoundClaim(claim, self._workspace.is_over(claim, age)) for claim, age in found]
+        return [FoundClaim(claim, self._workspace.is_over(claim, age), age) for claim, age in found]
 
     def has_claim(self, token: str) -> bool:
         """See `Claims`."""
