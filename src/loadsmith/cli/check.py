@@ -15,6 +15,7 @@ from loadsmith.cli.output import (
     is_debug,
     problems_as_data,
     show_json,
+    show_text,
 )
 from loadsmith.config.project_files import Located, ProjectFiles
 from loadsmith.errors import ConfigError, LoadsmithError, Problem
@@ -65,7 +66,7 @@ def check_command(ctx: click.Context, path: str | None, deep: bool, as_json: boo
         show_json({"ok": True, "problems": [], "warnings": told, "assets": assets})
     else:
         for warning in warnings:
-            click.echo(f"warning: {warning}", err=True)
+            show_text(f"warning: {warning}")
         click.echo(f"No mistakes: {counted(assets, 'asset')}.")
 
 
@@ -96,13 +97,16 @@ def check_project(
 def _problems_with_dlt(
     files: ProjectFiles, warn: Callable[[Problem], None], *, deep: bool
 ) -> Iterator[Problem]:
+    from loadsmith.engine.secrets import settings_files, unfilled
     from loadsmith.engine.snapshots import inspect_load
     from loadsmith.resolve import reload_problems, reload_warnings, resolve_asset
 
     seen: set[str] = set()
+    settings: dict[str, None] = {}
     for located in files.dlt_assets:
         definition = resolve_asset(located, files)
         hide_secrets_of([definition])
+        settings.update(dict.fromkeys(settings_files(definition.source)))
         reloads: list[str] = []
         if definition.partitions is not None:
             known = inspect_load(definition) if deep or definition.schema_file_path else None
@@ -117,6 +121,7 @@ def _problems_with_dlt(
             if problem.message not in seen:
                 seen.add(problem.message)
                 yield problem
+    yield from unfilled(settings)
 
 
 def _problems_of(located: Located[Any], definition: Any, *, deep: bool) -> Iterator[Problem]:
