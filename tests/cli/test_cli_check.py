@@ -22,9 +22,10 @@ def test_all_mistakes_come_at_once_with_their_places_and_without_a_traceback(sho
     edit(WORKFLOW, "destination: duckdb", "destination: dukdb")
     done = call("check")
     assert done.exit_code == 1
+    file = "odp_config/workflows/shop.yaml"
     assert done.stderr.splitlines() == [
-        "workflows/shop.yaml:3:3: there is no field 'grup_name' here. Did you mean 'group_name'?",
-        "workflows/shop.yaml:6:18: there is no destination 'dukdb'. Did you mean 'duckdb'?",
+        f"{file}:3:3: there is no field 'grup_name' here. Did you mean 'group_name'?",
+        f"{file}:6:18: there is no destination 'dukdb'. Did you mean 'duckdb'?",
         "2 problems.",
     ]
 
@@ -41,7 +42,10 @@ def test_a_parameter_that_the_destination_does_not_take_is_shown_at_its_asset(sh
     edit(WORKFLOW, "database:", "databse:")
     done = call("check")
     assert done.exit_code == 1
-    assert "workflows/shop.yaml:6:18: destination 'duckdb': it takes no parameter" in done.stderr
+    assert (
+        "odp_config/workflows/shop.yaml:6:18: destination 'duckdb': it takes no parameter"
+        in done.stderr
+    )
     assert done.stderr.count("databse") == 1
 
 
@@ -57,8 +61,40 @@ def test_a_source_that_fails_when_it_is_imported_is_found_when_asked_deeply(shop
     Path("dlt_project/shop/source.py").write_text("1 / 0")
     done = call("check", "--deep")
     assert done.exit_code == 1
-    assert done.stderr.startswith("workflows/shop.yaml:10:70: source 'shop.source': its module")
+    assert done.stderr.startswith(
+        "odp_config/workflows/shop.yaml:10:70: source 'shop.source': its module"
+    )
     assert "ZeroDivisionError: division by zero. Correct the module." in done.stderr
+
+
+def test_the_place_of_a_mistake_can_be_clicked_from_where_the_command_runs(shop, call, monkeypatch):
+    edit(WORKFLOW, "group_name", "grup_name")
+    monkeypatch.chdir(shop / "odp_config" / "workflows")
+    assert call("check", "..").stderr.startswith("shop.yaml:3:3: ")
+    monkeypatch.chdir(shop.parent)
+    told = call("check", "project").stderr
+    assert told.startswith("project/odp_config/workflows/shop.yaml:3:3: ")
+
+
+def test_what_dlt_init_left_open_is_a_mistake_with_its_file_and_line(shop, call):
+    Path("dlt_project/.dlt").mkdir()
+    secrets = Path("dlt_project/.dlt/secrets.toml")
+    secrets.write_text(
+        '[sources.shop]\ntoken = "<configure me>" # please set me up!\nkey = "k3y-7"\n'
+    )
+    Path("dlt_project/shop/.dlt").mkdir()
+    config = Path("dlt_project/shop/.dlt/config.toml")
+    config.write_text('[sources.shop]\n  shop_url = "<configure me>"\n#old = "<configure me>"\n')
+    done = call("check")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[0].startswith(
+        f"{secrets}:2:1: token is still '<configure me>'."
+    )
+    assert done.stderr.splitlines()[1].startswith(f"{config}:2:3: shop_url is still")
+    assert "k3y-7" not in done.stderr
+    secrets.unlink()
+    config.unlink()
+    assert call("check").exit_code == 0
 
 
 def test_a_missing_folder_says_what_to_do(tmp_path, monkeypatch, call):
@@ -124,7 +160,7 @@ def test_what_a_second_load_of_a_partition_may_surprise_with_is_warned_of(shop, 
     assert "resource 'orders' appends rows that have a primary key" in warning["message"]
     assert "`reload: append`" in warning["message"]
     assert warning["file"] == "workflows/shop.yaml"
-    assert "warning: workflows/shop.yaml:" in call("check").output
+    assert "warning: odp_config/workflows/shop.yaml:" in call("check").output
     edit(
         WORKFLOW,
         "params: {source_module: shop.source}}\n  - {asset_key: shop/cust",
@@ -153,4 +189,4 @@ def test_settings_that_every_run_of_a_partition_refuses_are_mistakes(shop, call,
     done = call("check")
     assert done.exit_code == 1
     assert says in done.stderr
-    assert done.stderr.startswith("workflows/shop.yaml:")
+    assert done.stderr.startswith("odp_config/workflows/shop.yaml:")

@@ -27,7 +27,7 @@ from loadsmith.engine.secrets import (
     redacted_logs,
     secrets_in_environment,
 )
-from loadsmith.engine.secrets.environment import secret_variables
+from loadsmith.engine.secrets.files import secret_variables
 from loadsmith.engine.sources import make_source
 from loadsmith.errors import ConfigError, RunError, SecretNotFound
 from loadsmith.model import SourceReference

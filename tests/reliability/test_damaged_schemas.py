@@ -19,7 +19,7 @@ from loadsmith.engine.schema_files import (
     tables_of_schema,
     update_schema_file,
 )
-from loadsmith.engine.secrets.environment import secret_variables
+from loadsmith.engine.secrets.files import secret_variables
 from loadsmith.engine.snapshots import read_snapshot, write_snapshot
 from loadsmith.engine.sources import make_source
 from loadsmith.errors import ConfigError, ResolveError, RunError

@@ -16,6 +16,7 @@ from loadsmith.cli.output import (
     problems_as_data,
     show_json,
     show_table,
+    show_text,
 )
 from loadsmith.cli.projects import open_project
 from loadsmith.config.project_files import Located, ProjectFiles
@@ -91,7 +92,7 @@ def check_command(
         show_json(answer)
     else:
         for warning in warnings:
-            click.echo(f"warning: {warning}", err=True)
+            show_text(f"warning: {warning}")
         click.echo(f"No mistakes: {counted(assets, 'asset')}.")
         if asked:
             show_connections(asked)
@@ -142,13 +143,16 @@ def check_project(
 def _problems_with_dlt(
     files: ProjectFiles, warn: Callable[[Problem], None], *, deep: bool
 ) -> Iterator[Problem]:
+    from loadsmith.engine.secrets import settings_files, unfilled
     from loadsmith.engine.snapshots import inspect_load
     from loadsmith.resolve import reload_problems, reload_warnings, resolve_asset
 
     seen: set[str] = set()
+    settings: dict[str, None] = {}
     for located in files.dlt_assets:
         definition = resolve_asset(located, files)
         hide_secrets_of([definition])
+        settings.update(dict.fromkeys(settings_files(definition.source)))
         reloads: list[str] = []
         if definition.partitions is not None:
             known = inspect_load(definition) if deep or definition.schema_file_path else None
@@ -163,6 +167,7 @@ def _problems_with_dlt(
             if problem.message not in seen:
                 seen.add(problem.message)
                 yield problem
+    yield from unfilled(settings)
 
 
 def _problems_of(located: Located[Any], definition: Any, *, deep: bool) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from loadsmith.cli.output import places_start_in
 from loadsmith.errors import ConfigError
 
 CONFIG_FOLDER = "odp_config"
@@ -22,11 +23,10 @@ def find_config_folder(path: str | None) -> str:
     """
     given = path or os.environ.get(CONFIG_VARIABLE) or CONFIG_FOLDER
     folder = Path(given)
-    if not any((folder / mark).exists() for mark in _MARKS):
-        below = folder / CONFIG_FOLDER
-        if below.is_dir():
-            return str(below)
+    if not any((folder / mark).exists() for mark in _MARKS) and (folder / CONFIG_FOLDER).is_dir():
+        folder /= CONFIG_FOLDER
     if folder.exists():
+        places_start_in(folder)
         return str(folder)
     if path:
         advice = "Give the folder that holds dagster_config.yaml and workflows/."

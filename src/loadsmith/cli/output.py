@@ -1,10 +1,13 @@
 """Write tables, JSON and errors of commands, and define their exit codes."""
 
 import json
+import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,6 +28,9 @@ EXIT_STOPPED = 130
 
 ABANDONED = "loadsmith-connect"
 """Name of a thread that waits for an answer which the command does not wait for any longer."""
+
+# A path in front of the number of a line.
+_PLACE = re.compile(r"[^\s:'\"(]+\.(?:ya?ml|json|toml|py)(?=:\d)")
 
 
 class ProjectCommand(click.Command):
@@ -97,6 +103,27 @@ def _redactor() -> "Redactor":
     return redactor
 
 
+def places_start_in(folder: str | Path) -> None:
+    """Say from which folder the files are named in the messages of this command."""
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.find_root().ensure_object(dict)["places"] = Path(folder)
+
+
+def _seen_from_here(text: str) -> str:
+    """Return a message with the path of each file as one can click it in the terminal."""
+    context = click.get_current_context(silent=True)
+    folder: Path | None = (context.find_root().obj or {}).get("places") if context else None
+    if folder is None:
+        return text
+
+    def shown(place: "re.Match[str]", folder: Path = folder) -> str:
+        file = folder / place[0]
+        return os.path.relpath(file) if file.is_file() else place[0]
+
+    return _PLACE.sub(shown, text)
+
+
 def show_traceback(error: BaseException) -> None:
     """Write the traceback of an error, without secrets, on standard error."""
     if _redactor().clean(error):
@@ -105,9 +132,14 @@ def show_traceback(error: BaseException) -> None:
         show_unexpected(error)
 
 
+def show_text(text: str) -> None:
+    """Write a message of a run on standard error."""
+    click.echo(_seen_from_here(text), err=True)
+
+
 def show_error(error: BaseException) -> None:
     """Write the message of an error, and how many problems it holds, on standard error."""
-    text = _redactor().redact(str(error))
+    text = _seen_from_here(_redactor().redact(str(error)))
     click.secho(text, err=True, fg="red" if sys.stderr.isatty() else None)
     if isinstance(error, ConfigError) and len(error.problems) > 1:
         click.echo(f"{len(error.problems)} problems.", err=True)

@@ -17,6 +17,7 @@ from loadsmith.cli.output import (
     is_debug,
     show_json,
     show_table,
+    show_text,
 )
 from loadsmith.cli.projects import open_project
 
@@ -218,6 +219,6 @@ def show_report(report: "RunReport") -> None:
         else f"Failed after {report.seconds:.1f} seconds; loaded: {assets}."
     )
     for text in report.warnings:
-        click.echo(f"Warning: {text}", err=True)
+        show_text(f"Warning: {text}")
     for text in (*report.errors, *report.failed_checks):
-        click.echo(text, err=True)
+        show_text(text)

@@ -195,6 +195,7 @@ def _base(written: _Written) -> LoadDefinition:
         snapshot_path=str(home.folder / snapshot) if snapshot else None,
         nested_tables=settings.get("nested_tables", False),
         place=written.spec.place,
+        folder=str(home.folder),
     )
 
 

@@ -15,6 +15,7 @@ from loadsmith.assets.define import with_seen_tables
 from loadsmith.component.definitions import ComponentLoad
 from loadsmith.engine.destinations import check_destination, destination_problems
 from loadsmith.engine.schema_files import changes_between, types_of
+from loadsmith.engine.secrets import settings_files, unfilled
 from loadsmith.engine.snapshots import (
     inspect_load,
     inspect_source,
@@ -110,6 +111,7 @@ def problems_of(load: ComponentLoad, *, deep: bool) -> Iterator[str]:
         problems = [*problems, *reload_problems(definition)]
     for problem in problems:
         yield f"{load.spec.described}: {problem}"
+    yield from map(str, unfilled(settings_files(definition.source)))
 
 
 @contextlib.contextmanager

@@ -53,6 +53,7 @@ def resolve_load(
     nested_tables: bool = True,
     environment: Mapping[str, str] | None = None,
     place: str | None = None,
+    folder: str | None = None,
 ) -> LoadDefinition:
     """Turn the params of a load into its definition.
 
@@ -74,6 +75,7 @@ def resolve_load(
         environment: Environment variables that choose the profile; those of the process if
             left out.
         place: Where the load is written, for errors.
+        folder: Folder of the file that it is written in, which may have a `.dlt` of its own.
 
     Raises:
         ConfigError: No profile fits, there is no destination without one, or the destination
@@ -116,7 +118,7 @@ def resolve_load(
             module=params.source_module,
             params=_source_params(params, base_path),
             search_path=_absolute(project_dir, base_path),
-            secrets_files=_secrets_files(params.source_module, code_path),
+            secrets_files=_secrets_files(params.source_module, code_path, folder),
         ),
         destination=destination,
         pipeline=pipeline,
@@ -251,10 +253,10 @@ def _source_params(params: LoadParams, base_path: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=4096)
-def _secrets_files(module: str, code_path: str) -> tuple[str, ...]:
-    folder = Path(code_path)
-    package = module.partition(".")[0]
-    return tuple(str(place / ".dlt" / "secrets.toml") for place in (folder, folder / package))
+def _secrets_files(module: str, code_path: str, folder: str | None) -> tuple[str, ...]:
+    home = Path(code_path)
+    places = (home, home / module.partition(".")[0], *([Path(folder)] if folder else ()))
+    return tuple(str(place / ".dlt" / "secrets.toml") for place in dict.fromkeys(places))
 
 
 @lru_cache(maxsize=4096)

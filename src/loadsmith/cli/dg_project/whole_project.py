@@ -13,13 +13,14 @@ from dagster.components.resolved.errors import ResolutionException
 from dotenv import dotenv_values
 
 from loadsmith.cli.dg_project.defs_files import DefsFiles, look_at_defs
+from loadsmith.cli.output import places_start_in
 from loadsmith.component.component import DltLoadCollectionComponent
 from loadsmith.component.templating import PlacedError
 from loadsmith.documents import Document, decode, toml_problem
 from loadsmith.errors import ConfigError, LoadsmithError, Problem, causes_of
 
 #: A message that begins with its place, as in errors of loadsmith.
-_PLACED = re.compile(r"([^\n:]+\.(?:ya?ml|json)):(\d+):(\d+): (.*)", re.DOTALL)
+_PLACED = re.compile(r"([^\n:]+\.(?:ya?ml|json|toml)):(\d+):(\d+): (.*)", re.DOTALL)
 
 #: A mistake in a value as Dagster shows it: file, line, path of keys, lines around it, message.
 _SHOWN = re.compile(r"\S[^\n]*:(\d+) - ([^\n]*)\n.*\n([^\n]+)\n?", re.DOTALL)
@@ -150,6 +151,7 @@ def _problems_of_settings(root: Path) -> Iterator[Problem]:
 
 
 def _look_at(tree: Any) -> DefsFiles:
+    places_start_in(tree.defs_module_path)
     return look_at_defs(tree.defs_module_path, tree.defs_module_name)
 
 

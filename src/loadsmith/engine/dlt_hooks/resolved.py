@@ -20,13 +20,21 @@ from dlt.common.configuration.utils import (
 from loadsmith.engine.dlt_hooks.trace import redacted_traces
 from loadsmith.engine.secrets import (
     PLACEHOLDER,
+    UNFILLED,
     Redactor,
+    active_settings,
+    config_files,
     declare_secret,
+    is_in_load,
+    read_settings,
     redacted_logs,
     redactor_of,
     secrets_in_environment,
+    still_open,
+    value_at,
     variables_of,
 )
+from loadsmith.errors import SecretNotFound
 from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 
 #: Providers of values that have no name a user could look for.
@@ -47,12 +55,14 @@ def secrets_of_load(definition: LoadDefinition, request: RunRequest) -> Iterator
         InterruptedError: The run was cancelled while another load held its variables.
     """
     watch_secrets()
+    _let_dlt_read_files()
     source = definition.source
     files = source.secrets_files if isinstance(source, SourceReference) else ()
     with secrets_in_environment(
         files, who=f"load '{definition.name}'", log=request.log, cancelled=request.cancelled
     ) as variables:
         redactor = redactor_of(definition, request, {**_secrets_of_providers(), **variables})
+        redactor.add_params(read_settings(config_files(files)))
         with redacted_logs(redactor), redacted_traces(redactor.redact_value):
             yield redactor
 
@@ -72,6 +82,43 @@ def watch_secrets() -> None:
         traces: Any = contexts.get(TraceLogContext)
         for trace in tuple(traces.resolved_traces) if traces else ():
             _declare(trace)
+
+
+class _FilesOfLoad(BaseDocProvider):
+    """Answers with what stands in the files of the load that runs in the thread.
+
+    Secrets are in the environment, which is asked first; but a table of them has no variable.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    @property
+    def name(self) -> str:
+        return "Files of the load"
+
+    @property
+    def supports_secrets(self) -> bool:
+        return True
+
+    @property
+    def is_empty(self) -> bool:
+        return not active_settings()
+
+    def get_value(
+        self, key: str, hint: Any, pipeline_name: str | None, *sections: str
+    ) -> tuple[Any, str]:
+        """Return a value as TOML has it."""
+        path = [*([pipeline_name] if pipeline_name else ()), *filter(None, sections), key]
+        return value_at(active_settings(), path), ".".join(path)
+
+
+def _let_dlt_read_files() -> None:
+    """Let dlt ask for the files of a load before its own files of configuration."""
+    providers = Container()[PluggableRunContext].providers.providers
+    if not any(isinstance(provider, _FilesOfLoad) for provider in providers):
+        before = (at for at, provider in enumerate(providers) if not provider.supports_secrets)
+        providers.insert(next(before, len(providers)), _FilesOfLoad())
 
 
 @contextmanager
@@ -148,6 +195,12 @@ def _secrets_of_providers() -> Mapping[str, Any]:
 
 
 def _log_and_declare(self: TraceLogContext, trace: Any) -> None:
+    if trace.value == UNFILLED and is_in_load():
+        providers = Container()[PluggableRunContext].providers.providers
+        own = [provider for provider in providers if provider.name == trace.provider_name]
+        raise SecretNotFound(
+            still_open(trace.key, [file for each in own for file in each.present_locations])
+        )
     _declare(trace)
     _log(self, trace)
 

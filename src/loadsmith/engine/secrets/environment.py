@@ -6,55 +6,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from loadsmith.engine.locks import wait_until_free
-from loadsmith.errors import ConfigError, Problem, RunError
+from loadsmith.engine.secrets.files import config_files, merge, read_settings, variables_of
+from loadsmith.errors import ConfigError, RunError
 
-# dlt's own top-level sections: what is in them is no source's.
-_DLT_SECTIONS = frozenset(
-    {
-        "sources", "destination", "destinations", "extract", "normalize", "load", "runtime",
-        "schema", "data_writer", "providers", "pipeline", "pipelines", "restore_from_destination",
-        "workspace", "transformation", "transformations", "dashboard",
-    }
-)  # fmt: skip
-
-
-def read_secrets(files: Sequence[str]) -> dict[str, Any]:
-    """Read secrets files, the one that wins last, as one tree; missing ones are fine.
-
-    Raises:
-        ConfigError: A file is not TOML or cannot be read; its contents are not in the message.
-    """
-    merged: dict[str, Any] = {}
-    for path in files:
-        _merge(merged, _read_toml(path))
-    return merged
-
-
-def secret_variables(files: Sequence[str]) -> dict[str, Any]:
-    """Return the entries of secrets files by the environment variables that stand for them.
-
-    Raises:
-        ConfigError: A file is not TOML or cannot be read; its contents are not in the message.
-    """
-    return variables_of(read_secrets(files))
-
-
-def variables_of(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of a document of secrets by the variables that stand for them.
-
-    A section that is not one of dlt's own is there a second time under `SOURCES__`: with only
-    `[github] api_token` in the file, dlt finds it for a source named `github`.
-    """
-    variables = dict(_flat(tree, ()))
-    for section, value in tree.items():
-        if isinstance(value, Mapping) and section.lower() not in _DLT_SECTIONS:
-            for name, entry in _flat({section: value}, ("sources",)):
-                variables.setdefault(name, entry)
-    return variables
+# Settings of dlt itself. Processes that dlt starts read them, which see the environment alone.
+_OF_DLT = ("data_writer", "extract", "load", "normalize", "runtime", "schema")
 
 
 @dataclass(eq=False)
@@ -66,6 +25,7 @@ class _Claim:
         who: The load, as the log names it.
         parent: The claim of the load that this one runs inside of.
         files: The secrets files of the load.
+        settings: What they, and the files of configuration beside them, say.
         held: The variables that are set for this claim.
     """
 
@@ -73,6 +33,7 @@ class _Claim:
     who: str
     parent: "_Claim | None"
     files: tuple[str, ...]
+    settings: Mapping[str, Any]
     held: tuple[str, ...] = ()
 
     def lineage(self) -> "list[_Claim]":
@@ -108,6 +69,9 @@ def secrets_in_environment(
 ) -> Iterator[Mapping[str, Any]]:
     """Set the secrets of a load in the environment, and take them out again afterwards.
 
+    Each `config.toml` beside a file of secrets is read, too. dlt's own settings in it go into the
+    environment; `active_settings` has the others.
+
     Variables that are already set in the environment win. Loads in other threads that need the
     same variable with the same value share it. One that needs another value waits, because code
     that reads `os.environ` would see the other load's secret; a load that runs inside another one
@@ -124,14 +88,17 @@ def secrets_in_environment(
         InterruptedError: The run was cancelled while it waited.
         RunError: The load and another one would wait for each other for ever.
     """
-    variables = secret_variables(files)
-    texts = {name: _as_text(value) for name, value in variables.items()}
+    secrets, settings = read_settings(files), read_settings(config_files(files))
+    variables = variables_of(secrets)
+    of_dlt = variables_of({name: settings[name] for name in _OF_DLT if name in settings})
+    texts = {name: _as_text(value) for name, value in {**of_dlt, **variables}.items()}
+    merge(settings, secrets)
     for name, text in texts.items():
         if "\0" in text:
             raise ConfigError(f"{name}: no environment variable can hold a NUL. Take it out.")
     thread = threading.get_ident()
     parent = _claim_of_thread()
-    claim = _Claim(texts, who, parent, tuple(files))
+    claim = _Claim(texts, who, parent, tuple(files), settings)
     _wait(claim, log, cancelled)
     before = _OF_THREAD.get(thread)
     _OF_THREAD[thread] = claim
@@ -149,6 +116,17 @@ def active_files() -> tuple[str, ...]:
     """Return the secrets files of the load that runs in this thread."""
     claim = _claim_of_thread()
     return claim.files if claim else ()
+
+
+def is_in_load() -> bool:
+    """Tell whether this thread runs a load, or looks at one with its secrets."""
+    return _claim_of_thread() is not None
+
+
+def active_settings() -> Mapping[str, Any]:
+    """Return what the files of the load that runs in this thread say, as one document."""
+    claim = _claim_of_thread()
+    return claim.settings if claim else {}
 
 
 def _claim_of_thread() -> _Claim | None:
@@ -222,65 +200,6 @@ def _release(claim: _Claim) -> None:
                 os.environ[name] = values[-1]
             else:
                 os.environ.pop(name, None)
-
-
-def _read_toml(path: str) -> dict[str, Any]:
-    import tomlkit
-    from tomlkit.exceptions import KeyAlreadyPresent, ParseError, TOMLKitError
-
-    try:
-        text = Path(path).read_text("utf-8-sig")
-    except FileNotFoundError:
-        return {}
-    except UnicodeDecodeError as exc:
-        line = exc.object.count(b"\n", 0, exc.start) + 1
-        raise ConfigError([Problem(path, line, 1, "this file is not UTF-8.")]) from None
-    except OSError as exc:
-        problem = Problem(path, 0, 0, f"this file cannot be read ({type(exc).__name__}).")
-        raise ConfigError([problem]) from None
-    try:
-        return dict(tomlkit.parse(text).unwrap())
-    except ParseError as exc:
-        # The parser's text quotes the line, which may hold the secret.
-        problem = Problem(path, exc.line, exc.col + 1, "this is not TOML. Put text into quotes.")
-        raise ConfigError([problem]) from None
-    except TOMLKitError as exc:
-        twice = isinstance(exc, KeyAlreadyPresent)
-        what = "this is here a second time. Delete one." if twice else "this is not TOML."
-        problem = Problem(path, _line_of(type(exc), text), 1, what)
-        raise ConfigError([problem]) from None
-
-
-def _line_of(kind: type[Exception], text: str) -> int:
-    """Return the line up to which TOML is wrong in this way; the parser itself does not say it."""
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
-
-    lines = text.splitlines(keepends=True)
-    for number in range(1, len(lines)):
-        try:
-            tomlkit.parse("".join(lines[:number]))
-        except TOMLKitError as exc:
-            if type(exc) is kind:
-                return number
-    return len(lines)
-
-
-def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
-    for key, value in other.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value
-
-
-def _flat(tree: Mapping[str, Any], sections: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        path = (*sections, str(key))
-        if isinstance(value, Mapping):
-            yield from _flat(value, path)
-        else:
-            yield "__".join(path).upper(), value
 
 
 def _as_text(value: Any) -> str:
