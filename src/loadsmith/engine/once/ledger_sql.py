@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -127,7 +128,12 @@ class SqlLedger:
     def entries_below(self, prefix: str) -> list[LedgerEntry]:
         """See `Ledger`."""
         (c_scope,) = self._columns("scope")
-        return in_order(self._entries(f"SUBSTR({c_scope}, 1, {len(prefix)}) = %s", prefix))
+        condition, values = f"SUBSTR({c_scope}, 1, {len(prefix)}) = %s", [prefix]
+        if self._dialect in _SHARED:
+            # The index finds patterns alone, which may not tell upper case from lower case.
+            condition += f" AND {c_scope} LIKE %s ESCAPE '!'"
+            values.append(re.sub(r"([!%_])", r"!\1", prefix) + "%")
+        return in_order(self._entries(condition, *values))
 
     def is_committed(self, load_id: str) -> bool:
         """See `Ledger`."""
@@ -453,13 +459,16 @@ class SqlLedger:
             return
         for raw in names:
             (name,) = self._columns(raw)
-            # MariaDB wants to know how much of a long text is looked at.
-            part = "(191)" if self._dialect == "mysql" and raw != "sequence" else ""
+            part = _PART_OF_TEXT.get(self._dialect, "") if raw != "sequence" else ""
             with contextlib.suppress(DatabaseException):
                 # It may be there; without it, the ledger is slower and not wrong.
                 self._sql.execute_sql(
                     f"CREATE INDEX {table}_{raw} ON {self._name(table)} ({name}{part})"
                 )
+
+
+#: MariaDB wants to know how much of a long text is looked at, PostgreSQL that patterns are asked.
+_PART_OF_TEXT = {"mysql": "(191)", "postgres": " text_pattern_ops"}
 
 
 @dataclass
