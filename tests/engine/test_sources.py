@@ -10,7 +10,7 @@ import dlt
 import pytest
 
 from loadsmith.engine.normalizing import ROW_GROUP
-from loadsmith.engine.sources import make_source
+from loadsmith.engine.sources import make_source, source_problems
 from loadsmith.errors import ResolveError, SecretNotFound
 from loadsmith.model import SourceReference
 from loadsmith.testing import sources as awkward
@@ -211,6 +211,48 @@ def test_a_package_that_the_module_lacks_is_named(tmp_path):
     path = write(tmp_path, shop="import not_installed_anywhere")
     with pytest.raises(ResolveError, match="'not_installed_anywhere', which is not installed"):
         make_source(reference("shop", path))
+
+
+ASKS = "import dlt.common.exceptions as known\nraise known.MissingDependencyException"
+
+
+@pytest.mark.parametrize(
+    ("module", "files", "command"),
+    [
+        ("import proto_is_missing.v1 as x", {}, "pip install proto-is-missing"),
+        ("raise ModuleNotFoundError(name='proto')", {}, "pip install proto-plus"),
+        ("raise ModuleNotFoundError(name='confluent_kafka.x')", {}, "pip install confluent-kafka"),
+        ("raise ModuleNotFoundError(name='pymongo')", {}, 'pip install "loadsmith[mongodb]"'),
+        (
+            f"{ASKS}('ads', ['facebook_business>=17', 'more'])",
+            {},
+            'pip install "facebook_business>=17" more',
+        ),
+        (
+            f"{ASKS}('database', ['dlt[sql_database]'])",
+            {},
+            'pip install "loadsmith[sql_database]"',
+        ),
+        ("import nothing_x", {"requirements.txt": "x"}, "pip install -r requirements.txt"),
+        (
+            "import nothing_x",
+            {"requirements.txt": "x", "shop/requirements.txt": "y"},
+            "pip install -r shop/requirements.txt",
+        ),
+    ],
+)
+def test_the_command_that_installs_a_missing_package_is_told(
+    tmp_path, monkeypatch, module, files, command
+):
+    path = str(tmp_path)
+    monkeypatch.chdir(path)
+    Path("shop").mkdir()
+    Path("shop/__init__.py").write_text(module)
+    for name, text in files.items():
+        Path(path, name).write_text(text)
+    (problem,) = source_problems(reference("shop", path))
+    assert f"is not installed. Install it with `{command}` in the environment" in problem
+    assert "Correct the module" not in problem
 
 
 def test_a_module_that_is_not_python_is_named_with_its_line(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from loadsmith.engine.packages import install_command
 from loadsmith.engine.schema_files import naming_schema_beside
 from loadsmith.engine.sources import recipe_of
 from loadsmith.errors import ResolveError, did_you_mean
@@ -85,9 +86,12 @@ def _import(module_name: str, *, path: str, package: str, kind: str) -> ModuleTy
         with naming_schema_beside(module_name):
             return import_module(module_name)
     except ModuleNotFoundError as error:
-        # The module exists, but imports a missing one; that error goes on.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
+            command = install_command(error)
+            raise ResolveError(
+                f"{kind} {path!r}: its module imports {error.name!r}, which is not installed."
+                f" {command} in the environment of the run."
+            ) from error
         raise ResolveError(
             f"{kind} {path!r}: there is no module {module_name!r}."
             + _modules_like(module_name, package, kind)

@@ -15,6 +15,7 @@ from typing import Any
 from dlt.common.runtime.collector import NullCollector
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from loadsmith.engine.destinations import named_destination
 from loadsmith.engine.dlt_hooks import (
     check_hooks,
     imports_schemas,
@@ -125,9 +126,13 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
                 working_dir=run.pipeline.working_dir if run else None,
                 selected=run.selected if run else (),
                 redactor=redactor,
-                stage=None if run else "sync",
+                stage=run.at if run else "sync",
                 pages=getattr(run.pipeline.collector, "pages", None) if run else None,
                 imported_from=imports_schemas(run.pipeline) if run else None,
+                destination=lambda: named_destination(
+                    definition, request, run.pipeline.destination if run else None
+                ),
+                source=definition.source,
             )
             redactor.raise_clean(error, instead)
         finally:
@@ -184,6 +189,8 @@ class _Run:
         self._empty: list[str] = []
         self._window_cursors: list[CursorResult] = []
         self._first_run = False
+        self.at = "sync"
+        """The stage that the run is in."""
         if isinstance(self.pipeline.collector, NullCollector):
             self.pipeline.collector = LogProgress(request.log, request.cancelled)
 
@@ -200,9 +207,11 @@ class _Run:
             # extracted included, so it has to wait until that is loaded.
             with self._stage("sync"), self.workspace.destination("sync"):
                 self._restore_state()
+        self.at = "extract"
         with working_directory_kept():
             source, self.selected = select_resources(self.definition, self.request)
         cursors = cursors_in(self.pipeline.state, source.name)
+        self.at = "sync"
         self._plan_reload(source)
         with self._stage("extract"), working_directory_kept():
             self._extract(source)
@@ -414,6 +423,7 @@ class _Run:
             selected=tuple(part.resources.selected),
             redactor=self.redactor,
             pages=getattr(self.pipeline.collector, "pages", None),
+            source=self.definition.source,
         )
         breach = failure.breach if isinstance(failure, ContractViolation) else None
         for name in part.resources.selected:
@@ -507,6 +517,7 @@ class _Run:
     def _stage(self, name: str) -> Iterator[None]:
         if self.request.cancelled():
             raise InterruptedError("the run was cancelled")
+        self.at = name
         started = time.monotonic()
         yield
         seconds = time.monotonic() - started

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         table_locations as table_locations,
         traits as traits,
     )
+    from loadsmith.engine.destinations.named import named_destination as named_destination
     from loadsmith.engine.destinations.params import destination_problems as destination_problems
 
 __getattr__ = names_on_first_use(__name__)

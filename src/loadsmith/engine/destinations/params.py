@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from loadsmith.dlt_names import CUSTOM_DESTINATION, destination_names
+from loadsmith.engine.packages import pip_install
 from loadsmith.errors import ResolveError, did_you_mean
 from loadsmith.model import DestinationReference
 
@@ -74,9 +75,10 @@ def check_installed(reference: DestinationReference, destination_class: Any) -> 
     try:
         destination_class.client_class.fget(None)
     except ImportError as exc:
+        command = pip_install([f"dlt[{kind_of(reference)}]"])
         raise ResolveError(
             f"destination {reference.name!r}: a package that it needs is not installed ({exc})."
-            f" Install `dlt[{kind_of(reference)}]` in the environment of the run."
+            f" Install it with `{command}` in the environment of the run."
         ) from exc
     except (AttributeError, TypeError):
         # A class that needs an instance to find its client reports a missing package in the run.

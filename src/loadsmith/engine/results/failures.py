@@ -1,13 +1,21 @@
 """Turn an error of dlt into one that says where it happened and what to do."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dlt.common.schema.exceptions import DataValidationError
 from dlt.extract.exceptions import DltResourceException, PipeException
+from dlt.load.exceptions import LoadClientJobException
 from dlt.normalize.exceptions import NormalizeJobFailed
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from loadsmith.engine.packages import install_command
+from loadsmith.engine.results.causes import (
+    address_of,
+    has_no_access,
+    is_of_source,
+    told_causes,
+)
 from loadsmith.engine.secrets import Redactor, missing_secret
 from loadsmith.errors import (
     ContractBreach,
@@ -20,16 +28,10 @@ from loadsmith.model import ResourceFailure
 
 _STAGES = {"run": "load", "sync": "sync", "extract": "extract", "normalize": "normalize"}
 
-_ADVICE = {
-    "sync": "Check that the destination is reachable and its credentials are right, and run again.",
-    "extract": "Nothing of this extract was loaded. Fix the source and run again.",
-    "normalize": (
-        "What was extracted is kept and used by the next run. Fix the cause and run again."
-    ),
-    "load": (
-        "What was extracted is kept and loaded by the next run; no row is loaded twice."
-        " Check the destination and run again."
-    ),
+_KEPT = {
+    "extract": "Nothing of this extract was loaded.",
+    "normalize": "What was extracted is kept and used by the next run.",
+    "load": "What was extracted is kept and loaded by the next run; no row is loaded twice.",
 }
 
 #: Characters that are shown of a value that broke a contract.
@@ -46,6 +48,8 @@ def run_error(
     stage: str | None = None,
     pages: Mapping[str, tuple[int, int]] | None = None,
     imported_from: str | None = None,
+    destination: Callable[[], str] = lambda: "the destination",
+    source: Any = None,
 ) -> LoadsmithError:
     """Return the error that a reader can act on; one of ours is returned as it is.
 
@@ -58,6 +62,8 @@ def run_error(
         stage: The stage that failed, if that is known.
         pages: Pages and rows by table that were extracted before the error.
         imported_from: Folder of the schemas that dlt imports, if it does.
+        destination: Names the destination, and the secret that it is reached with.
+        source: The recipe of the source.
     """
     if not isinstance(error, LoadsmithError) and (missing := missing_secret(error)) is not None:
         return missing
@@ -71,7 +77,8 @@ def run_error(
     )
     resources = tuple(_resources(chain, selected))
     table = next(
-        (str(name) for c in chain if (name := getattr(c, "table_name", None)) is not None), None
+        (str(name) for c in chain if (name := getattr(c, "table_name", None)) is not None),
+        _table_of_job(chain),
     )
     violation = next((c for c in chain if isinstance(c, DataValidationError)), None)
     place = f"load '{load}', {step}"
@@ -83,12 +90,15 @@ def run_error(
         place += f", table '{table}'"
     if violation is not None:
         return _contract_violation(
-            violation, place, step, load, resources, redactor, _root_table(chain)
+            violation, place, step, load, resources, redactor, _table_of_job(chain)
         )
-    root = chain[-1]
+    causes = told_causes(error)
     # Secrets go first: what shortens a text may leave a part of one.
-    summary = _summary(type(root).__name__, redactor.redact(str(root)))
-    message = f"{place}: {summary} {_ADVICE.get(step, '')}".rstrip()
+    summary = ", because of ".join(
+        _summary(type(cause).__name__, redactor.redact(str(cause))) for cause in causes
+    )
+    advice = _advice(error, causes[-1], step, destination, source)
+    message = " ".join(filter(None, [f"{place}: {summary}.", _KEPT.get(step), advice]))
     if imported_from and step != "sync":
         message += f" Its schema is imported from {imported_from}: if it was edited, look there."
     if working_dir:
@@ -111,7 +121,31 @@ def _progress(resource: str, pages: Mapping[str, tuple[int, int]]) -> str:
 
 def _summary(kind: str, text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no message"]
-    return f"{kind}: {' '.join(lines[:6])}".rstrip(".") + "."
+    return f"{kind}: {' '.join(lines[:6])}".rstrip(".")
+
+
+def _advice(
+    error: BaseException,
+    cause: BaseException,
+    step: str,
+    destination: Callable[[], str],
+    source: Any,
+) -> str:
+    """Return what a person can do about a failure."""
+    if step in ("sync", "load"):
+        if step == "sync" or has_no_access(error):
+            return f"Check {destination()}, and run again."
+        return f"Check {destination().partition(',')[0]} and run again."
+    module, search_path = getattr(source, "module", None), getattr(source, "search_path", None)
+    if command := install_command(cause, module, search_path):
+        return f"{command} and run again."
+    if step == "extract" and has_no_access(error):
+        address = address_of(error)
+        known = f" at {address}" if address else ""
+        return f"Check that the system of the source{known} can be reached, and run again."
+    if step == "extract" and is_of_source(error):
+        return "Fix the source and run again."
+    return "Fix the cause and run again."
 
 
 def _names(resources: Sequence[str]) -> str:
@@ -132,10 +166,10 @@ def _resources(chain: Sequence[BaseException], selected: Sequence[str]) -> Itera
         yield selected[0]
 
 
-def _root_table(chain: Sequence[BaseException]) -> str | None:
-    """Return the root table of the file that could not be normalized."""
+def _table_of_job(chain: Sequence[BaseException]) -> str | None:
+    """Return the table of the file that could not be normalized or loaded."""
     for cause in chain:
-        if isinstance(cause, NormalizeJobFailed) and cause.job_id:
+        if isinstance(cause, (NormalizeJobFailed, LoadClientJobException)) and cause.job_id:
             # The id of a job is its file name without the number of retries.
             return str(cause.job_id).partition(".")[0]
     return None

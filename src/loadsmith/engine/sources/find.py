@@ -9,10 +9,12 @@ from types import ModuleType
 from typing import Any
 
 from dlt.common.configuration.exceptions import ConfigFieldMissingException
+from dlt.common.exceptions import MissingDependencyException
 from dlt.extract import DltResource, DltSource
 from dlt.extract.reference import SourceReference as DltSourceReference
 
 from loadsmith.engine.dlt_hooks import is_resource_function, is_source_function
+from loadsmith.engine.packages import install_command
 from loadsmith.engine.project_import import import_module, iter_module_names, natural_name
 from loadsmith.engine.schema_files import naming_schema_beside
 from loadsmith.engine.secrets import missing_secret
@@ -154,7 +156,10 @@ def _own_source(module: str) -> tuple[Any, str]:
             (trace.exc for trace in exc.traces if isinstance(trace.exc, ImportError)), None
         )
         if missing is not None and not isinstance(missing, ModuleNotFoundError):
-            raise ResolveError(f"source {module!r}: {missing}") from exc
+            text = " ".join(str(missing).split()).rstrip(".")
+            command = install_command(missing)
+            advice = f" {command} in the environment of the run." if command else ""
+            raise ResolveError(f"source {module!r}: {text}.{advice}") from exc
         own = import_module(f"dlt.sources.{top}", None)
         known = [f"{top}.{name}" for name in _candidates(own)]
         raise ResolveError(
@@ -180,10 +185,9 @@ def _import_longest(
         except ModuleNotFoundError as exc:
             if exc.name and (name == exc.name or name.startswith(f"{exc.name}.")):
                 continue
-            raise ResolveError(
-                f"source {reference.module!r}: its module imports {exc.name!r}, which is not"
-                " installed. Install it in the environment of the run."
-            ) from exc
+            raise _not_installed(exc, reference) from exc
+        except MissingDependencyException as exc:
+            raise _not_installed(exc, reference) from exc
         except SyntaxError as exc:
             raise ResolveError(
                 f"{exc.filename}:{exc.lineno}:{exc.offset}: this is not Python: {exc.msg}."
@@ -191,6 +195,15 @@ def _import_longest(
             ) from exc
         return module, parts[-1] if length < len(parts) else None
     return None, None
+
+
+def _not_installed(error: ImportError, reference: SourceReference) -> ResolveError:
+    command = install_command(error, reference.module, reference.search_path)
+    what = error.name or getattr(error, "caller", "")
+    return ResolveError(
+        f"source {reference.module!r}: its module imports {what!r}, which is not installed."
+        f" {command} in the environment of the run."
+    )
 
 
 def _pick(module: ModuleType, attribute: str | None, reference: SourceReference) -> tuple[Any, str]:
