@@ -1,6 +1,7 @@
 """A source in; what there is to load in it out: tables, endpoints or files. Nothing is loaded."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -127,31 +128,31 @@ def _endpoints(client: Mapping[str, Any]) -> Iterator[Found]:
         return
     base = str(base).rstrip("/") + "/"
     auth: Any = create_auth(client.get("auth"))
-    session = Client(request_max_attempts=1, raise_for_status=False).session
-    for name in _DESCRIPTIONS:
-        answer = session.get(urljoin(base, name), headers=client.get("headers"), auth=auth)
-        try:
-            body = answer.json() if answer.ok else None
-        except ValueError:
-            continue
-        if not isinstance(body, Mapping):
-            continue
-        paths = body.get("paths")
-        if isinstance(paths, Mapping):
-            yield from _of_description(paths)
-            return
-        links = {
-            key: value
-            for key, value in body.items()
-            if isinstance(value, str)
-            and urljoin(base, value).startswith(base)
-            and (value.startswith(("http://", "https://", "/")))
-        }
-        for key, value in links.items():
-            path = urljoin(base, value).removeprefix(base)
-            yield Found(name=str(key), kind="endpoint", detail=f"GET {path}")
-        if links:
-            return
+    with closing(Client(request_max_attempts=1, raise_for_status=False).session) as session:
+        for name in _DESCRIPTIONS:
+            answer = session.get(urljoin(base, name), headers=client.get("headers"), auth=auth)
+            found = list(_said_by(answer, base))
+            if found:
+                yield from found
+                return
+
+
+def _said_by(answer: Any, base: str) -> Iterator[Found]:
+    try:
+        body = answer.json() if answer.ok else None
+    except ValueError:
+        return
+    if not isinstance(body, Mapping):
+        return
+    if isinstance(body.get("paths"), Mapping):
+        yield from _of_description(body["paths"])
+        return
+    for key, value in body.items():
+        if isinstance(value, str) and value.startswith(("http://", "https://", "/")):
+            address = urljoin(base, value)
+            if address.startswith(base):
+                detail = f"GET {address.removeprefix(base)}"
+                yield Found(name=str(key), kind="endpoint", detail=detail)
 
 
 def _of_description(paths: Mapping[str, Any]) -> Iterator[Found]:
