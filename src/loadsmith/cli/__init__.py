@@ -17,6 +17,7 @@ from loadsmith import __version__
 from loadsmith.cli.output import ABANDONED, EXIT_PROBLEM, show_traceback, show_unexpected
 
 _COMMANDS = {
+    "add": ("loadsmith.cli.add", "Add a load to a project, ready to run."),
     "check": ("loadsmith.cli.check", "Show every mistake in the files of a project."),
     "discover": (
         "loadsmith.cli.discover",
