@@ -17,7 +17,12 @@ from loadsmith import __version__
 from loadsmith.cli.output import ABANDONED, EXIT_PROBLEM, show_traceback, show_unexpected
 
 _COMMANDS = {
+    "add": ("loadsmith.cli.add", "Add a load to a project, ready to run."),
     "check": ("loadsmith.cli.check", "Show every mistake in the files of a project."),
+    "discover": (
+        "loadsmith.cli.discover",
+        "Show the tables, endpoints or files that a source has.",
+    ),
     "init": ("loadsmith.cli.init", "Make a new project that loads something right away."),
     "json-schema": ("loadsmith.cli.json_schema", "Write the JSON Schema that editors read."),
     "list": ("loadsmith.cli.list", "Show assets, tables, destinations and schedules."),

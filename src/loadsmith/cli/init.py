@@ -13,6 +13,7 @@ import click
 
 from loadsmith.cli.json_schema import make_json_schema
 from loadsmith.cli.output import ProjectCommand
+from loadsmith.cli.show_starters import show_starters
 from loadsmith.cli.starters import (
     DESTINATIONS,
     LAYOUTS,
@@ -54,6 +55,14 @@ Examples:
 @click.option("--source", type=click.Choice(list(SOURCES)), help="python if left out.")
 @click.option("--destination", type=click.Choice(list(DESTINATIONS)), help="duckdb if left out.")
 @click.option("-y", "--yes", is_flag=True, help="Ask nothing; take the defaults.")
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=show_starters,
+    help="Show the layouts, sources and destinations, and make nothing.",
+)
 def init_command(
     name: str, layout: str | None, source: str | None, destination: str | None, yes: bool
 ) -> None:
@@ -246,10 +255,11 @@ def _make_test(layout: str, source: SourceStarter, values: Mapping[str, str]) ->
 def _package(project: str) -> str:
     """Return a module name for the project that hides no installed module."""
     name = lower_identifier(project, prefix="project", is_ascii=False)
-    return f"{name}_project" if _is_taken(name) else name
+    return f"{name}_project" if is_taken(name) else name
 
 
-def _is_taken(name: str) -> bool:
+def is_taken(name: str) -> bool:
+    """Tell whether an installed module has a name."""
     try:
         return find_spec(name) is not None
     except ValueError:  # a module that is half loaded, such as __main__

@@ -55,3 +55,10 @@ def find_dg_project(path: str | None) -> Path | None:
             if (root / name).is_file() and text in (root / name).read_text("utf-8", "replace"):
                 return root
     return None
+
+
+def is_in_project(path: str | None) -> bool:
+    """Tell whether there is a project, of either layout, where a command looks for one."""
+    if find_dg_project(path) is not None or path is not None:
+        return True
+    return bool(os.environ.get(CONFIG_VARIABLE)) or Path(CONFIG_FOLDER).is_dir()

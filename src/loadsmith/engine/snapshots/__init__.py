@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 from loadsmith.lazy import names_on_first_use
 
 if TYPE_CHECKING:
+    from loadsmith.engine.snapshots.found import (
+        Found as Found,
+        discover_source as discover_source,
+    )
     from loadsmith.engine.snapshots.inspect import (
         inspect_load as inspect_load,
         inspect_source as inspect_source,

@@ -6,6 +6,7 @@ The names of directories, locks and states come from the load, its pipeline and 
 from loadsmith.engine.workspace.connecting import (
     Connection as Connection,
     connect as connect,
+    discover_within as discover_within,
 )
 from loadsmith.engine.workspace.cursors import (
     StoredCursor as StoredCursor,

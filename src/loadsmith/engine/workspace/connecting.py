@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dlt.common.configuration.exceptions import ConfigurationException
@@ -12,9 +12,10 @@ from dlt.destinations.sql_client import WithSqlClient
 
 from loadsmith.engine.dlt_hooks import secrets_of_load, used_secrets
 from loadsmith.engine.secrets import missing_secret
+from loadsmith.engine.snapshots import Found, discover_source
 from loadsmith.engine.sources import database_engine, is_sql_database, make_source
 from loadsmith.engine.workspace.looking import destination_of
-from loadsmith.errors import LoadsmithError, causes_of
+from loadsmith.errors import LoadsmithError, RunError, causes_of
 from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 
 #: Characters of an error that are shown.
@@ -46,7 +47,7 @@ class Connection:
 
 @dataclass
 class _Answer:
-    text: str = ""
+    value: Any = None
     error: BaseException | None = None
     secrets: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -86,14 +87,11 @@ def connect(
         for side, answer in started.items():
             in_time = answer.done.wait(max(0.0, ends - time.monotonic()))
             if not in_time:
-                text = (
-                    f"no answer within {timeout:g} seconds. Is the address right, and reachable "
-                    "from here?"
-                )
+                text = _late(timeout)
             elif answer.error is not None:
                 text = redactor.redact(_told(answer.error, files))
             else:
-                text = redactor.redact(answer.text)
+                text = redactor.redact(answer.value)
             found.append(
                 Connection(
                     load=definition.name,
@@ -108,8 +106,44 @@ def connect(
     return found
 
 
+def discover_within(
+    definition: LoadDefinition, request: RunRequest, *, timeout: float, thread_name: str
+) -> list[Found]:
+    """Ask the source of a load what there is to load.
+
+    Args:
+        definition: The load, its variables filled in.
+        request: Names the partition and the window, where the source takes them.
+        timeout: Seconds after which no answer is waited for any longer.
+        thread_name: Name of the thread that asks; it is left behind if it gets no answer.
+
+    Raises:
+        RunError: The source does not answer.
+        ResolveError: It cannot be made, or a secret is missing.
+    """
+    source = definition.source
+    files = source.secrets_files if isinstance(source, SourceReference) else ()
+    with secrets_of_load(definition, request) as redactor:
+        answer = _start(
+            lambda asked, _: discover_source(asked.source), definition, request, thread_name
+        )
+        in_time = answer.done.wait(timeout)
+        if in_time and answer.error is None:
+            found = redactor.redact_value([asdict(one) for one in answer.value])
+            return [Found(**one) for one in found]
+        if isinstance(answer.error, LoadsmithError):
+            redactor.raise_clean(answer.error)
+        text = _told(answer.error, files) if answer.error is not None else _late(timeout)
+        name = _name_of(definition, "source")
+        raise RunError(redactor.redact(f"{name}: {text}"), stage="extract", load=definition.name)
+
+
+def _late(timeout: float) -> str:
+    return f"no answer within {timeout:g} seconds. Is the address right, and reachable from here?"
+
+
 def _start(
-    ask: Callable[..., str], definition: LoadDefinition, request: RunRequest, thread_name: str
+    ask: Callable[..., Any], definition: LoadDefinition, request: RunRequest, thread_name: str
 ) -> _Answer:
     answer = _Answer()
 
@@ -117,7 +151,7 @@ def _start(
         began = time.monotonic()
         with used_secrets() as names:
             try:
-                answer.text = ask(definition, request)
+                answer.value = ask(definition, request)
             except BaseException as error:  # noqa: BLE001 - told to the user as the answer
                 answer.error = error
         answer.seconds = time.monotonic() - began
@@ -171,7 +205,9 @@ def _told(error: BaseException, files: tuple[str, ...]) -> str:
     if missing is not None:
         return str(missing)
     chain = list(causes_of(error))
-    root = next((one for one in chain if isinstance(one, ConfigurationException)), chain[-1])
+    # What the system says of a connection does not name the address; who asked for it does.
+    last = chain[0] if isinstance(chain[-1], OSError) else chain[-1]
+    root = next((one for one in chain if isinstance(one, ConfigurationException)), last)
     text = " ".join(str(root).split()) or "no message"
     return f"{type(root).__name__}: {text[:_LONGEST]}"
 
