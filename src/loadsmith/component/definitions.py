@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -18,8 +19,8 @@ from loadsmith.component.references import (
 from loadsmith.config.load_params import LoadOptions, LoadParams, ProfileParams
 from loadsmith.config.profiles import choose_profile
 from loadsmith.config.settings import AssetSettings, ResourceOpSettings, merged
-from loadsmith.engine.destinations import make_destination
-from loadsmith.engine.sources import Live, pipeline_names
+from loadsmith.engine.destinations import dataset_of, make_destination
+from loadsmith.engine.sources import Live, look_at_pipeline
 from loadsmith.errors import ConfigError
 from loadsmith.model import DestinationReference, LoadDefinition, PipelineSettings
 from loadsmith.names import lower_identifier, unique_names
@@ -151,14 +152,13 @@ def _into_pipeline(written: _Written, pipeline: Any) -> ComponentLoad:
     """Resolve a load into a pipeline that Python makes."""
     spec, options = written.spec, dict(written.options)
     make_pipeline = recipe(pipeline, kind=PIPELINE, path=_text(spec.pipeline))
-    names = pipeline_names(make_pipeline)
-    dataset = names["dataset_name"]
+    names, _, dataset = look_at_pipeline(make_pipeline)
     profiles = options.pop("profiles", None) or {}
     choice = choose_profile(profiles, os.environ)
     profile = profiles.get(choice.name, {})
     if profile or choice.suffix:
         make_pipeline = partial(_repointed, make_pipeline, profile, choice.suffix)
-        names = pipeline_names(make_pipeline)
+        names = look_at_pipeline(make_pipeline).names
     name = written.name
     if not spec.entry.name:
         name = lower_identifier(f"{name}_{dataset}", prefix="load")
@@ -210,8 +210,14 @@ def _repointed(make: Callable[[], Any], given: Mapping[str, Any], suffix: str) -
             DestinationReference(name=profile.destination, params=profile.destination_params)
         )
     own = profile.pipeline_params.model_dump(exclude_unset=True)
-    for name in ("pipeline_name", "dataset_name"):
-        own[name] = f"{own.get(name) or getattr(pipeline, name)}{suffix}"
+    named = {"pipeline_name": pipeline.pipeline_name, "dataset_name": dataset_of(pipeline)}
+    for name, value in named.items():
+        own[name] = f"{own.get(name) or value}{suffix}"
+    if "dataset_name" in destination.config_params:
+        # It would win over the dataset of the profile.
+        destination = copy(destination)
+        params = dict(destination.config_params)
+        destination.config_params = {**params, "dataset_name": own["dataset_name"]}
     make_pipeline: Any = dlt.pipeline
     return make_pipeline(destination=destination, **own)
 
