@@ -23,7 +23,7 @@ from loadsmith.engine.destinations import dataset_of, make_destination
 from loadsmith.engine.sources import Live, look_at_pipeline
 from loadsmith.errors import ConfigError
 from loadsmith.model import DestinationReference, LoadDefinition, PipelineSettings
-from loadsmith.names import lower_identifier, unique_names
+from loadsmith.names import load_op_name, lower_identifier, unique_names
 from loadsmith.resolve import resolve_load
 
 # A declared load needs both to be valid; the Python objects replace them afterwards.
@@ -42,6 +42,7 @@ class ComponentLoad:
             not change it, so that an asset has the same key in each deployment.
         names: `pipeline_name`, `dataset_name` and `destination_name` of a pipeline in Python.
         is_declared: Whether the file describes the source; False if Python makes it.
+        op_name: Name of the op, which is the one that dagster-dlt gives where it takes the load.
     """
 
     spec: DltLoadSpecModel
@@ -49,12 +50,17 @@ class ComponentLoad:
     key_prefix: str | None
     names: Mapping[str, Any] = field(default_factory=dict)
     is_declared: bool = True
+    op_name: str = ""
 
     @property
     def live_pipeline(self) -> Any:
         """The live pipeline, if the reference names one."""
         made = self.definition.pipeline
         return made.value if isinstance(made, Live) else None
+
+    def op_name_of(self, part: LoadDefinition) -> str:
+        """Return the name of the op of a part of the load."""
+        return f"{self.op_name}{part.name.removeprefix(self.definition.name)}"
 
 
 def resolve_loads(
@@ -69,9 +75,11 @@ def resolve_loads(
     resolved = [_resolve(load, defaults, home) for load in loads]
     shared = Counter(_pipeline_name(load) for load in resolved)
     names = unique_names([load.definition.name for load in resolved])
+    ops = unique_names([load.op_name for load in resolved])
     return [
         replace(
             load,
+            op_name=op,
             definition=replace(
                 load.definition,
                 name=name,
@@ -79,7 +87,7 @@ def resolve_loads(
                 and shared[_pipeline_name(load)] == 1,
             ),
         )
-        for load, name in zip(resolved, names, strict=True)
+        for load, name, op in zip(resolved, names, ops, strict=True)
     ]
 
 
@@ -130,8 +138,13 @@ def _resolve(spec: DltLoadSpecModel, defaults: LoadSettings, home: Home) -> Comp
         options=options,
     )
     load = _into_destination(written) if pipeline is None else _into_pipeline(written, pipeline)
+    named = written.name if spec.entry.name else load_op_name(load.definition.name)
+    load = replace(load, op_name=named)
     if source is None:
         return load
+    chooses = options.get("resources") or options.get("exclude")
+    if pipeline is not None and not spec.entry.name and not chooses:
+        load = replace(load, op_name=load_op_name(f"{_source_name(source)}_{load.key_prefix}"))
     made = recipe(source, kind=SOURCE, path=_text(spec.source))
     return replace(load, definition=replace(load.definition, source=made), is_declared=False)
 

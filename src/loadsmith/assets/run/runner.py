@@ -325,7 +325,7 @@ class _StepRun:
             run_id=context.run.run_id,
             root_run_id=context.run.root_run_id,
             attempt=context.retry_number,
-            outcome_of=partial(outcome_of, context),
+            outcome_of=partial(outcome_of, context, self.definition.name),
             resources=tuple(dict.fromkeys(target.resource for target in chosen)),
             tables=tables if is_subset and len(tables) == len(chosen) else None,
             partition_key=partitions.keys[0] if len(partitions.keys) == 1 else None,
