@@ -14,9 +14,10 @@
 The text of each is *place: what is wrong. What to do.*
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from typing import Any
 
 
 @dataclass(frozen=True, order=True)
@@ -91,6 +92,33 @@ class SelectionError(LoadsmithError):
     """A run selects an asset that belongs to no resource of the load."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a source says about its failure, by raising Dagster's `Failure` or `RetryRequested`.
+
+    Attributes:
+        allow_retries: Whether a retry may help.
+        metadata: Metadata of a `Failure`, without secrets.
+        max_retries: Retries that a `RetryRequested` asks for; None if it was a `Failure`.
+        seconds_to_wait: Seconds until that retry.
+    """
+
+    allow_retries: bool = True
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    max_retries: int | None = None
+    seconds_to_wait: float | None = None
+
+    @staticmethod
+    def of_all(verdicts: "Iterable[Verdict | None]") -> "Verdict | None":
+        """Return the verdict on several failures: one that no retry can mend decides."""
+        said = [verdict for verdict in verdicts if verdict is not None]
+        if not said:
+            return None
+        first = next((verdict for verdict in said if not verdict.allow_retries), said[0])
+        metadata = {name: value for verdict in said for name, value in verdict.metadata.items()}
+        return replace(first, metadata=metadata)
+
+
 class RunError(LoadsmithError):
     """A load failed.
 
@@ -99,6 +127,7 @@ class RunError(LoadsmithError):
         load: The name of the load.
         resources: The dlt resources that failed, where that is known.
         table: The table that failed, where that is known.
+        verdict: What the source says about its failure, if it says anything.
     """
 
     def __init__(
@@ -109,8 +138,10 @@ class RunError(LoadsmithError):
         load: str,
         resources: Sequence[str] = (),
         table: str | None = None,
+        verdict: Verdict | None = None,
     ) -> None:
         super().__init__(message)
+        self.verdict = verdict
         self.stage = stage
         self.load = load
         self.resources = tuple(resources)

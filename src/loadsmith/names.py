@@ -16,6 +16,18 @@ def op_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", text) or "load"
 
 
+def load_op_name(name: str) -> str:
+    """Return the name of the op of a load that a door names, which no ordinary asset has.
+
+    Dagster calls the op of `@asset orders` by the name of the asset. The component of dagster-dlt
+    begins its names in the same way.
+
+    >>> load_op_name("shop/orders")
+    'dlt_assets_shop_orders'
+    """
+    return f"dlt_assets_{op_name(name)}"
+
+
 def identifier(text: str) -> str:
     """Return `text` with one `_` for each run of characters that are not letters, digits or `_`.
 

@@ -52,11 +52,12 @@ def family(*, cursor: bool = False, down: list[bool] | None = None) -> Any:
 
 
 def ops_of(defs: dg.Definitions) -> dict[str, list[str]]:
-    """Return the last parts of the keys of each op."""
+    """Return the last parts of the keys of the op of each load."""
     graph = defs.resolve_asset_graph()
     found: dict[str, list[str]] = {}
     for key in sorted(graph.materializable_asset_keys):
-        found.setdefault(graph.get(key).assets_def.op.name, []).append(key.path[-1])
+        load = graph.get(key).assets_def.op.name.removeprefix("dlt_assets_")
+        found.setdefault(load, []).append(key.path[-1])
     return found
 
 
@@ -234,7 +235,10 @@ def test_ask_06_a_cursor_is_not_moved_by_two_ops(shop: Any, tmp_path: Path) -> N
     job = defs.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(instance=shop.instance, raise_on_error=False)
     failed = result.get_step_failure_events()
-    assert {event.step_key for event in failed} == {"crm__parent", "crm__fed"}
+    assert {event.step_key for event in failed} == {
+        "dlt_assets_crm__parent",
+        "dlt_assets_crm__fed",
+    }
     for event in failed:
         assert "the cursor of 'parent' can be in one place only" in (
             event.step_failure_data.error_display_string

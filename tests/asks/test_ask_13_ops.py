@@ -26,14 +26,18 @@ def crm():
 """
 
 
+def load_of(op: str) -> str:
+    return op.removeprefix("dlt_assets_")
+
+
 def ops_of(defs: dg.Definitions) -> dict[str, Any]:
-    """Return the assets, the pool, the tags and the retries of each op."""
+    """Return the assets, the pool, the tags and the retries of the op of each load."""
     graph = defs.resolve_asset_graph()
     found: dict[str, Any] = {}
     for key in sorted(graph.materializable_asset_keys):
         op: Any = graph.get(key).assets_def.op
         retries = op.retry_policy.max_retries if op.retry_policy else 0
-        told = found.setdefault(op.name, ([], op.pool, op.tags.get("size"), retries))
+        told = found.setdefault(load_of(op.name), ([], op.pool, op.tags.get("size"), retries))
         told[0].append(key.path[-1])
     return found
 

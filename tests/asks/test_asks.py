@@ -137,7 +137,7 @@ def test_ask_06_a_resource_can_have_an_op_of_its_own(shop: Any) -> None:
     )
     graph = defs.resolve_asset_graph()
     ops = {graph.get(key).assets_def.op.name for key in graph.materializable_asset_keys}
-    assert ops == {"ds_1", "ds_2"}
+    assert ops == {"dlt_assets_ds_1", "dlt_assets_ds_2"}
 
 
 def test_ask_07_an_empty_load_reports_zero_rows_and_says_what_it_did(shop: Any) -> None:

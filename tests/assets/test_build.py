@@ -200,7 +200,7 @@ def test_a_range_of_partitions_is_one_run_whose_rows_are_marked_as_the_total(loa
 def test_the_launchpad_gives_a_window(load, events_of):
     assets = build_assets(load(resources=ResourceSelection(include=("visits",))))
     window = {"start": "2024-01-01", "end": "2024-01-02T00:00:00Z"}
-    config = {"ops": {"shop": {"config": {"window": window}}}}
+    config = {"ops": {"dlt_assets_shop": {"config": {"window": window}}}}
     assert events_of(run(assets, run_config=config))["dlt_shop_visits"]["rows_loaded"] == 2
 
 
@@ -257,7 +257,7 @@ def test_a_large_load_becomes_several_ops_of_whole_resources(load, known):
     definitions = build_load_definitions([definition], outputs_per_op=2)
     assets = list(definitions.assets or ())
     ops = [found for found in assets if isinstance(found, dg.AssetsDefinition)]
-    assert [found.op.name for found in ops] == ["shop_1", "shop_2"]
+    assert [found.op.name for found in ops] == ["dlt_assets_shop_1", "dlt_assets_shop_2"]
     assert [len(list(found.keys)) for found in ops] == [2, 1]
 
 

@@ -33,7 +33,7 @@ from loadsmith.model import (
     RunOptions,
     merged_tags,
 )
-from loadsmith.names import op_name, unique_name
+from loadsmith.names import load_op_name, op_name, unique_name
 
 VariablesFor: TypeAlias = Callable[[dg.AssetExecutionContext], Mapping[str, Any]]
 
@@ -182,7 +182,7 @@ def multi_asset_options_of(
         )
     if options.get("retry_policy") is None:
         options["retry_policy"] = build_retry_policy(definition.op)
-    options["name"] = options.get("name") or op_name(definition.name)
+    options["name"] = options.get("name") or load_op_name(definition.name)
     options["op_tags"] = merged_tags(definition.op.op_tags, options.get("op_tags") or {})
     options["pool"] = options.get("pool") or definition.op.pool
     options["can_subset"] = options.get("can_subset", True)

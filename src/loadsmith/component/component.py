@@ -309,6 +309,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
             definition,
             specs,
             {
+                "name": load.op_name_of(definition),
                 "partitions_def": load.spec.partitions_def,
                 "backfill_policy": load.spec.backfill_policy,
             },

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -18,11 +19,11 @@ from loadsmith.component.references import (
 from loadsmith.config.load_params import LoadOptions, LoadParams, ProfileParams
 from loadsmith.config.profiles import choose_profile
 from loadsmith.config.settings import AssetSettings, ResourceOpSettings, merged
-from loadsmith.engine.destinations import make_destination
-from loadsmith.engine.sources import Live, pipeline_names
+from loadsmith.engine.destinations import dataset_of, make_destination
+from loadsmith.engine.sources import Live, look_at_pipeline
 from loadsmith.errors import ConfigError
 from loadsmith.model import DestinationReference, LoadDefinition, PipelineSettings
-from loadsmith.names import lower_identifier, unique_names
+from loadsmith.names import load_op_name, lower_identifier, unique_names
 from loadsmith.resolve import resolve_load
 
 # A declared load needs both to be valid; the Python objects replace them afterwards.
@@ -41,6 +42,7 @@ class ComponentLoad:
             not change it, so that an asset has the same key in each deployment.
         names: `pipeline_name`, `dataset_name` and `destination_name` of a pipeline in Python.
         is_declared: Whether the file describes the source; False if Python makes it.
+        op_name: Name of the op, which is the one that dagster-dlt gives where it takes the load.
     """
 
     spec: DltLoadSpecModel
@@ -48,12 +50,17 @@ class ComponentLoad:
     key_prefix: str | None
     names: Mapping[str, Any] = field(default_factory=dict)
     is_declared: bool = True
+    op_name: str = ""
 
     @property
     def live_pipeline(self) -> Any:
         """The live pipeline, if the reference names one."""
         made = self.definition.pipeline
         return made.value if isinstance(made, Live) else None
+
+    def op_name_of(self, part: LoadDefinition) -> str:
+        """Return the name of the op of a part of the load."""
+        return f"{self.op_name}{part.name.removeprefix(self.definition.name)}"
 
 
 def resolve_loads(
@@ -68,9 +75,11 @@ def resolve_loads(
     resolved = [_resolve(load, defaults, home) for load in loads]
     shared = Counter(_pipeline_name(load) for load in resolved)
     names = unique_names([load.definition.name for load in resolved])
+    ops = unique_names([load.op_name for load in resolved])
     return [
         replace(
             load,
+            op_name=op,
             definition=replace(
                 load.definition,
                 name=name,
@@ -78,7 +87,7 @@ def resolve_loads(
                 and shared[_pipeline_name(load)] == 1,
             ),
         )
-        for load, name in zip(resolved, names, strict=True)
+        for load, name, op in zip(resolved, names, ops, strict=True)
     ]
 
 
@@ -129,8 +138,13 @@ def _resolve(spec: DltLoadSpecModel, defaults: LoadSettings, home: Home) -> Comp
         options=options,
     )
     load = _into_destination(written) if pipeline is None else _into_pipeline(written, pipeline)
+    named = written.name if spec.entry.name else load_op_name(load.definition.name)
+    load = replace(load, op_name=named)
     if source is None:
         return load
+    chooses = options.get("resources") or options.get("exclude")
+    if pipeline is not None and not spec.entry.name and not chooses:
+        load = replace(load, op_name=load_op_name(f"{_source_name(source)}_{load.key_prefix}"))
     made = recipe(source, kind=SOURCE, path=_text(spec.source))
     return replace(load, definition=replace(load.definition, source=made), is_declared=False)
 
@@ -151,14 +165,13 @@ def _into_pipeline(written: _Written, pipeline: Any) -> ComponentLoad:
     """Resolve a load into a pipeline that Python makes."""
     spec, options = written.spec, dict(written.options)
     make_pipeline = recipe(pipeline, kind=PIPELINE, path=_text(spec.pipeline))
-    names = pipeline_names(make_pipeline)
-    dataset = names["dataset_name"]
+    names, _, dataset = look_at_pipeline(make_pipeline)
     profiles = options.pop("profiles", None) or {}
     choice = choose_profile(profiles, os.environ)
     profile = profiles.get(choice.name, {})
     if profile or choice.suffix:
         make_pipeline = partial(_repointed, make_pipeline, profile, choice.suffix)
-        names = pipeline_names(make_pipeline)
+        names = look_at_pipeline(make_pipeline).names
     name = written.name
     if not spec.entry.name:
         name = lower_identifier(f"{name}_{dataset}", prefix="load")
@@ -211,8 +224,14 @@ def _repointed(make: Callable[[], Any], given: Mapping[str, Any], suffix: str) -
             DestinationReference(name=profile.destination, params=profile.destination_params)
         )
     own = profile.pipeline_params.model_dump(exclude_unset=True)
-    for name in ("pipeline_name", "dataset_name"):
-        own[name] = f"{own.get(name) or getattr(pipeline, name)}{suffix}"
+    named = {"pipeline_name": pipeline.pipeline_name, "dataset_name": dataset_of(pipeline)}
+    for name, value in named.items():
+        own[name] = f"{own.get(name) or value}{suffix}"
+    if "dataset_name" in destination.config_params:
+        # It would win over the dataset of the profile.
+        destination = copy(destination)
+        params = dict(destination.config_params)
+        destination.config_params = {**params, "dataset_name": own["dataset_name"]}
     make_pipeline: Any = dlt.pipeline
     return make_pipeline(destination=destination, **own)
 

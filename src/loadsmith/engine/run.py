@@ -15,7 +15,7 @@ from typing import Any
 from dlt.common.runtime.collector import NullCollector
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from loadsmith.engine.destinations import named_destination
+from loadsmith.engine.destinations import dataset_of, named_destination
 from loadsmith.engine.dlt_hooks import (
     check_hooks,
     imports_schemas,
@@ -64,7 +64,7 @@ from loadsmith.engine.workspace import (
     own_cursors,
     restore_state,
 )
-from loadsmith.errors import ContractViolation, ResolveError, RunError, one_of
+from loadsmith.errors import ContractViolation, ResolveError, RunError, Verdict, one_of
 from loadsmith.model import (
     NORMALIZERS,
     ON_EMPTY,
@@ -332,6 +332,7 @@ class _Run:
                 stage="extract",
                 load=self.definition.name,
                 resources=[failure.resource for failure in self._failures],
+                verdict=Verdict.of_all(failure.verdict for failure in self._failures),
             )
 
     def _plan_reload(self, source: Any) -> None:
@@ -426,10 +427,17 @@ class _Run:
             source=self.definition.source,
         )
         breach = failure.breach if isinstance(failure, ContractViolation) else None
-        for name in part.resources.selected:
-            self._failures.append(
-                ResourceFailure(resource=name, stage="extract", message=str(failure), breach=breach)
+        verdict = failure.verdict if isinstance(failure, RunError) else None
+        self._failures += [
+            ResourceFailure(
+                resource=name,
+                stage="extract",
+                message=str(failure),
+                breach=breach,
+                verdict=verdict,
             )
+            for name in part.resources.selected
+        ]
         self.request.warn(str(failure))
 
     def _result(
@@ -448,7 +456,7 @@ class _Run:
         return LoadResult(
             load=self.definition.name,
             pipeline_name=self.workspace.base_name,
-            dataset_name=self.pipeline.dataset_name,
+            dataset_name=dataset_of(self.pipeline),
             destination_name=destination.destination_name,
             destination_type=destination.destination_type,
             load_ids=tuple(entry.load_id for entry in self.packages.entries),

@@ -36,9 +36,8 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
         asked = options.get("loader_file_format")
         configured = configured_file_format(definition.destination.name)
         chosen = asked or configured
-        file_format = str(chosen or destination_traits.loader_file_format)
         settings += [
-            Setting("loader_file_format", file_format, "you" if chosen else "loadsmith"),
+            _setting("loader_file_format", chosen, destination_traits.loader_file_format),
             Setting("single_writer", str(destination_traits.single_writer).lower(), "dlt"),
         ]
         if destination_traits.destination_type == "duckdb":

@@ -57,6 +57,12 @@ class DestinationOf:
             raise ConfigError(" ".join(problems))
 
     @property
+    def dataset(self) -> str:
+        """The dataset; the one that is given to the destination wins in dlt."""
+        own = getattr(self.destination, "config_params", {}).get("dataset_name")
+        return str(own or self.dataset_name)
+
+    @property
     def name(self) -> str | None:
         """The name of the destination, or None if it has no name."""
         if isinstance(self.destination, str):
@@ -163,7 +169,7 @@ class SchemaLoad(FactoryLoad):
         snapshot = inspect_source(
             source,
             pipeline_name=target.pipeline_name,
-            dataset_name=schema,
+            dataset_name=target.dataset,
             destination_name=target.name,
         )
         snapshot = with_seen_tables(snapshot, definition)
@@ -269,7 +275,7 @@ class CollectionLoad(FactoryLoad):
             ),
             origin="names",
             pipeline_name=target.pipeline_name,
-            dataset_name=target.dataset_name,
+            dataset_name=target.dataset,
             destination_name=target.name,
         )
         return CollectionLoad(definition, known, database)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from loadsmith.errors import ContractBreach
+from loadsmith.errors import ContractBreach, Verdict
 from loadsmith.model.snapshot import ColumnSnapshot
 
 
@@ -123,12 +123,14 @@ class ResourceFailure:
 
     Attributes:
         breach: What broke the schema contract, where that is why.
+        verdict: What the source says about its failure, if it says anything.
     """
 
     resource: str
     stage: str
     message: str
     breach: ContractBreach | None = None
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -248,7 +248,8 @@ class _Project:
         partitions: Mapping[str, Any],
     ) -> TaskSurroundings:
         key = task.value.asset_key
-        name = unique_name(op_name(key), self._op_names)
+        # No ordinary asset has such an op.
+        name = unique_name(f"task_{op_name(key)}", self._op_names)
         self._op_names.add(name)
         return TaskSurroundings(
             files=self.files,

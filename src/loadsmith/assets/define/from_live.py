@@ -52,7 +52,7 @@ def build_live_specs(
     """
     assert callable(definition.pipeline)
     looked = look_at_pipeline(definition.pipeline)
-    names: dict[str, Any] = dict(looked[0])
+    names: dict[str, Any] = dict(looked.names)
     has_file = definition.schema_file_path is not None or definition.snapshot_path is not None
     resources: dict[str, Any] = {}
     if has_file and not isinstance(definition.source, Live):
@@ -63,7 +63,7 @@ def build_live_specs(
         if has_file:
             snapshot = _with_tables(snapshot, inspect_load(definition))
         else:
-            snapshot = _with_seen_tables(snapshot, definition, *looked)
+            snapshot = _with_seen_tables(snapshot, definition, looked.names, looked.pipelines_dir)
     pipeline = definition.pipeline.value if isinstance(definition.pipeline, Live) else None
     return build_specs(
         snapshot,
@@ -85,7 +85,7 @@ def with_seen_tables(snapshot: LoadSnapshot, definition: LoadDefinition) -> Load
         names: Mapping[str, str | None] = {"pipeline_name": pipeline.pipeline_name}
         pipelines_dir = pipeline.pipelines_dir
     else:
-        names, pipelines_dir = look_at_pipeline(pipeline)
+        names, pipelines_dir, _ = look_at_pipeline(pipeline)
     seen = _with_seen_tables(snapshot, definition, names, pipelines_dir)
     tables = sum(len(resource.tables) or 1 for resource in seen.resources)
     is_one_op = definition.op.granularity == "source" and tables <= OUTPUTS_PER_OP

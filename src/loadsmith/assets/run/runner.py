@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import dagster as dg
 
@@ -34,6 +34,7 @@ from loadsmith.errors import (
     RunError,
     SecretNotFound,
     SelectionError,
+    Verdict,
     did_you_mean,
 )
 from loadsmith.model import LoadDefinition, RunArguments, RunRequest, SourceReference, Window
@@ -211,9 +212,9 @@ class _StepRun:
             yield from self._events()
         except ContractViolation as error:
             yield from self.report.broken_contract(error.breach, str(error), error.resources)
-            raise _failure(error, self.definition.place) from error
+            _raise_failure(error, self.definition.place)
         except LoadsmithError as error:
-            raise _failure(error, self.definition.place) from error
+            _raise_failure(error, self.definition.place)
 
     def _events(self) -> Iterator[LoadEvent]:
         partitions = read_partitions(self.context)
@@ -263,6 +264,7 @@ class _StepRun:
                 stage=result.failures[0].stage,
                 load=self.definition.name,
                 resources=[failure.resource for failure in result.failures],
+                verdict=Verdict.of_all(failure.verdict for failure in result.failures),
             )
 
     def _targets(self) -> dict[dg.AssetKey, AssetTarget]:
@@ -341,7 +343,7 @@ class _StepRun:
             run_id=context.run.run_id,
             root_run_id=context.run.root_run_id,
             attempt=context.retry_number,
-            outcome_of=partial(outcome_of, context),
+            outcome_of=partial(outcome_of, context, self.definition.name),
             resources=tuple(dict.fromkeys(target.resource for target in chosen)),
             tables=tables if is_subset and len(tables) == len(chosen) else None,
             partition_key=partitions.keys[0] if len(partitions.keys) == 1 else None,
@@ -392,10 +394,14 @@ def _upstream_first(
     return list(ordered)
 
 
-def _failure(error: LoadsmithError, place: str | None = None) -> dg.Failure:
-    """Return Dagster's failure for an error; it allows retries if they may help.
+def _raise_failure(error: LoadsmithError, place: str | None) -> NoReturn:
+    """Raise Dagster's failure for an error; it allows retries if they may help.
 
     The text of a mistake in a file begins with the place of the load.
+
+    Raises:
+        dagster.Failure: The load failed.
+        dagster.RetryRequested: The load failed, and its source has asked for a retry.
     """
     text = str(error)
     is_mistake = isinstance(error, (ConfigError, ResolveError))
@@ -407,8 +413,16 @@ def _failure(error: LoadsmithError, place: str | None = None) -> dg.Failure:
         if error.resources:
             metadata["resources"] = list(error.resources)
     may_help = isinstance(error, RunError) and not isinstance(error, ContractViolation)
-    return dg.Failure(
+    verdict = (error.verdict if isinstance(error, RunError) else None) or Verdict()
+    failure = dg.Failure(
         description=text,
-        metadata={name: value for name, value in metadata.items() if value},
-        allow_retries=may_help,
+        metadata={
+            **{name: value for name, value in metadata.items() if value},
+            **verdict.metadata,
+        },
+        allow_retries=may_help and verdict.allow_retries,
     )
+    if verdict.max_retries is None:
+        raise failure from error
+    failure.__cause__ = error
+    raise dg.RetryRequested(verdict.max_retries, verdict.seconds_to_wait) from failure

@@ -1,9 +1,10 @@
 """Make dlt's destinations, and find out what they can do and where their tables are."""
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -140,6 +141,13 @@ def destination_dataset(reference: DestinationReference) -> str | None:
     """Return the dataset that a destination's settings name (`dataset`, as for BigQuery)."""
     value = reference.params.get("dataset", reference.params.get("dataset_name"))
     return str(value) if value else None
+
+
+def dataset_of(pipeline: "Pipeline") -> str | None:
+    """Return the dataset of a pipeline; the one that is given to the destination wins in dlt."""
+    destination = cast("Any", pipeline.destination)
+    own = destination.config_params.get("dataset_name") if destination else None
+    return own or pipeline.dataset_name
 
 
 def traits(destination_or_pipeline: "AnyDestination | Pipeline") -> DestinationTraits:
@@ -289,6 +297,61 @@ def prefer_fastest_file_format(destination: Any, traits: DestinationTraits) -> N
         params["preferred_loader_file_format"] = traits.loader_file_format
 
 
+def keep_file_formats(pipeline: "Pipeline", tables: Iterable[str]) -> None:
+    """Let new files of a table have the format of the files that it has, as its readers expect.
+
+    The `file_format` of a resource, `loader_file_format` and dlt's settings win over it.
+
+    Args:
+        pipeline: The pipeline, whose destination is for this run alone.
+        tables: Root tables; their nested tables get the same format.
+    """
+    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+
+    destination = cast("Any", pipeline.destination)
+    if configured_file_format(destination.destination_name):
+        return
+    with pipeline.destination_client() as client:
+        if not isinstance(client, FilesystemClient):
+            return
+        known = {table: _format_of_files(client, table) for table in tables}
+    formats = {table: known_format for table, known_format in known.items() if known_format}
+    if formats:
+        inner = destination.capabilities().loader_file_format_selector
+        destination.caps_params["loader_file_format_selector"] = partial(
+            _select_known_format, inner, formats
+        )
+
+
+def _format_of_files(client: Any, table: str) -> str | None:
+    """Return the format of a table's first file, by which dlt reads the table, too."""
+    from dlt.common.destination.exceptions import DestinationUndefinedEntity
+    from dlt.destinations.path_utils import get_file_format_and_compression
+
+    try:
+        files = client.list_table_files(table)
+    except DestinationUndefinedEntity:
+        return None
+    return get_file_format_and_compression(files[0])[0] if files else None
+
+
+def _select_known_format(
+    inner: Any,
+    formats: Mapping[str, str],
+    preferred: Any,
+    supported: Sequence[Any],
+    /,
+    *,
+    table_schema: Any,
+) -> Any:
+    """Choose the known format of a table; dlt calls it for each table, in worker processes, too."""
+    known = formats.get(table_schema["name"])
+    preferred = known if known in supported else preferred
+    if inner is None:
+        return preferred, supported
+    return inner(preferred, supported, table_schema=table_schema)
+
+
 def configured_file_format(destination_name: str) -> str | None:
     """Return the file format in the user's dlt configuration, or None."""
     import dlt
@@ -316,8 +379,6 @@ def _has(*modules: str) -> bool:
     return all(importlib.util.find_spec(module) is not None for module in modules)
 
 
-# BigQuery and Databricks are missing, because their parquet loads refuse JSON columns. SQLAlchemy
-# is missing, because it inserts row by row from any format.
-_PARQUET = frozenset(
-    {"duckdb", "motherduck", "ducklake", "filesystem", "snowflake", "clickhouse", "lancedb"}
-)
+# Tables in parquet were compared with those in dlt's default format for these alone; for the others
+# dlt's default stays. Files of the file system keep their format (`keep_file_formats`).
+_PARQUET = frozenset({"duckdb", "filesystem"})

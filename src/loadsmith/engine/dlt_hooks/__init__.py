@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         damaged_files as damaged_files,
         discard_pending_packages as discard_pending_packages,
         exports_schemas as exports_schemas,
+        extracted_tables as extracted_tables,
         is_appended as is_appended,
         list_extracted as list_extracted,
         list_normalized as list_normalized,

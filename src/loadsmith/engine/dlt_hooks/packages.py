@@ -57,6 +57,18 @@ def list_extracted(pipeline: Any) -> list[str]:
     return list(pipeline.list_extracted_load_packages())
 
 
+def extracted_tables(pipeline: Any) -> list[str]:
+    """Return the root tables that the extracted packages have records of."""
+    packages = pipeline._get_normalize_storage().extracted_packages
+    names = {
+        job.table_name
+        for load_id in list_extracted(pipeline)
+        for jobs in packages.get_load_package_jobs(load_id).values()
+        for job in jobs
+    }
+    return sorted(name for name in names if not name.startswith("_dlt_"))
+
+
 def damaged_files(pipeline: Any, load_id: str) -> list[str]:
     """Return the files of an extracted package that are not as extract has left them.
 

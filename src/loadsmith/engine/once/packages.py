@@ -9,6 +9,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from loadsmith.engine.dlt_hooks import (
     can_be_undone,
     discard_pending_packages,
+    extracted_tables,
     failed_jobs_raise,
     is_appended,
     is_schema_race,
@@ -100,6 +101,10 @@ class RunPackages:
     def normalize(self) -> None:
         """Normalize what is extracted."""
         if list_extracted(self._pipeline):
+            if self._workspace.traits.destination_type == "filesystem":
+                from loadsmith.engine.destinations import keep_file_formats
+
+                keep_file_formats(self._pipeline, extracted_tables(self._pipeline))
             workers = normalize_workers(self._pipeline, by_column=self._by_column)
             with (
                 arrow_normalizer(self._by_column),

@@ -22,6 +22,7 @@ from loadsmith.errors import (
     ContractViolation,
     LoadsmithError,
     RunError,
+    Verdict,
     causes_of,
 )
 from loadsmith.model import ResourceFailure
@@ -92,7 +93,8 @@ def run_error(
         return _contract_violation(
             violation, place, step, load, resources, redactor, _table_of_job(chain)
         )
-    causes = told_causes(error)
+    judge = next((c for c in chain if _is_verdict(c)), None)
+    causes = [judge] if judge is not None else told_causes(error)
     # Secrets go first: what shortens a text may leave a part of one.
     summary = ", because of ".join(
         _summary(type(cause).__name__, redactor.redact(str(cause))) for cause in causes
@@ -104,7 +106,31 @@ def run_error(
     if working_dir:
         message += f" Working directory: {working_dir}"
     return RunError(
-        redactor.redact(message), stage=step, load=load, resources=resources, table=table
+        redactor.redact(message),
+        stage=step,
+        load=load,
+        resources=resources,
+        table=table,
+        verdict=_verdict(judge, redactor) if judge else None,
+    )
+
+
+def _is_verdict(error: BaseException) -> bool:
+    """Tell whether an error is Dagster's `Failure` or `RetryRequested`, which rooms here ignore."""
+    return hasattr(error, "allow_retries") or hasattr(error, "seconds_to_wait")
+
+
+def _verdict(error: Any, redactor: Redactor) -> Verdict:
+    metadata: dict[str, Any] = {}
+    for name, value in (getattr(error, "metadata", None) or {}).items():
+        plain = getattr(value, "value", value)
+        clean = redactor.redact_value(plain)
+        metadata[name] = value if clean == plain else clean
+    return Verdict(
+        allow_retries=getattr(error, "allow_retries", True),
+        metadata=metadata,
+        max_retries=getattr(error, "max_retries", None),
+        seconds_to_wait=getattr(error, "seconds_to_wait", None),
     )
 
 
@@ -219,4 +245,5 @@ def run_error_of_all(failures: Sequence[ResourceFailure], load: str) -> Loadsmit
         return ContractViolation(
             message, breach=breach, stage=stage, load=load, resources=resources
         )
-    return RunError(message, stage=stage, load=load, resources=resources)
+    verdict = Verdict.of_all(failure.verdict for failure in failures)
+    return RunError(message, stage=stage, load=load, resources=resources, verdict=verdict)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         live_resources as live_resources,
         look_at_pipeline as look_at_pipeline,
         make_pipeline as make_pipeline,
-        pipeline_names as pipeline_names,
         recipe_of as recipe_of,
     )
     from loadsmith.engine.sources.sql import (

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from loadsmith.engine.destinations import dataset_of
 from loadsmith.engine.locks import retry
 from loadsmith.engine.secrets import errors_without_secrets
 
@@ -109,25 +110,33 @@ def _variables_of(traces: Mapping[str, Any]) -> dict[str, str]:
     return names
 
 
-def pipeline_names(recipe: Callable[[], Any]) -> dict[str, str | None]:
-    """Return the names of a pipeline; one that a function makes is gone again afterwards."""
-    return look_at_pipeline(recipe)[0]
+class PipelineLook(NamedTuple):
+    """What is known of a pipeline that was only looked at.
 
-
-def look_at_pipeline(recipe: Callable[[], Any]) -> tuple[dict[str, str | None], str | None]:
-    """Return the names of a pipeline, as `pipeline_names`, and where its working directory is.
-
-    That is None where a function leaves it to dlt.
+    Attributes:
+        names: Its name, and those of its dataset and its destination.
+        pipelines_dir: Where its working directory is; None where a function leaves that to dlt.
+        own_dataset: The dataset that the pipeline names, also where the destination has another.
     """
+
+    names: dict[str, str | None]
+    pipelines_dir: str | None
+    own_dataset: str | None
+
+
+def look_at_pipeline(recipe: Callable[[], Any]) -> PipelineLook:
+    """Look at a pipeline; one that a function makes is gone again afterwards."""
     if isinstance(recipe, Live):
-        return _names(recipe.value), str(recipe.value.pipelines_dir)
+        live = recipe.value
+        return PipelineLook(_names(live), str(live.pipelines_dir), live.dataset_name)
     with errors_without_secrets(), _MAKING, _data_dir_elsewhere() as elsewhere:
         pipeline = make_pipeline(recipe)
         names = _names(pipeline)
         folder = str(pipeline.pipelines_dir)
         if pipeline.is_active:
             pipeline.deactivate()
-    return names, None if Path(folder).is_relative_to(elsewhere) else folder
+    is_left_to_dlt = Path(folder).is_relative_to(elsewhere)
+    return PipelineLook(names, None if is_left_to_dlt else folder, pipeline.dataset_name)
 
 
 def make_pipeline(recipe: Callable[[], Any]) -> Any:
@@ -153,7 +162,7 @@ def _names(pipeline: Any) -> dict[str, str | None]:
     destination = pipeline.destination
     return {
         "pipeline_name": pipeline.pipeline_name,
-        "dataset_name": pipeline.dataset_name,
+        "dataset_name": dataset_of(pipeline),
         "destination_name": destination.destination_name if destination else None,
     }
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from loadsmith.engine.destinations import (
     DestinationTraits,
+    dataset_of,
     prefer_fastest_file_format,
     refuse_ambiguous_dataset,
     traits,
@@ -356,7 +357,7 @@ def _serves_another_destination(working_dir: Path, pipeline: Any, config: Any) -
 
     dlt keeps one local state for a pipeline name, whatever dataset it was loaded into.
     """
-    where = [config.destination_type, config.fingerprint(), pipeline.dataset_name or ""]
+    where = [config.destination_type, config.fingerprint(), dataset_of(pipeline) or ""]
     local = getattr(getattr(config, "credentials", None), "database", None)
     mark = hashlib.sha256(json.dumps([*where, str(local)]).encode()).hexdigest()
     path = working_dir / ".destination"
