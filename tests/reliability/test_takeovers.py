@@ -3,10 +3,14 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 from attempts import Attempt, Runs, say
 from watching import wait_until
+
+from loadsmith.engine.locks import is_gone, this_execution
 
 #: Leases of attempts that nobody gives up run out within a test.
 SHORT = {"LOADSMITH_LEASE_SECONDS": "3"}
@@ -141,3 +145,19 @@ def test_a_killed_run_of_this_machine_is_taken_over_at_once(make_runs):
     log = runs.run(Attempt("second", machine="m1", root_run_id="first"))
     assert "waiting for" not in log
     runs.assert_each_once(20)
+
+
+def test_a_process_of_another_container_is_not_taken_for_one_that_has_ended():
+    # The same host name, and numbers of processes that count from one in each of them.
+    look = (
+        "import sys; from loadsmith.engine.locks import is_gone, this_execution;"
+        "print(is_gone(sys.argv[1]), this_execution())"
+    )
+    contained = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", look]
+    said = subprocess.run(
+        [*contained, this_execution()], capture_output=True, text=True, check=True
+    ).stdout.split()
+    seen_as_gone, its_execution = said
+    assert seen_as_gone == "False"
+    assert its_execution.partition(":")[0] != this_execution().partition(":")[0]
+    assert not is_gone(its_execution)
