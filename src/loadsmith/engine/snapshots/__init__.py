@@ -9,6 +9,7 @@ from loadsmith.lazy import names_on_first_use
 
 if TYPE_CHECKING:
     from loadsmith.engine.snapshots.inspect import (
+        default_table_name as default_table_name,
         inspect_load as inspect_load,
         inspect_source as inspect_source,
         read_snapshot as read_snapshot,
