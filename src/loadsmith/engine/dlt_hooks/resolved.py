@@ -15,7 +15,6 @@ from dlt.common.configuration.utils import TraceLogContext
 
 from loadsmith.engine.dlt_hooks.trace import redacted_traces
 from loadsmith.engine.secrets import (
-    PLACEHOLDER,
     Redactor,
     declare_secret,
     redacted_logs,
@@ -68,10 +67,10 @@ def watch_secrets() -> None:
 
 
 @contextmanager
-def placeholders() -> Iterator[set[str]]:
-    """Let dlt find a placeholder for each variable in a set, in this thread alone.
+def placeholders() -> Iterator[dict[str, str]]:
+    """Let dlt find a placeholder for each variable in a mapping, in this thread alone.
 
-    Yields the set, which is empty at first. A provider can be registered publicly and not be
+    Yields the mapping, which is empty at first. A provider can be registered publicly and not be
     removed again, so it goes into dlt's list and out of it.
     """
     provider = _Placeholders()
@@ -85,7 +84,7 @@ def placeholders() -> Iterator[set[str]]:
 
 class _Placeholders(EnvironProvider):
     def __init__(self) -> None:
-        self.variables: set[str] = set()
+        self.variables: dict[str, str] = {}
         self._thread = threading.get_ident()
 
     @property
@@ -101,7 +100,7 @@ class _Placeholders(EnvironProvider):
     ) -> tuple[str | None, str]:
         """Return the placeholder of a variable."""
         variable = self.get_key_name(key, pipeline_name or "", *sections)
-        return PLACEHOLDER if variable in self.variables else None, variable
+        return self.variables.get(variable), variable
 
 
 def _secrets_of_providers() -> Mapping[str, Any]:
