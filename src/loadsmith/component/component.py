@@ -16,6 +16,7 @@ from loadsmith.assets.define import (
     DagsterDltTranslator,
     DltResourceTranslatorData,
     build_specs,
+    key_part,
     split_load,
 )
 from loadsmith.assets.freshness import build_freshness
@@ -165,7 +166,9 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
             if sent_to and data.snapshot is not None and data.snapshot.table_name == sent_to:
                 name = sent_to
         spec = DagsterDltTranslator().get_asset_spec(data)
-        return spec.replace_attributes(key=dg.AssetKey([*([prefix] if prefix else []), name]))
+        return spec.replace_attributes(
+            key=dg.AssetKey([key_part(part) for part in (prefix, name) if part])
+        )
 
     def execute(
         self, context: dg.AssetExecutionContext, dlt_pipeline_resource: DagsterDltResource

@@ -154,7 +154,7 @@ def look_at(load: ComponentLoad, state: Mapping[str, LoadSnapshot]) -> Known | N
 
 def _look_at_python(load: ComponentLoad) -> Known:
     definition = load.definition
-    source, live = live_resources(definition.source)
+    source, live = live_resources(definition.source, needs_secrets=False)
     _refuse_unknown_names(load, live)
     snapshot = inspect_source(source, **{**_NO_NAMES, **load.names})
     if definition.schema_file_path is not None:

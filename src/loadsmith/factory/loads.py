@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from loadsmith.assets.define import group_equal, load_part, with_seen_tables
+from loadsmith.assets.define import group_equal, key_part, load_part, with_seen_tables
 from loadsmith.engine.destinations import destination_problems
 from loadsmith.engine.snapshots import inspect_source
 from loadsmith.engine.sources import recipe_of
@@ -25,7 +25,7 @@ from loadsmith.model import (
     RunOptions,
     TableSnapshot,
 )
-from loadsmith.names import op_name
+from loadsmith.names import lower_identifier, op_name
 
 if TYPE_CHECKING:
     from dlt.extract import DltResource, DltSource
@@ -223,11 +223,12 @@ class SchemaLoad(FactoryLoad):
         name = self.members[resource.name].table
         if table is not None and len(resource.root_tables) > 1:
             name = table.name
-        return dg.AssetKey([self.schema, "raw", name])
+        return dg.AssetKey([key_part(self.schema), "raw", key_part(name)])
 
     def source_key(self, resource: ResourceSnapshot) -> dg.AssetKey:
         """Return `<schema>/src/<table>`."""
-        return dg.AssetKey([self.schema, "src", self.members[resource.name].table])
+        table = key_part(self.members[resource.name].table)
+        return dg.AssetKey([key_part(self.schema), "src", table])
 
     def deps_for(self, resource: ResourceSnapshot) -> tuple[dg.AssetKey, ...]:
         """Return the external asset, and the feed of a transformer if another op loads it."""
@@ -282,11 +283,11 @@ class CollectionLoad(FactoryLoad):
 
     def key_for(self, resource: ResourceSnapshot, table: TableSnapshot | None) -> dg.AssetKey:
         """Return `raw_<database>/<collection>`."""
-        return dg.AssetKey([f"raw_{self.database}", resource.name])
+        return dg.AssetKey([f"raw_{key_part(self.database)}", key_part(resource.name)])
 
     def source_key(self, resource: ResourceSnapshot) -> dg.AssetKey:
         """Return `<database>/<collection>`."""
-        return dg.AssetKey([self.database, resource.name])
+        return dg.AssetKey([key_part(self.database), key_part(resource.name)])
 
 
 def _refuse_shared_cursors(
@@ -316,7 +317,8 @@ def _refuse_shared_cursors(
 def _make_source(schema: str, resources: Sequence["DltResource"]) -> "DltSource":
     import dlt
 
-    @dlt.source(name=schema)
+    # dlt takes identifiers alone as names of sources.
+    @dlt.source(name=schema if schema.isidentifier() else lower_identifier(schema, prefix="schema"))
     def source() -> Any:
         return list(resources)
 

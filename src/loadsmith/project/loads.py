@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets.define import DagsterDltTranslator, nested_key
+from loadsmith.assets.define import DagsterDltTranslator, key_part, nested_key
 from loadsmith.config.models import Asset, DltAsset, TaskAsset
 from loadsmith.config.project_files import Located, ProjectFiles
 from loadsmith.engine.snapshots import inspect_load
@@ -40,7 +40,7 @@ class ProjectLoad:
     def key_for(self, resource: ResourceSnapshot, table: TableSnapshot | None) -> dg.AssetKey:
         """Return `<asset key prefix>/<table>`, the key of the asset of a root table."""
         name = table.name if table else resource.table_name or resource.name
-        return dg.AssetKey([*_prefix_of(self.entries[resource.name]), name])
+        return dg.AssetKey([*_prefix_of(self.entries[resource.name]), key_part(name)])
 
     def deps_for(self, resource: ResourceSnapshot) -> tuple[dg.AssetKey, ...]:
         """Return the prefix of the asset key, which stands for the system of the data."""

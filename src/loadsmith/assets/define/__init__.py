@@ -19,6 +19,11 @@ from loadsmith.assets.define.from_live import (
     live_definition as live_definition,
     with_seen_tables as with_seen_tables,
 )
+from loadsmith.assets.define.keys import (
+    key_part as key_part,
+    nested_key as nested_key,
+    root_table_key as root_table_key,
+)
 from loadsmith.assets.define.partitions import (
     RunPartitions as RunPartitions,
     build_backfill_policy as build_backfill_policy,
@@ -43,8 +48,6 @@ from loadsmith.assets.define.specs import (
     DepsFor as DepsFor,
     KeyFor as KeyFor,
     build_specs as build_specs,
-    nested_key as nested_key,
-    root_table_key as root_table_key,
     targets_of as targets_of,
 )
 from loadsmith.assets.define.split import (

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
+from loadsmith.assets.define.keys import nested_key, root_table_key
 from loadsmith.assets.define.spec_metadata import RESOURCE_KEY, TABLE_KEY, spec_metadata
 from loadsmith.assets.define.translator import (
     DagsterDltTranslator,
@@ -102,21 +103,6 @@ def build_specs(
     if not spec_is_own and not own_deps:
         _add_seen_parents(specs, resources, roots)
     return list(specs.values())
-
-
-def nested_key(root_key: dg.AssetKey, root_table: str, table: str) -> dg.AssetKey:
-    """Return the key of a nested table: the root's, with the nested table's suffix."""
-    *prefix, last = root_key.path
-    if table.startswith(root_table):
-        return dg.AssetKey([*prefix, last + table[len(root_table) :]])
-    return dg.AssetKey([*prefix, table])
-
-
-def root_table_key(resource_key: dg.AssetKey, resource: str, table: str) -> dg.AssetKey:
-    """Return the key of a root table if there are several: its name replaces the resource's."""
-    *prefix, last = resource_key.path
-    start = last[: -len(resource)] if last.endswith(resource) else ""
-    return dg.AssetKey([*prefix, start + table])
 
 
 def targets_of(

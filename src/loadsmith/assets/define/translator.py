@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from loadsmith.assets.define.automation import build_automation_condition
+from loadsmith.assets.define.keys import key_part
 from loadsmith.errors import TranslationError
 from loadsmith.model import AssetAttributes, LoadDefinition, ResourceSnapshot
 
@@ -109,7 +110,7 @@ class DagsterDltTranslator:
 
     def get_asset_key(self, resource: Any) -> dg.AssetKey:
         """Return the key of the asset: `dlt_<source>_<resource>`."""
-        return dg.AssetKey(f"dlt_{resource.source_name}_{resource.name}")
+        return dg.AssetKey(f"dlt_{resource.source_name}_{key_part(resource.name)}")
 
     def get_deps_asset_keys(self, resource: Any) -> Iterable[dg.AssetKey]:
         """Return the upstream key: `<source>_<resource>`, for a transformer that of its root."""
@@ -120,7 +121,7 @@ class DagsterDltTranslator:
             from loadsmith.engine.dlt_hooks import root_name
 
             root = root_name(resource)
-        return [dg.AssetKey(f"{resource.source_name}_{root}")]
+        return [dg.AssetKey(f"{resource.source_name}_{key_part(root)}")]
 
     def get_description(self, resource: Any) -> str | None:
         """Return the description: the docstring of the resource."""

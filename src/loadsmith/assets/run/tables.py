@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import dagster as dg
 
-from loadsmith.assets.define import AssetTarget, nested_key, root_table_key
+from loadsmith.assets.define import AssetTarget, key_part, nested_key, root_table_key
 from loadsmith.assets.run.metadata import ResultIndex
 from loadsmith.model import DiscardResult, TableResult
 
@@ -87,7 +87,7 @@ class AssetTables:
             return nested_key(keys[root.name], root.name, table.name)
         if not keys:
             *prefix, _ = next(iter(self._targets)).path
-            return dg.AssetKey([*prefix, table.name])
+            return dg.AssetKey([*prefix, key_part(table.name)])
         resource_key = keys.get(None) or next(iter(keys.values()))
         if None in keys and root is not table:
             return nested_key(resource_key, root.name, table.name)

@@ -19,7 +19,6 @@ from dlt.common.configuration.utils import (
 
 from loadsmith.engine.dlt_hooks.trace import redacted_traces
 from loadsmith.engine.secrets import (
-    PLACEHOLDER,
     UNFILLED,
     Redactor,
     active_settings,
@@ -144,10 +143,10 @@ def used_secrets() -> Iterator[set[str]]:
 
 
 @contextmanager
-def placeholders() -> Iterator[set[str]]:
-    """Let dlt find a placeholder for each variable in a set, in this thread alone.
+def placeholders() -> Iterator[dict[str, str]]:
+    """Let dlt find a placeholder for each variable in a mapping, in this thread alone.
 
-    Yields the set, which is empty at first. A provider can be registered publicly and not be
+    Yields the mapping, which is empty at first. A provider can be registered publicly and not be
     removed again, so it goes into dlt's list and out of it.
     """
     provider = _Placeholders()
@@ -161,7 +160,7 @@ def placeholders() -> Iterator[set[str]]:
 
 class _Placeholders(EnvironProvider):
     def __init__(self) -> None:
-        self.variables: set[str] = set()
+        self.variables: dict[str, str] = {}
         self._thread = threading.get_ident()
 
     @property
@@ -177,7 +176,7 @@ class _Placeholders(EnvironProvider):
     ) -> tuple[str | None, str]:
         """Return the placeholder of a variable."""
         variable = self.get_key_name(key, pipeline_name or "", *sections)
-        return PLACEHOLDER if variable in self.variables else None, variable
+        return self.variables.get(variable), variable
 
 
 def _secrets_of_providers() -> Mapping[str, Any]:

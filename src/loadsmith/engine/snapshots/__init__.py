@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         discover_source as discover_source,
     )
     from loadsmith.engine.snapshots.inspect import (
+        default_table_name as default_table_name,
         inspect_load as inspect_load,
         inspect_source as inspect_source,
         read_snapshot as read_snapshot,

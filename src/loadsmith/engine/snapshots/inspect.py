@@ -166,6 +166,13 @@ def root_tables_of(source: "DltSource", resources: Iterable[str]) -> dict[str, s
     return {name: table.name for name, table in tables.items() if table is not None}
 
 
+def default_table_name(resource: str) -> str:
+    """Return the table of a resource of this name, by the naming convention that dlt has."""
+    from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+    return NamingConvention().normalize_table_identifier(resource)
+
+
 def _with_seen(snapshot: LoadSnapshot, definition: LoadDefinition) -> LoadSnapshot:
     settings = definition.pipeline
     if not isinstance(settings, PipelineSettings):

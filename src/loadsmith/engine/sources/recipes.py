@@ -3,7 +3,7 @@
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from loadsmith.engine.destinations import dataset_of
 from loadsmith.engine.locks import retry
-from loadsmith.engine.secrets import errors_without_secrets
+from loadsmith.engine.secrets import PLACEHOLDER, errors_without_secrets
 
 #: Times that a pipeline is made when others make the same one at the same moment.
 _TRIES = 12
@@ -70,44 +70,78 @@ def live_resources(source: Any, *, needs_secrets: bool = True) -> tuple[Any, dic
 
 def _make_without_secrets(make: Callable[[], Any]) -> Any:
     """Make a source; each secret that is not there gets a placeholder, for this call alone."""
-    from dlt.common.configuration import is_secret_hint
-    from dlt.common.configuration.exceptions import ConfigFieldMissingException
+    from dlt.common.configuration.exceptions import ConfigFieldMissingException, InvalidNativeValue
 
     from loadsmith.engine.dlt_hooks import placeholders
-    from loadsmith.engine.secrets import is_secret_name, missing_secret
+    from loadsmith.engine.secrets import missing_secret
 
+    missing: Exception | None = None
     with placeholders() as known:
         while True:
             try:
                 return make()
             except ConfigFieldMissingException as error:
-                names = _variables_of(error.traces)
-                hints = error.config.get_resolvable_fields()
-                is_secret = all(
-                    is_secret_name(name) or is_secret_hint(hints.get(field, str))
-                    for field, name in names.items()
-                )
-                if not names or not known.isdisjoint(names.values()) or not is_secret:
+                missing = missing or error
+                new = dict(_placeholders_for(error))
+                if not new or not known.keys().isdisjoint(new):
                     raise missing_secret(error, ()) or error from error
-                known.update(names.values())
+                known.update(new)
+            except InvalidNativeValue:
+                # A single secret is the address of a database, then.
+                if _NOWHERE in known.values() or PLACEHOLDER not in known.values():
+                    raise
+                known.update(dict.fromkeys(known, _NOWHERE))
+            except Exception as error:
+                # A source that connects at once needs its credentials now.
+                if missing is None or _NO_DATABASE not in "".join(known.values()):
+                    raise
+                raise missing_secret(missing, ()) or missing from error
 
 
-def _variables_of(traces: Mapping[str, Any]) -> dict[str, str]:
-    """Return, by field that dlt did not find, the first variable that it looked for.
+# A database that SQLAlchemy makes an engine for, and that cannot be opened.
+_NO_DATABASE = f"/{PLACEHOLDER}/none.db"
+_NOWHERE = f"sqlite:///{_NO_DATABASE}"
 
-    None at all where credentials of several fields are missing: what takes those connects.
-    """
-    names = {}
-    for field, found in traces.items():
-        keys = [
+
+def _placeholders_for(error: Any) -> Iterator[tuple[str, str]]:
+    """Yield the variables of what dlt did not find, with placeholders; none if one is no secret."""
+    from dlt.common.configuration import is_secret_hint
+
+    from loadsmith.engine.secrets import is_secret_name
+
+    hints = error.config.get_resolvable_fields()
+    found: dict[str, str] = {}
+    for field_name, traces in error.traces.items():
+        nested = next((trace for trace in traces if hasattr(trace, "traces")), None)
+        if nested is None:
+            variable = _variable_of(traces)
+            is_secret = is_secret_name(variable) or is_secret_hint(hints.get(field_name, str))
+            if not variable or not is_secret:
+                return
+            found[variable] = PLACEHOLDER
+        elif "Credentials" not in nested.spec_name and not is_secret_name(field_name):
+            return
+        else:
+            for part, part_traces in nested.traces.items():
+                variable = _variable_of(part_traces)
+                if not variable:
+                    return
+                found[variable] = "sqlite" if part == "drivername" else PLACEHOLDER
+                if part == "drivername":
+                    found[f"{variable.removesuffix('DRIVERNAME')}DATABASE"] = _NO_DATABASE
+    yield from found.items()
+
+
+def _variable_of(traces: Iterable[Any]) -> str:
+    """Return the first variable that dlt has looked for; empty if it has looked for none."""
+    return next(
+        (
             str(trace.key)
-            for trace in found
+            for trace in traces
             if getattr(trace, "provider", None) == "Environment Variables"
-        ]
-        if not keys:
-            return {}
-        names[field] = keys[0]
-    return names
+        ),
+        "",
+    )
 
 
 class PipelineLook(NamedTuple):
