@@ -19,6 +19,7 @@ import pytest
         pytest.param("how-to/postgres.md", marks=pytest.mark.postgres),
         "how-to/schema-changes.md",
         "how-to/secrets.md",
+        "how-to/see-rows.md",
         "how-to/snowflake.md",
         pytest.param("how-to/sql-databases.md", marks=pytest.mark.postgres),
         "how-to/testing.md",

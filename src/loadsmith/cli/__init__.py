@@ -23,6 +23,7 @@ _COMMANDS = {
         "loadsmith.cli.discover",
         "Show the tables, endpoints or files that a source has.",
     ),
+    "info": ("loadsmith.cli.info", "Show where one is: versions, files, instance, last runs."),
     "init": ("loadsmith.cli.init", "Make a new project that loads something right away."),
     "json-schema": ("loadsmith.cli.json_schema", "Write the JSON Schema that editors read."),
     "list": ("loadsmith.cli.list", "Show assets, tables, destinations and schedules."),

@@ -1,5 +1,6 @@
 """Open the project of a command, whichever layout it has, with the load of each asset."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -130,6 +131,15 @@ def open_project(path: str | None) -> Project:
         project = Project(root=root, definitions=build_project(root))
     hide_secrets_of(project.loads)
     return project
+
+
+def open_instance() -> "dg.DagsterInstance":
+    """Return the instance of DAGSTER_HOME, or one that keeps nothing."""
+    import dagster as dg
+
+    if os.environ.get("DAGSTER_HOME"):
+        return dg.DagsterInstance.get()
+    return dg.DagsterInstance.ephemeral()
 
 
 def looking_request(run_id: str, partition: str | None = None) -> RunRequest:

@@ -1,6 +1,5 @@
 """`loadsmith run`: materialize assets in this process and print the result."""
 
-import os
 import time
 import uuid
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from loadsmith.cli.output import (
     show_table,
     show_text,
 )
-from loadsmith.cli.projects import open_project
+from loadsmith.cli.projects import open_instance, open_project
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -104,7 +103,7 @@ def run_command(
             run_sample(project, keys, limit=limit, partition=partition, as_json=as_json)
             return
         if not limit:
-            with _instance() as instance:
+            with open_instance() as instance:
                 partition_tags(definitions, keys, partition, instance)
                 if full_refresh:
                     refuse_part_of_partitions(definitions, keys, partition, instance)
@@ -118,7 +117,7 @@ def run_command(
             as_json=as_json,
         )
         return
-    with _instance() as instance:
+    with open_instance() as instance:
         report = _materialize(
             ctx, definitions, asset_selection, partition, full_refresh, as_json, instance
         )
@@ -128,15 +127,6 @@ def run_command(
         show_report(report)
     if not report.success:
         ctx.exit(EXIT_PROBLEM)
-
-
-def _instance() -> "dg.DagsterInstance":
-    """Return the instance of DAGSTER_HOME, or one that keeps nothing."""
-    import dagster as dg
-
-    if os.environ.get("DAGSTER_HOME"):
-        return dg.DagsterInstance.get()
-    return dg.DagsterInstance.ephemeral()
 
 
 def _materialize(

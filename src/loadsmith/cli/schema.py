@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from loadsmith.cli.completion import complete_key
 from loadsmith.cli.locate import find_config_folder, find_dg_project
 from loadsmith.cli.output import EXIT_PROBLEM, ProjectCommand, make_console, show_json, show_table
 from loadsmith.cli.sampling import scratch_load
@@ -59,7 +60,7 @@ class FileChanges:
     help=_HELP,
     short_help="Write or update the schema file of an asset.",
 )
-@click.argument("asset_key", required=False)
+@click.argument("asset_key", required=False, shell_complete=complete_key)
 @click.argument("path", required=False)
 @click.option("--all", "all_assets", is_flag=True, help="All dlt assets of the project.")
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 where a file would change.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loadsmith.cli.completion import complete_key
 from loadsmith.cli.locate import find_config_folder
 from loadsmith.cli.output import (
     ProjectCommand,
@@ -90,7 +91,7 @@ def state_command() -> None:
 @state_command.command(
     "show", cls=ProjectCommand, help=_SHOW_HELP, short_help="Show where the cursors of a load are."
 )
-@click.argument("load", required=False)
+@click.argument("load", required=False, shell_complete=complete_key)
 @click.argument("path", required=False)
 @click.option("-p", "--partition", metavar="KEY", help=_PARTITION_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Write the cursors as JSON.")
@@ -112,7 +113,7 @@ def show_state_command(
     help=_RESET_HELP,
     short_help="Forget cursors; the next run starts from their initial values.",
 )
-@click.argument("load")
+@click.argument("load", shell_complete=complete_key)
 @click.argument("path", required=False)
 @click.option("-r", "--resource", metavar="NAME", help="The only resource that is meant.")
 @click.option("-p", "--partition", metavar="KEY", help=_PARTITION_HELP)

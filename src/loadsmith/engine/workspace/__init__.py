@@ -14,7 +14,9 @@ from loadsmith.engine.workspace.cursors import (
     reset_cursors as reset_cursors,
 )
 from loadsmith.engine.workspace.looking import (
+    LookedAt as LookedAt,
     list_pending as list_pending,
+    look_at_parts as look_at_parts,
 )
 from loadsmith.engine.workspace.names import Names as Names, digest as digest
 from loadsmith.engine.workspace.open import Workspace as Workspace, open_workspace as open_workspace
