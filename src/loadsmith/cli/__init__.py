@@ -17,6 +17,7 @@ from loadsmith.cli.output import EXIT_PROBLEM, show_traceback, show_unexpected
 _COMMANDS = {
     "check": ("loadsmith.cli.check", "Show every mistake in the files of a project."),
     "init": ("loadsmith.cli.init", "Make a new project that loads something right away."),
+    "clean": ("loadsmith.cli.clean", "Remove what loads left in working directories."),
     "json-schema": ("loadsmith.cli.json_schema", "Write the JSON Schema that editors read."),
     "list": ("loadsmith.cli.list", "Show assets, tables, destinations and schedules."),
     "run": ("loadsmith.cli.run", "Materialize assets in this process."),

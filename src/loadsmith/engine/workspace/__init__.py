@@ -8,6 +8,11 @@ from loadsmith.engine.workspace.cursors import (
     fetch_cursors as fetch_cursors,
     reset_cursors as reset_cursors,
 )
+from loadsmith.engine.workspace.kept import (
+    Removed as Removed,
+    clean_directories as clean_directories,
+    drop_reported as drop_reported,
+)
 from loadsmith.engine.workspace.names import Names as Names, digest as digest
 from loadsmith.engine.workspace.open import Workspace as Workspace, open_workspace as open_workspace
 from loadsmith.engine.workspace.owners import own_cursors as own_cursors
