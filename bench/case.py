@@ -27,6 +27,7 @@ NAMES = (
     "import_time",
     "sql_1m_rows",
     "memory_10x",
+    "thousandth_run",
 )
 
 POSTGRES = os.environ.get("BENCH_POSTGRES", "postgresql://postgres:x@127.0.0.1:5432/postgres")
@@ -85,12 +86,14 @@ class Case:
     Attributes:
         run: Does the work once in an empty folder; returns `seconds` and more measures. What it
             imports is not counted, unless the case times the process itself.
+        more: Measures that are shown as well, and what their column is called.
     """
 
     title: str
     variants: Sequence[Variant]
     run: Callable[[Variant, Path], Measures]
     promises: Sequence[Promise] = field(default_factory=tuple)
+    more: Mapping[str, str] = field(default_factory=dict)
     needs_postgres: bool = False
 
 

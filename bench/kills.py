@@ -5,6 +5,7 @@
     python -m bench.kills --destination postgres --stop --trials 100
     python -m bench.kills --destination postgres --twice --trials 100
     python -m bench.kills --destination postgres --reload --trials 100
+    python -m bench.kills --destination postgres --celery --trials 100
 
 Each trial loads an append, a merge and a replace resource, all with nested rows, into a dataset of
 its own, in one or more processes of which each loads a partition. The processes are killed with
@@ -18,9 +19,13 @@ lease.
 
 With `--reload`, two partitions are loaded, then the source changes, and the processes that load the
 first partition again are killed.
+
+With `--celery`, steps run on two workers of Celery: a run is terminated, or the process of a run or
+of a step is killed, and the run is made again.
 """
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import random
@@ -438,6 +443,7 @@ def main() -> int:
     parser.add_argument("--stop", action="store_true", help="stop and go on, instead of kills")
     parser.add_argument("--twice", action="store_true", help="deliver a run twice")
     parser.add_argument("--reload", action="store_true", help="kill loads of a loaded partition")
+    parser.add_argument("--celery", action="store_true", help="run steps on workers of Celery")
     parser.add_argument("--seed", type=int, default=None)
     chosen = parser.parse_args()
     seed = chosen.seed if chosen.seed is not None else int(time.time())
@@ -445,12 +451,34 @@ def main() -> int:
     print(f"seed {seed}, duckdb {duckdb.__version__}, dlt {dlt.__version__}", flush=True)
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     longest = chosen.longest or measured_seconds(chosen, seed)
+    # A step begins when a worker has taken it.
+    longest += 3 if chosen.celery else 0
     print(f"each process is killed within {longest:.1f} s of its start", flush=True)
+    with contextlib.ExitStack() as stack:
+        cluster = None
+        if chosen.celery:
+            from bench.celery_kills import cluster_of
+
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kills-")))
+            cluster = stack.enter_context(cluster_of(folder))
+        return run_trials(chosen, seed, chance, longest, cluster)
+
+
+def run_trials(
+    chosen: argparse.Namespace, seed: int, chance: random.Random, longest: float, cluster: Any
+) -> int:
+    """Run all trials and print what they found; return the exit code."""
     sums: Counter[str] = Counter()
     stages: Counter[str] = Counter()
     for trial_number in range(chosen.trials):
         trial = make_trial(chosen, f"kills_{seed}_{trial_number}")
-        if chosen.stop or chosen.twice:
+        if cluster is not None:
+            from bench.celery_kills import run_on_celery
+
+            killed, failed, wrong = run_on_celery(
+                cluster, trial, chance, kills=chosen.kills, longest=longest
+            )
+        elif chosen.stop or chosen.twice:
             killed, failed, wrong = run_stopped(
                 trial, chance, longest=longest, is_twice=chosen.twice
             )

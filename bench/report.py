@@ -53,16 +53,18 @@ def _case_lines(name: str, samples: Samples) -> list[str]:
     lines_of_case = [
         f"### {case.title}",
         "",
-        f"| | {unit} | from - to | samples |",
-        "|---|---|---|---|",
+        "| | " + " | ".join([unit, "from - to", "samples", *case.more.values()]) + " |",
+        "|---" * (4 + len(case.more)) + "|",
     ]
     for variant in case.variants:
         values = samples.get(variant.name, {}).get(measure)
         if values:
             values = [value * factor for value in values]
+            more = [median(samples[variant.name][name]) for name in case.more]
             lines_of_case.append(
                 f"| {variant.name} | {median(values):.2f}"
                 f" | {min(values):.2f} - {max(values):.2f} | {len(values)} |"
+                + "".join(f" {value:.0f} |" for value in more)
             )
     verdicts = [verdict for promise in case.promises if (verdict := _verdict(promise, samples))]
     return [*lines_of_case, "", *verdicts]

@@ -37,9 +37,9 @@ PATIENCE = 120
 class Cluster:
     """The processes of this example, with all that they write in one folder."""
 
-    def __init__(self, project: Path = HERE, **environment: str) -> None:
+    def __init__(self, project: Path = HERE, data: Path | None = None, **environment: str) -> None:
         self.project = project
-        self.data = project / "data"
+        self.data = data or project / "data"
         self.started: dict[int, subprocess.Popen[bytes]] = {}
         self.environment = {**DEFAULTS, **os.environ, **environment}
         broker = self.environment["BROKER"]

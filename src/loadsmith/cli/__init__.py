@@ -25,6 +25,7 @@ _COMMANDS = {
     ),
     "info": ("loadsmith.cli.info", "Show where one is: versions, files, instance, last runs."),
     "init": ("loadsmith.cli.init", "Make a new project that loads something right away."),
+    "clean": ("loadsmith.cli.clean", "Remove what loads left in working directories."),
     "json-schema": ("loadsmith.cli.json_schema", "Write the JSON Schema that editors read."),
     "list": ("loadsmith.cli.list", "Show assets, tables, destinations and schedules."),
     "run": ("loadsmith.cli.run", "Materialize assets in this process."),

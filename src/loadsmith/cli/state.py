@@ -196,45 +196,28 @@ def choose_cursors(
         ConfigError: The files have mistakes.
         SelectionError: There is no such load, resource or partition.
     """
-    from loadsmith.assets.define import RESOURCE_KEY, DagsterDltTranslator, build_specs, split_load
-    from loadsmith.config.files import read_project
-    from loadsmith.project.loads import inspect_project
-
-    files = read_project(folder)
-    loads, problems = inspect_project(files)
-    if problems:
-        raise ConfigError(problems)
     known: set[str] = set()
     resources: set[str] = set()
     chosen: list[ChosenLoad] = []
-    for load in loads.loads:
-        specs = build_specs(
-            load.snapshot,
-            DagsterDltTranslator(),
-            load.definition,
-            key_for=load.key_for,
-            deps_for=load.deps_for,
+    for load, part, keys in loads_of_ops(folder):
+        names = {load, part.name}
+        known |= names | set(keys)
+        meant = dict.fromkeys(
+            name
+            for key, name in keys.items()
+            if any(fnmatchcase(own_name, pattern) for own_name in (key, *names))
         )
-        for part, own in split_load(load.definition, specs, load.snapshot):
-            names = {load.definition.name, part.name}
-            keys = {spec.key.to_user_string(): spec.metadata[RESOURCE_KEY] for spec in own}
-            known |= names | set(keys)
-            meant = dict.fromkeys(
-                name
-                for key, name in keys.items()
-                if any(fnmatchcase(own_name, pattern) for own_name in (key, *names))
-            )
-            resources |= set(meant)
-            if resource is not None:
-                meant = {name: None for name in meant if name == resource}
-            if meant:
-                chosen.append(
-                    ChosenLoad(
-                        definition=_rendered(part, files),
-                        resources=tuple(meant),
-                        partitions=_partitions(part, partition),
-                    )
+        resources |= set(meant)
+        if resource is not None:
+            meant = {name: None for name in meant if name == resource}
+        if meant:
+            chosen.append(
+                ChosenLoad(
+                    definition=part,
+                    resources=tuple(meant),
+                    partitions=_partitions(part, partition),
                 )
+            )
     hide_secrets_of(one.definition for one in chosen)
     if not resources:
         raise SelectionError(
@@ -246,6 +229,36 @@ def choose_cursors(
             f"{did_you_mean(str(resource), resources)}"
         )
     return chosen
+
+
+def loads_of_ops(folder: str) -> Iterator[tuple[str, LoadDefinition, dict[str, str]]]:
+    """Yield the loads of a project, each as an op runs it.
+
+    Yields:
+        The name of the load, the part of it that an op loads, and the resources by asset key.
+
+    Raises:
+        ConfigError: The files have mistakes.
+    """
+    from loadsmith.assets.define import RESOURCE_KEY, DagsterDltTranslator, build_specs, split_load
+    from loadsmith.config.files import read_project
+    from loadsmith.project.loads import inspect_project
+
+    files = read_project(folder)
+    loads, problems = inspect_project(files)
+    if problems:
+        raise ConfigError(problems)
+    for load in loads.loads:
+        specs = build_specs(
+            load.snapshot,
+            DagsterDltTranslator(),
+            load.definition,
+            key_for=load.key_for,
+            deps_for=load.deps_for,
+        )
+        for part, own in split_load(load.definition, specs, load.snapshot):
+            keys = {spec.key.to_user_string(): spec.metadata[RESOURCE_KEY] for spec in own}
+            yield load.definition.name, _rendered(part, files), keys
 
 
 def _partitions(definition: LoadDefinition, wanted: str | None) -> tuple[str | None, ...]:

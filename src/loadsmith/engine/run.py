@@ -111,6 +111,7 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
                     reporting = True
                     yield result
                     run.packages.acknowledge()
+                    run.packages.drop_reported()
                 except Exception:
                     if workspace.lost.is_set():
                         raise run.taken_over() from None

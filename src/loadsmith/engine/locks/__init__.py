@@ -12,6 +12,7 @@ from loadsmith.engine.locks.files import (
     is_held as is_held,
     lock_name as lock_name,
     prepare_for_lock as prepare_for_lock,
+    remove_unheld as remove_unheld,
 )
 from loadsmith.engine.locks.process import (
     is_gone as is_gone,

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -57,6 +57,7 @@ def exclusive(
     cancelled: Callable[[], bool] = lambda: False,
     token: str = "",
     leave: Callable[[Holder], bool] = lambda _holder: False,
+    is_removed: bool = False,
 ) -> Iterator[Wait]:
     """Hold the lock file `path` during the block, after waiting for it as long as needed.
 
@@ -71,6 +72,8 @@ def exclusive(
         cancelled: Returns True to end the wait with `InterruptedError`.
         token: What others know the holder by.
         leave: Returns True for a holder that is not waited for any longer.
+        is_removed: Whether the file is gone after the block. Whoever opened it before and locks it
+            after that tries again, for `filelock` sees that it is gone.
 
     Raises:
         HolderGivenUpError: `leave` returned True.
@@ -101,6 +104,10 @@ def exclusive(
     finally:
         with contextlib.suppress(FileNotFoundError):
             holder_path.unlink()
+        if is_removed:
+            # Windows removes no file that is open.
+            with contextlib.suppress(OSError):
+                path.unlink()
         lock.release()
 
 
@@ -115,6 +122,20 @@ def is_held(path: Path) -> bool:
         return True
     lock.release()
     return False
+
+
+def remove_unheld(paths: Iterable[Path]) -> int:
+    """Remove the lock files that nobody holds; return how many."""
+    removed = 0
+    for path in paths:
+        lock = FileLock(path, thread_local=False)
+        with contextlib.suppress(Timeout, OSError):
+            lock.acquire(timeout=0)
+            path.with_name(path.name + ".holder").unlink(missing_ok=True)
+            path.unlink()
+            lock.release()
+            removed += 1
+    return removed
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -34,6 +35,7 @@ from loadsmith.engine.workspace import (
     LAST,
     Workspace,
     drop_older,
+    drop_reported,
     fetch_state,
     leaves_of,
     read_stored,
@@ -332,6 +334,11 @@ class RunPackages:
 
         with self._workspace.destination("acknowledgement"):
             ask_ledger(self._workspace, acknowledge)
+
+    def drop_reported(self) -> None:
+        """Delete what Dagster was told of from the working directory, but for the newest."""
+        working_dir = Path(self._pipeline.working_dir)
+        drop_reported(working_dir, [entry.load_id for entry in self.entries])
 
     def end(self) -> None:
         """Give back the claim, where the acknowledgement has not; what prevents it is logged."""

@@ -13,6 +13,11 @@ from loadsmith.engine.workspace.cursors import (
     fetch_cursors as fetch_cursors,
     reset_cursors as reset_cursors,
 )
+from loadsmith.engine.workspace.kept import (
+    Removed as Removed,
+    clean_directories as clean_directories,
+    drop_reported as drop_reported,
+)
 from loadsmith.engine.workspace.looking import (
     LookedAt as LookedAt,
     list_pending as list_pending,

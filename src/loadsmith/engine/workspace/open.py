@@ -261,7 +261,9 @@ def open_workspace(
 
     with contextlib.ExitStack() as stack:
         what = f"the load {names.scope}"
-        held = exclusive(names.lock_path, what=what, token=token, leave=leave, **waiting)
+        held = exclusive(
+            names.lock_path, what=what, token=token, leave=leave, is_removed=True, **waiting
+        )
         try:
             wait = stack.enter_context(held)
         except HolderGivenUpError as error:
@@ -345,7 +347,9 @@ def _take_over_directory(names: Names, waiting: dict[str, Any]) -> None:
     with contextlib.ExitStack() as stack:
         if released.lock_path != names.lock_path:
             what = f"the load {released.scope}"
-            stack.enter_context(exclusive(released.lock_path, what=what, **waiting))
+            stack.enter_context(
+                exclusive(released.lock_path, what=what, is_removed=True, **waiting)
+            )
         rename_pipeline(released.working_dir, names.state)
         released.working_dir.replace(names.working_dir)
         with contextlib.suppress(OSError):
