@@ -507,6 +507,7 @@ class _Run:
     def _stage(self, name: str) -> Iterator[None]:
         if self.request.cancelled():
             raise InterruptedError("the run was cancelled")
+        self.request.log(f"load '{self.definition.name}': {name}")
         started = time.monotonic()
         yield
         seconds = time.monotonic() - started
