@@ -116,6 +116,79 @@ def test_a_range_of_partitions_is_one_run(partitioned_shop, call):
     WORKFLOW.write_text(WORKFLOW.read_text().replace("context.partition_key", "context.run_id"))
     done = call("run", "shop/orders", "--partition", "2024-01-01...2024-01-02", "--json")
     assert done.exit_code == 0, done.stderr
-    lines = json.loads(done.stdout)["lines"]
+    report = json.loads(done.stdout)
+    lines = report["lines"]
     assert {line["partition"] for line in lines} == {"2024-01-01", "2024-01-02"}
     assert rows_of("orders") == 3
+    # The rows of each day are not known, those of the range are.
+    assert {(line["rows"], line["rows_of_range"]) for line in lines if line["selected"]} == {
+        (None, 3)
+    }
+    assert report["rows"] == 9
+
+
+def test_the_rows_of_a_range_are_printed_once(partitioned_shop, call):
+    WORKFLOW.write_text(WORKFLOW.read_text().replace("context.partition_key", "context.run_id"))
+    done = call("run", "shop/orders", "--partition", "2024-01-01...2024-01-03")
+    assert done.exit_code == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.strip().startswith("shop/orders "))
+    assert line.split()[1:3] == ["2024-01-01...2024-01-03", "3"]
+    assert "2 assets, 9 rows" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("2024-1-2", "2024-01-02"),
+        ("20240102", "2024-01-02"),
+        ("2024/01/02 13:00", "2024-01-02"),
+        ("2023-12", "2024-01-01"),
+        ("2031-01-01", "2024-01-03"),
+    ],
+)
+def test_the_partition_of_that_time_is_suggested(partitioned_shop, call, key, nearest):
+    done = call("run", "shop/orders", "--partition", key)
+    assert done.exit_code == 1
+    assert f"Did you mean '{nearest}'?" in done.stderr
+
+
+def test_warnings_are_whole_and_last_everywhere(shop, call):
+    long = "x" * 500
+    text = SOURCE.read_text().replace(
+        "            yield {",
+        f"            import logging; logging.getLogger('dlt').warning('of dlt: {long}')\n"
+        "            yield {",
+    )
+    SOURCE.write_text(text)
+    for arguments in ([], ["--json"]):
+        done = call("run", "shop/orders", *arguments)
+        assert done.exit_code == 0, done.stderr
+        shown = json.loads(done.stdout)["warnings"] if arguments else done.stderr.splitlines()
+        (line,) = {line for line in shown if "of dlt" in line}
+        assert line.removeprefix("Warning: ") == f"of dlt: {long}"
+
+
+def test_a_failed_check_says_what_it_saw(shop, call):
+    WORKFLOW.write_text(
+        WORKFLOW.read_text().replace(
+            "asset_key: shop/customers,",
+            "asset_key: shop/customers, checks: {row_count: {min: 5}},",
+        )
+    )
+    done = call("run", "shop/customers")
+    assert done.exit_code == 1
+    assert "shop/customers: check row_count: rows 1, min 5" in done.stderr
+    done = call("run", "shop/customers", "--json")
+    assert json.loads(done.stdout)["failed_checks"] == [
+        "shop/customers: check row_count: rows 2, min 5"
+    ]
+
+
+def test_a_run_says_what_it_does_and_where_the_rows_are(shop, call):
+    done = call("run", "shop/*")
+    assert done.exit_code == 0, done.stderr
+    stages = [line.split(": ")[-1] for line in done.stderr.splitlines() if "load 'shop'" in line]
+    assert stages[:5] == ["starting", "sync", "extract", "normalize", "load"]
+    assert "load 'shop': 10 rows loaded into duckdb, dataset raw (" in done.stderr
+    assert "The rows are in duckdb, data/warehouse.duckdb, dataset raw." in done.stdout
+    assert "To see some: loadsmith show shop/customers" in done.stdout

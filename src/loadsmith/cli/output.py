@@ -132,14 +132,19 @@ def show_traceback(error: BaseException) -> None:
         show_unexpected(error)
 
 
+def without_secrets(text: str) -> str:
+    """Return a text without the secrets that this command knows."""
+    return _redactor().redact(text)
+
+
 def show_text(text: str) -> None:
     """Write a message of a run on standard error."""
-    click.echo(_seen_from_here(text), err=True)
+    click.echo(_seen_from_here(without_secrets(text)), err=True)
 
 
 def show_error(error: BaseException) -> None:
     """Write the message of an error, and how many problems it holds, on standard error."""
-    text = _seen_from_here(_redactor().redact(str(error)))
+    text = _seen_from_here(without_secrets(str(error)))
     click.secho(text, err=True, fg="red" if sys.stderr.isatty() else None)
     if isinstance(error, ConfigError) and len(error.problems) > 1:
         click.echo(f"{len(error.problems)} problems.", err=True)

@@ -1,31 +1,90 @@
 """Show the progress of a run on the terminal while it goes on."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
-import click
+from loadsmith.cli.output import show_text, without_secrets
 
 _SHOWN_LEVEL = 20
 """Python's INFO, the level of messages of loads; DEBUG is Dagster's bookkeeping."""
 
+_WARNING_LEVEL = 30
+
+
+@dataclass(kw_only=True)
+class RunProgress:
+    """What a run has said so far.
+
+    Attributes:
+        show: Shows an event or a message.
+        warnings: The warnings, whole.
+        is_shown: Whether they are on the terminal already.
+    """
+
+    show: Callable[[Any], None]
+    is_shown: bool = True
+    warnings: list[str] = field(default_factory=list)
+
+    def listen(self, entry: Any) -> None:
+        """Take an event of Dagster, or a message of its log."""
+        if entry.dagster_event is None and entry.level >= _WARNING_LEVEL:
+            self.warnings.append(_message(entry))
+        self.show(entry)
+
+
+@dataclass(frozen=True)
+class _DltMessage:
+    """A message of dlt's logger, with the attributes of a message of Dagster's log."""
+
+    user_message: str
+    level: int
+    dagster_event: None = None
+    step_key: None = None
+
+
+class _DltMessages(logging.Handler):
+    """Takes what dlt logs, which would write raw lines into the progress."""
+
+    def __init__(self, progress: RunProgress) -> None:
+        super().__init__(_WARNING_LEVEL)
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a message."""
+        self._progress.listen(_DltMessage(record.getMessage(), record.levelno))
+
 
 @contextmanager
-def show_progress(*, quiet: bool) -> Iterator[Callable[[Any], None]]:
+def show_progress(*, quiet: bool) -> Iterator[RunProgress]:
     """Yield a listener for Dagster's events that shows the steps under way on standard error.
 
-    On a terminal, each step has a line with a spinner, its time and its last message. Elsewhere a
-    line is written when a step ends.
+    On a terminal, each step has a line with a spinner, its time and its last message. Elsewhere
+    each message is a line. Warnings stay, on a terminal too, and those of dlt are among them.
     """
+    with _progress(quiet=quiet) as progress:
+        # dlt takes the first handler of its logger, where there is one.
+        logger = logging.getLogger("dlt")
+        before, logger.handlers = logger.handlers, [_DltMessages(progress)]
+        try:
+            yield progress
+        finally:
+            logger.handlers = before
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[RunProgress]:
     if quiet:
-        yield lambda _event: None
+        yield RunProgress(show=lambda _entry: None, is_shown=False)
     elif sys.stderr.isatty():
-        with _live() as listen:
-            yield listen
+        with _live() as show:
+            yield RunProgress(show=show)
     else:
-        yield _print_finished
+        yield RunProgress(show=_print)
 
 
 @contextmanager
@@ -40,14 +99,14 @@ def _live() -> Iterator[Callable[[Any], None]]:
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[message]}", style="dim"),
+            TextColumn("{task.fields[message]}", style="dim", markup=False),
             console=Console(file=terminal),
         )
         with progress:
-            yield _listener(progress)
+            yield _live_listener(progress)
 
 
-def _listener(progress: Any) -> Callable[[Any], None]:
+def _live_listener(progress: Any) -> Callable[[Any], None]:
     tasks: dict[str, Any] = {}
 
     def listen(entry: Any) -> None:
@@ -55,11 +114,13 @@ def _listener(progress: Any) -> Callable[[Any], None]:
         step = entry.step_key
         if event is not None and event.is_step_start:
             tasks[step] = progress.add_task(step, total=1, message="")
+        if event is None and entry.level >= _WARNING_LEVEL:
+            progress.console.print(_as_warning(entry), markup=False, highlight=False)
         if step not in tasks:
             return
         if event is None:
-            if entry.level >= _SHOWN_LEVEL:
-                progress.update(tasks[step], message=_one_line(entry.user_message))
+            if entry.level == _SHOWN_LEVEL:
+                progress.update(tasks[step], message=_message(entry).partition("\n")[0])
         elif event.is_step_success:
             progress.update(tasks[step], completed=1, message="")
         elif event.is_step_failure:
@@ -69,18 +130,23 @@ def _listener(progress: Any) -> Callable[[Any], None]:
     return listen
 
 
-def _print_finished(entry: Any) -> None:
+def _print(entry: Any) -> None:
     event = entry.dagster_event
     if event is None:
-        if entry.level > _SHOWN_LEVEL:
-            click.echo(_one_line(entry.user_message), err=True)
+        if entry.level >= _WARNING_LEVEL:
+            show_text(_as_warning(entry))
+        elif entry.level >= _SHOWN_LEVEL:
+            show_text(_message(entry))
     elif event.is_step_success:
         seconds = event.step_success_data.duration_ms / 1000
-        click.echo(f"{entry.step_key}: done in {seconds:.1f} s", err=True)
+        show_text(f"{entry.step_key}: done in {seconds:.1f} s")
     elif event.is_step_failure:
-        click.echo(f"{entry.step_key}: failed", err=True)
+        show_text(f"{entry.step_key}: failed")
 
 
-def _one_line(text: str | None) -> str:
-    lines = (text or "").strip().splitlines()
-    return lines[0][:200] if lines else ""
+def _as_warning(entry: Any) -> str:
+    return f"Warning: {_message(entry)}"
+
+
+def _message(entry: Any) -> str:
+    return without_secrets(str(entry.user_message or "").strip())

@@ -1,10 +1,19 @@
 """Summarize the events of a finished run for `loadsmith run`."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-_ROW_NAMES = ("rows_loaded", "rows_loaded_in_all_partitions", "row_count", "dagster/row_count")
+from loadsmith.cli.selection import RANGE_MARK
+
+_OF_PARTITION = "rows_loaded"
+"""Metadata with the rows of a single partition; the other names count all that a run loaded."""
+
+_ROW_NAMES = (_OF_PARTITION, "rows_loaded_in_all_partitions", "row_count", "dagster/row_count")
+
+_LONGEST_VALUE = 100
+"""Characters of a value of a failed check that are shown."""
 
 _NOT_SELECTED = frozenset({"loadsmith/came_along", "loadsmith/undeclared"})
 """Metadata of tables that a load brings although they are not selected."""
@@ -15,11 +24,13 @@ class AssetLine:
     """What a run did to one asset.
 
     Attributes:
-        rows: Rows of this run, or None if unknown.
+        rows: Rows of this run, or None if unknown or if only `rows_of_range` is known.
         seconds: Time of the step that made it; assets of one load share it.
         destination: Its table or folder in the destination.
         selected: False for a table that its load brought although it was not selected.
         partition: The partition, where it has one.
+        rows_of_range: Rows of all partitions of the run together, where the run loaded several of
+            them at once and did not count each.
     """
 
     asset: str
@@ -28,6 +39,7 @@ class AssetLine:
     destination: str | None
     selected: bool = True
     partition: str | None = None
+    rows_of_range: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,45 +47,64 @@ class RunReport:
     """What a run did.
 
     Attributes:
+        rows: Rows of all assets together, as far as they are known.
         errors: Reason of the failure of each failed step.
-        failed_checks: Checks that failed as errors, as `asset: check`.
-        warnings: Checks that failed as warnings.
+        failed_checks: Checks that failed as errors, as `asset: check`, with what they saw.
+        warnings: What the run warned of, and checks that failed as warnings.
     """
 
     success: bool
     run_id: str
     seconds: float
+    rows: int = 0
     lines: tuple[AssetLine, ...] = ()
     errors: tuple[str, ...] = ()
     failed_checks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
 
 
-def build_report(result: Any, seconds: float) -> RunReport:
+def build_report(result: Any, seconds: float, logged: Sequence[str] = ()) -> RunReport:
     """Read the events of a finished run.
 
     Args:
         result: Dagster's `ExecuteInProcessResult`.
         seconds: How long the run took.
+        logged: The warnings in its log.
     """
     events = result.all_events
     times = _step_seconds(result)
-    lines = {}
+    found = {}
     for event in events:
         line = _asset_line(event, times)
         if line is not None:
-            lines[(line.asset, line.partition)] = line
+            found[(line.asset, line.partition)] = line
+    lines = sorted(found.values(), key=lambda line: (line.asset, line.partition or ""))
     failed, warned = _failed_checks(events)
     errors = tuple(dict.fromkeys(text for event in events for text in _error_texts(event)))
     return RunReport(
         success=result.success and not failed,
         run_id=result.run_id,
         seconds=seconds,
-        lines=tuple(sorted(lines.values(), key=lambda line: (line.asset, line.partition or ""))),
+        rows=sum(line.rows or 0 for line in lines_by_range(lines)),
+        lines=tuple(lines),
         errors=errors,
         failed_checks=failed,
-        warnings=warned,
+        warnings=(*dict.fromkeys(logged), *warned),
     )
+
+
+def lines_by_range(lines: Iterable[AssetLine]) -> list[AssetLine]:
+    """Return one line for all partitions of an asset whose rows are only known together."""
+    merged: dict[Any, AssetLine] = {}
+    for line in lines:
+        if line.rows_of_range is None:
+            merged[line.asset, line.partition] = line
+            continue
+        first = merged.get(line.asset, line).partition or ""
+        first = first.partition(RANGE_MARK)[0]
+        span = first if first == line.partition else f"{first}{RANGE_MARK}{line.partition}"
+        merged[line.asset] = replace(line, partition=span, rows=line.rows_of_range)
+    return list(merged.values())
 
 
 def _step_seconds(result: Any) -> dict[str, float]:
@@ -89,11 +120,14 @@ def _asset_line(event: Any, times: dict[str, float]) -> AssetLine | None:
         return None
     shown = event.step_materialization_data.materialization
     metadata = {name: entry.value for name, entry in shown.metadata.items()}
-    rows = next((metadata[name] for name in _ROW_NAMES if name in metadata), None)
+    name = next((name for name in _ROW_NAMES if name in metadata), None)
+    rows = metadata[name] if name and isinstance(metadata[name], int) else None
+    of_range = shown.partition is not None and name != _OF_PARTITION
     place = metadata.get("destination_table_id") or metadata.get("destination_file_uri")
     return AssetLine(
         asset=shown.asset_key.to_user_string(),
-        rows=rows if isinstance(rows, int) else None,
+        rows=None if of_range else rows,
+        rows_of_range=rows if of_range else None,
         seconds=times.get(event.step_key),
         destination=str(place) if place else None,
         selected=not _NOT_SELECTED.intersection(metadata),
@@ -110,11 +144,25 @@ def _failed_checks(events: Iterable[Any]) -> tuple[tuple[str, ...], tuple[str, .
         check = event.asset_check_evaluation_data
         if check.passed:
             continue
-        text = f"{check.asset_key.to_user_string()}: check {check.check_name}"
-        if check.description:
-            text = f"{text}: {check.description}"
+        parts = [f"{check.asset_key.to_user_string()}: check {check.check_name}"]
+        parts += filter(None, [check.description, _seen_by(check)])
+        text = ": ".join(parts)
         (failed if check.severity.value == "ERROR" else warned).append(text)
     return tuple(failed), tuple(warned)
+
+
+def _seen_by(check: Any) -> str:
+    """Return what a check saw as text, such as `rows 64, min 1000`; long values are left out."""
+    values = {name: entry.value for name, entry in check.metadata.items()}
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, default=str)
+        for name, value in values.items()
+    }
+    return ", ".join(
+        f"{name} {text}"
+        for name, text in texts.items()
+        if len(text) <= _LONGEST_VALUE and "\n" not in text
+    )
 
 
 def _error_texts(event: Any) -> list[str]:

@@ -1,8 +1,11 @@
 """`loadsmith run`: materialize assets in this process and print the result."""
 
+import os
+import shlex
 import time
 import uuid
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -14,6 +17,7 @@ from loadsmith.cli.output import (
     ProjectCommand,
     counted,
     is_debug,
+    make_console,
     show_json,
     show_table,
     show_text,
@@ -23,7 +27,9 @@ from loadsmith.cli.projects import open_instance, open_project
 if TYPE_CHECKING:
     import dagster as dg
 
+    from loadsmith.cli.projects import Project
     from loadsmith.cli.report import RunReport
+    from loadsmith.model import LoadDefinition
 
 
 _HELP = """\
@@ -87,7 +93,9 @@ def run_command(
         raise click.UsageError(
             "--limit keeps away from the tables, and --full-refresh drops them. Give one of them."
         )
-    project = open_project(path)
+    with make_console(stderr=True).status("Reading the project ..."):
+        project = open_project(path)
+        project.definitions.resolve_asset_graph()
     definitions = project.definitions
     if limit or dry_run:
         from loadsmith.cli.plan import show_plan
@@ -125,6 +133,7 @@ def run_command(
         show_json(asdict(report))
     else:
         show_report(report)
+        _show_where(project, report)
     if not report.success:
         ctx.exit(EXIT_PROBLEM)
 
@@ -154,8 +163,8 @@ def _materialize(
     run_id = str(uuid.uuid4())
     started = time.monotonic()
     try:
-        with show_progress(quiet=as_json) as listen:
-            instance.add_event_listener(run_id, listen)
+        with show_progress(quiet=as_json) as progress:
+            instance.add_event_listener(run_id, progress.listen)
             result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
                 asset_selection=keys,
                 partition_key=partition_key,
@@ -169,7 +178,8 @@ def _materialize(
         _end_stopped(ctx)
     if was_stopped(result):
         _end_stopped(ctx)
-    return build_report(result, time.monotonic() - started)
+    logged = [] if progress.is_shown else progress.warnings
+    return build_report(result, time.monotonic() - started, logged)
 
 
 def _end_stopped(ctx: click.Context) -> NoReturn:
@@ -188,23 +198,25 @@ def _quiet_loggers(definitions: "dg.Definitions") -> dict[str, Any]:
 
 def show_report(report: "RunReport") -> None:
     """Write what a run did as a table, and what is to be done about failures."""
-    if report.lines:
-        with_partition = any(line.partition for line in report.lines)
+    from loadsmith.cli.report import lines_by_range
+
+    lines = lines_by_range(report.lines)
+    if lines:
+        with_partition = any(line.partition for line in lines)
         columns = ["asset", "#rows", "#seconds", "in"]
         if with_partition:
             columns.insert(1, "partition")
         rows = []
-        for line in report.lines:
+        for line in lines:
             name = line.asset if line.selected else f"{line.asset} (came along)"
             cells = [name, line.rows, line.seconds, line.destination]
             if with_partition:
                 cells.insert(1, line.partition)
             rows.append(cells)
         show_table(columns, rows)
-    known = [line.rows for line in report.lines if line.rows is not None]
-    assets = counted(len({line.asset for line in report.lines}), "asset")
+    assets = counted(len({line.asset for line in lines}), "asset")
     click.echo(
-        f"{assets}, {counted(sum(known), 'row')}, {report.seconds:.1f} seconds"
+        f"{assets}, {counted(report.rows, 'row')}, {report.seconds:.1f} seconds"
         if report.success
         else f"Failed after {report.seconds:.1f} seconds; loaded: {assets}."
     )
@@ -212,3 +224,33 @@ def show_report(report: "RunReport") -> None:
         show_text(f"Warning: {text}")
     for text in (*report.errors, *report.failed_checks):
         show_text(text)
+
+
+def _show_where(project: "Project", report: "RunReport") -> None:
+    """Say where the rows are, and how to see them."""
+    loaded = [
+        project.assets[line.asset]
+        for line in report.lines
+        if line.destination and line.asset in project.assets
+    ]
+    if not loaded:
+        return
+    places = dict.fromkeys(_place(asset.load) for asset in loaded)
+    click.echo(f"The rows are in {'; '.join(places)}.")
+    click.echo(f"To see some: loadsmith show {shlex.quote(loaded[0].key)}")
+
+
+def _place(load: "LoadDefinition") -> str:
+    """Return the destination of a load and its dataset, and its file or folder on this machine."""
+    params = load.destination.params if load.destination else {}
+    found = next((params[name] for name in ("database", "bucket_url") if name in params), None)
+    is_path = isinstance(found, str) and not any(mark in found for mark in (":", "{{", "@"))
+    if is_path and load.destination and load.destination.base_path:
+        found = os.path.relpath(Path(load.destination.base_path, str(found)))
+    dataset = getattr(load.pipeline, "dataset_name", None)
+    parts = (
+        load.destination.name if load.destination else load.name,
+        str(found) if is_path else None,
+        f"dataset {dataset}" if dataset else None,
+    )
+    return ", ".join(part for part in parts if part)

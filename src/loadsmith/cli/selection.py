@@ -1,6 +1,9 @@
 """Find the assets and partitions that a user selects on the command line."""
 
+import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -152,8 +155,27 @@ def _check_partition(
     known = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
     if key in known:
         return
+    nearest = _nearest_in_time(partitions_def, key, known)
+    hint = f" Did you mean {nearest!r}?" if nearest else did_you_mean(key, known)
     bounds = f" They go from {known[0]} to {known[-1]}." if known else " There are none yet."
-    raise SelectionError(
-        f"--partition {key}: {asset} has no such partition.{did_you_mean(key, known[-500:])}"
-        f"{bounds}"
-    )
+    raise SelectionError(f"--partition {key}: {asset} has no such partition.{hint}{bounds}")
+
+
+def _nearest_in_time(partitions_def: Any, key: str, known: Sequence[str]) -> str | None:
+    """Return the partition of the time that a misspelled key means, or else the nearest one."""
+    if not known or not hasattr(partitions_def, "time_window_for_partition_key"):
+        return None
+    digits = re.sub(r"\b(\d{4})(\d\d)(\d\d)\b", r"\1 \2 \3", key)
+    numbers = [int(number) for number in re.findall(r"\d+", digits)][:5]
+    try:
+        meant = datetime(*[*numbers, 1, 1][: max(len(numbers), 3)])  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+
+    def start(other: str) -> datetime:
+        window = partitions_def.time_window_for_partition_key(other)
+        found: datetime = window.start.replace(tzinfo=None)
+        return found
+
+    place = bisect_right(known, meant, key=start)
+    return known[max(place - 1, 0)]

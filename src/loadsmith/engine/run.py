@@ -527,6 +527,7 @@ class _Run:
         if self.request.cancelled():
             raise InterruptedError("the run was cancelled")
         self.at = name
+        self.request.log(f"load '{self.definition.name}': {name}")
         started = time.monotonic()
         yield
         seconds = time.monotonic() - started

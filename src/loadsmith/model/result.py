@@ -8,6 +8,8 @@ from typing import Any
 from loadsmith.errors import ContractBreach, Verdict
 from loadsmith.model.snapshot import ColumnSnapshot
 
+_TABLES_IN_SUMMARY = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
@@ -172,6 +174,22 @@ class LoadResult:
     def rows_loaded(self) -> int:
         """Rows of all tables whose number is known."""
         return sum(table.rows_loaded or 0 for table in self.tables)
+
+    def summary(self) -> str:
+        """Return in a line what was loaded, where to, and how long it took."""
+        tables = [table for table in self.tables if table.rows_loaded]
+        rows = ", ".join(
+            f"{table.name} {table.rows_loaded:,}" for table in tables[:_TABLES_IN_SUMMARY]
+        )
+        more = len(tables) - _TABLES_IN_SUMMARY
+        rows += f" and {more} more tables" if more > 0 else ""
+        place = ", dataset ".join(filter(None, [self.destination_name, self.dataset_name]))
+        stages = ", ".join(f"{stage.name} {stage.seconds:.1f}" for stage in self.stages)
+        seconds = (self.ended_at - self.started_at).total_seconds()
+        return (
+            f"{self.rows_loaded:,} rows loaded into {place}{f' ({rows})' if rows else ''}, in"
+            f" {seconds:.1f} s{f' ({stages})' if stages else ''}"
+        )
 
     def table(self, name: str) -> TableResult | None:
         """Return the table of that name, or None."""

@@ -240,6 +240,7 @@ class _StepRun:
                 "backfill_policy=dg.BackfillPolicy.multi_run(1)."
             )
         request = self._request(targets, selected, partitions)
+        request.log(f"load '{self.definition.name}': starting")
         # Only runs import dlt; definitions do not need it.
         from loadsmith.engine.run import run_load
 
@@ -252,6 +253,7 @@ class _StepRun:
                 self.context
             )
             yield from self.report.events(result)
+        request.log(f"load '{self.definition.name}': {result.summary()}")
         if result.failures:
             raise RunError(
                 f"load '{self.definition.name}': {len(result.failures)} of its resources failed, "

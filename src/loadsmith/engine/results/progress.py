@@ -6,12 +6,15 @@ from typing import Any
 
 from dlt.common.runtime.collector_base import Collector
 
-#: Seconds between two lines about a step. A shorter step logs none.
+#: Seconds until the first line about a step. Each next one takes twice as long to come ...
+FIRST_REPORT_SECONDS = 1.0
+
+#: ... up to this many seconds.
 REPORT_SECONDS = 10.0
 
 
 class LogProgress(Collector):
-    """Logs the progress of a step, at most every ten seconds, and stops a cancelled run."""
+    """Logs the progress of a step, every ten seconds at last, and stops a cancelled run."""
 
     def __init__(self, log: Callable[[str], None], cancelled: Callable[[], bool]) -> None:
         self._log = log
@@ -21,6 +24,7 @@ class LogProgress(Collector):
         # Pages and rows by table of the last extract. An error message shows them afterwards.
         self.pages: dict[str, tuple[int, int]] = {}
         self._reported = time.monotonic()
+        self._pause = FIRST_REPORT_SECONDS
         self.step = ""
 
     def update(
@@ -45,8 +49,9 @@ class LogProgress(Collector):
         if inc_total:
             self._totals[key] = self._totals.get(key, 0) + inc_total
         now = time.monotonic()
-        if now - self._reported >= REPORT_SECONDS:
+        if now - self._reported >= self._pause:
             self._reported = now
+            self._pause = min(2 * self._pause, REPORT_SECONDS)
             self._log(f"{self.step}: {self._summary()}")
 
     def _summary(self) -> str:
@@ -59,6 +64,7 @@ class LogProgress(Collector):
     def _start(self, step: str) -> None:
         self.step = step.lower()
         self._counts, self._totals = {}, {}
+        self._reported, self._pause = time.monotonic(), FIRST_REPORT_SECONDS
         if self.step.startswith("extract"):
             self.pages = {}
 
