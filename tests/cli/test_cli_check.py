@@ -97,6 +97,43 @@ def test_what_dlt_init_left_open_is_a_mistake_with_its_file_and_line(shop, call)
     assert call("check").exit_code == 0
 
 
+def test_arguments_that_the_source_does_not_take_are_mistakes_with_their_lines(shop, call):
+    Path("dlt_project/shop/source.py").write_text(
+        "import dlt\nfrom typing import Optional, List\n"
+        "@dlt.source\n"
+        "def shop(org: str, key=dlt.secrets.value, count: Optional[int] = None,"
+        " repos: List[str] = None, anything=None):\n"
+        "    return dlt.resource([{'id': 1}], name='orders')\n"
+    )
+    Path(WORKFLOW).write_text(
+        "assets:\n"
+        "  - asset_key: shop/orders\n"
+        "    task_type: dlt\n"
+        "    params:\n"
+        "      source_module: shop.source\n"
+        "      destination: duckdb\n"
+        "      source_params:\n"
+        "        cuont: 3\n"
+        "        count: three\n"
+        "        repos: s3cr3t\n"
+        "        anything: [1]\n"
+    )
+    done = call("check", "--deep")
+    assert done.exit_code == 1
+    what = "source 'shop.source': it"
+    assert done.stderr.splitlines()[:4] == [
+        f"{WORKFLOW}:5:22: {what}s argument 'org' is missing. Add it to `source_params`.",
+        f"{WORKFLOW}:8:16: {what} takes no argument 'cuont'. Did you mean 'count'?",
+        f"{WORKFLOW}:9:16: {what}s argument 'count' takes a whole number or nothing, not text.",
+        f"{WORKFLOW}:10:16: {what}s argument 'repos' takes a list of text, not text.",
+    ]
+    ran = call("run", "shop/orders")
+    assert ran.exit_code == 1
+    assert f"{WORKFLOW}:2:5: " in ran.stderr
+    assert "its argument 'org' is missing" in ran.stderr
+    assert "s3cr3t" not in ran.stderr
+
+
 def test_a_missing_folder_says_what_to_do(tmp_path, monkeypatch, call):
     monkeypatch.chdir(tmp_path)
     done = call("check")

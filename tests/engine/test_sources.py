@@ -250,7 +250,7 @@ def test_the_command_that_installs_a_missing_package_is_told(
     Path("shop/__init__.py").write_text(module)
     for name, text in files.items():
         Path(path, name).write_text(text)
-    (problem,) = source_problems(reference("shop", path))
+    ((_, problem),) = source_problems(reference("shop", path))
     assert f"is not installed. Install it with `{command}` in the environment" in problem
     assert "Correct the module" not in problem
 

@@ -179,5 +179,6 @@ def _problems_of(located: Located[Any], definition: Any, *, deep: bool) -> Itera
         return
     from loadsmith.engine.sources import source_problems
 
-    for message in source_problems(definition.source):
-        yield located.problem(message, "params", "source_module")
+    for argument, message in source_problems(definition.source):
+        path = ("source_params", argument) if argument else ("source_module",)
+        yield located.problem(message, "params", *path)

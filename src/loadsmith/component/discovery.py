@@ -106,7 +106,7 @@ def problems_of(load: ComponentLoad, *, deep: bool) -> Iterator[str]:
     definition = load.definition
     problems = check_destination(definition.destination) if definition.destination else []
     if deep and isinstance(definition.source, SourceReference):
-        problems += source_problems(definition.source)
+        problems += [message for _, message in source_problems(definition.source)]
     if load.spec.partitions_def is not None:
         problems = [*problems, *reload_problems(definition)]
     for problem in problems:

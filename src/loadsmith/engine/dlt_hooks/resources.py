@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from dlt.extract import DltResource, Incremental
 from dlt.extract.incremental import IncrementalResourceWrapper
@@ -85,9 +85,21 @@ def incremental_of(resource: DltResource) -> Incremental[Any] | None:
         return None
     annotation = parameter.annotation if parameter is not None else None
     if not hasattr(found, "__orig_class__") and get_args(annotation):
-        found = found.copy()
-        found.__orig_class__ = annotation
+        if _is_of_cursor(annotation):
+            found = found.copy()
+            found.__orig_class__ = annotation
+        else:
+            # dlt would take `Optional[Any]` for the class of the cursor, and fail with IndexError.
+            found.__orig_class__ = Incremental[Any]
     return found
+
+
+def _is_of_cursor(annotation: Any) -> bool:
+    """Tell whether an annotation is a cursor with the type of its values."""
+    kind = get_origin(annotation)
+    if isinstance(kind, type) and issubclass(kind, Incremental):
+        return True
+    return any(map(_is_of_cursor, get_args(annotation)))
 
 
 def _arguments_in(function: Any) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from loadsmith.engine.packages import install_command
 from loadsmith.engine.project_import import import_module, iter_module_names, natural_name
 from loadsmith.engine.schema_files import naming_schema_beside
 from loadsmith.engine.secrets import missing_secret
+from loadsmith.engine.sources.arguments import argument_problems
 from loadsmith.engine.sources.feeds import feeds_of, refuse_shared_cursors
 from loadsmith.engine.sources.sql import with_defaults
 from loadsmith.errors import ResolveError, did_you_mean
@@ -44,7 +45,9 @@ def make_source(
             made = _as_source(source, None, None)
     else:
         factory, name = find_source(source)
-        _check_arguments(factory, source)
+        problems = argument_problems(factory, source)
+        if problems:
+            raise ResolveError("\n".join(message for _, message in problems))
         told = (request.log, request.warn) if request else ()
         params = with_defaults(source, *told)
         with naming_schema_beside(source.module, source.search_path):
@@ -129,16 +132,18 @@ def find_source(reference: SourceReference) -> tuple[Any, str]:
     )
 
 
-def source_problems(reference: SourceReference) -> list[str]:
-    """Return why a source cannot be made; its module is imported."""
+def source_problems(reference: SourceReference) -> list[tuple[str | None, str]]:
+    """Return why a source cannot be made, and the argument that is wrong; its module is imported.
+
+    The argument is None where the source itself, or an argument that is missing, is the problem.
+    """
     try:
-        find_source(reference)
+        return argument_problems(find_source(reference)[0], reference)
     except ResolveError as error:
-        return [str(error)]
+        return [(None, str(error))]
     except Exception as error:  # noqa: BLE001 - the user's module may raise anything when imported
         message = f"its module fails when it is imported: {type(error).__name__}: {error}."
-        return [f"source {reference.module!r}: {message} Correct the module."]
-    return []
+        return [(None, f"source {reference.module!r}: {message} Correct the module.")]
 
 
 def _own_source(module: str) -> tuple[Any, str]:
@@ -277,21 +282,6 @@ def _public_callables(module: ModuleType) -> list[str]:
         for name, value in vars(module).items()
         if inspect.isfunction(value) and not name.startswith("_")
     ]
-
-
-def _check_arguments(factory: Any, reference: SourceReference) -> None:
-    try:
-        parameters = inspect.signature(factory).parameters
-    except (TypeError, ValueError):
-        return
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
-    for name in reference.params:
-        if name not in parameters:
-            raise ResolveError(
-                f"source {reference.module!r}: it takes no argument {name!r}."
-                + (did_you_mean(name, parameters) or " It takes none at all.")
-            )
 
 
 def _call(factory: Any, reference: SourceReference, params: Mapping[str, Any]) -> Any:
