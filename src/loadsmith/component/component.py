@@ -1,6 +1,7 @@
 """`DltLoadCollectionComponent`: Dagster definitions from the loads of a `defs.yaml`."""
 
 import asyncio
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.component.definitions import ComponentLoad, resolve_loads
 from loadsmith.component.discovery import (
     Known,
+    SourceFailed,
+    UnknownTables,
     asks_source,
     look_at,
     naming,
@@ -192,6 +195,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
     ) -> dg.Definitions:
         """Build the definitions from the state of the last refresh."""
         state = read_state(state_path)
+        self._failed_calls.clear()
         assets: list[dg.AssetsDefinition] = []
         checks: list[dg.AssetChecksDefinition] = []
         sensors: list[dg.SensorDefinition] = []
@@ -199,7 +203,12 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         unknown: list[ComponentLoad] = []
         for load in self._resolved_loads():
             with naming(load):
-                known = look_at(load, state)
+                try:
+                    known = look_at(load, state)
+                except SourceFailed as error:
+                    self._failed_calls.append(str(error))
+                    warnings.warn(str(error), UnknownTables, stacklevel=2)
+                    continue
                 refuse_wrong_destination(load, known)
                 if known is None:
                     unknown.append(load)
@@ -241,6 +250,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
 
     def problems(self, *, deep: bool) -> Iterator[str]:
         """Yield the problems of the destinations and, if deep, of the declared sources."""
+        yield from self._failed_calls
         for load in self._resolved_loads():
             yield from problems_of(load, deep=deep)
 
@@ -289,6 +299,11 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
             profiles = {**self.profiles, **defaults.profiles}
             defaults = defaults.model_copy(update={"profiles": profiles})
         return resolve_loads(self.loads, defaults, home)
+
+    @property
+    def _failed_calls(self) -> list[str]:
+        failed: list[str] = self.__dict__.setdefault("_failed", [])
+        return failed
 
     @property
     def _key_prefixes(self) -> dict[str, str | None]:

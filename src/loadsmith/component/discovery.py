@@ -23,7 +23,7 @@ from loadsmith.engine.snapshots import (
     sent_by_run,
     write_snapshot,
 )
-from loadsmith.engine.sources import live_resources, source_problems
+from loadsmith.engine.sources import OWN_SOURCES, live_resources, source_problems
 from loadsmith.errors import (
     ConfigError,
     LoadsmithError,
@@ -50,7 +50,14 @@ and `filesystem` follow from their arguments."""
 
 
 class UnknownTables(UserWarning):
-    """The tables of a load are not known yet, so it has no assets."""
+    """The tables of a load are not known, so it has no assets."""
+
+
+class SourceFailed(Exception):
+    """The call of a source failed while its tables were looked up; leaves the load without assets.
+
+    Only `look_at` raises it, and the component handles it.
+    """
 
 
 def asks_source(load: ComponentLoad) -> bool:
@@ -134,22 +141,52 @@ def naming(load: ComponentLoad) -> Iterator[None]:
 
 
 def look_at(load: ComponentLoad, state: Mapping[str, LoadSnapshot]) -> Known | None:
-    """Return what is known about a load without asking its source, or None."""
+    """Return what is known about a load without asking its source, or None.
+
+    Raises:
+        SourceFailed: Its source was called, and failed.
+    """
     definition = load.definition
     path = definition.snapshot_path
     snapshot: LoadSnapshot | None
     if path is not None and Path(path).is_file():
         snapshot = inspect_load(_whole(definition))
     elif not load.is_declared:
-        return _look_at_python(load)
+        try:
+            return _look_at_python(load)
+        except Exception as error:  # noqa: BLE001 - the user's source may raise anything
+            snapshot = _of_failed_call(load, error)
     elif asks_source(load):
         snapshot = state.get(definition.name) if path is None else None
     else:
-        snapshot = _look_at_declared(definition)
+        try:
+            snapshot = _look_at_declared(definition)
+        except Exception as error:  # noqa: BLE001 - the user's source may raise anything
+            snapshot = _of_failed_call(load, error)
     if snapshot is None:
         return None
     _refuse_unknown_names(load, (resource.name for resource in snapshot.resources))
     return Known(snapshot=sent_by_run(replace(snapshot, **load.names), definition))
+
+
+def _of_failed_call(load: ComponentLoad, error: Exception) -> LoadSnapshot:
+    """Return the resources that a load names, since a call of its source failed.
+
+    Raises:
+        SourceFailed: The load names none.
+    """
+    if isinstance(error, LoadsmithError) and not isinstance(error, SecretNotFound):
+        # The file or a reference is wrong.
+        raise error
+    definition = load.definition
+    if definition.schema_file_path is None and definition.resources.is_plain:
+        return inspect_load(definition, may_ask_source=False)
+    text = " ".join(str(error).split())
+    kind = "" if isinstance(error, LoadsmithError) else f"{type(error).__name__}: "
+    raise SourceFailed(
+        f"{load.spec.described}: its source fails when it is called ({kind}{text}), so there are"
+        " no assets of it. Name its `resources`, and it is not called before the run."
+    ) from error
 
 
 def _look_at_python(load: ComponentLoad) -> Known:
@@ -195,7 +232,7 @@ def _refuse_unknown_names(load: ComponentLoad, resources: Iterable[str]) -> None
 
 
 def _look_at_declared(definition: LoadDefinition) -> LoadSnapshot | None:
-    if _is_asked(definition):
+    if _is_asked(definition) or (definition.resources.is_plain and not _is_core(definition)):
         return inspect_load(definition, may_ask_source=False)
     try:
         return inspect_load(_whole(definition))
@@ -301,6 +338,12 @@ _NO_NAMES: Mapping[str, Any] = dict.fromkeys(("pipeline_name", "dataset_name", "
 def _is_asked(definition: LoadDefinition) -> bool:
     source = definition.source
     return isinstance(source, SourceReference) and source.module.split(".")[0] in _ASKED_SOURCES
+
+
+def _is_core(definition: LoadDefinition) -> bool:
+    """Tell whether a source is one of dlt's own, which need no connection when they are called."""
+    source = definition.source
+    return isinstance(source, SourceReference) and source.module.split(".")[0] in OWN_SOURCES
 
 
 def _ask(load: ComponentLoad) -> LoadSnapshot:

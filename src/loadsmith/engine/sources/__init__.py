@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from loadsmith.engine.sources.empty import watched_for_rows as watched_for_rows
     from loadsmith.engine.sources.feeds import feeds_of as feeds_of, values_of as values_of
     from loadsmith.engine.sources.find import (
+        OWN_SOURCES as OWN_SOURCES,
         make_source as make_source,
         select_resources as select_resources,
         source_problems as source_problems,
