@@ -14,6 +14,8 @@ import pymysql
 import pytest
 
 from loadsmith import build_definitions
+from loadsmith.engine.workspace import refuse_writing
+from loadsmith.errors import SelectionError
 
 WORKFLOW = Path("odp_config/workflows/shop.yaml")
 POSTGRES = "postgresql://postgres:x@127.0.0.1:5432/postgres"
@@ -78,6 +80,19 @@ def mariadb(_folder):
             )
         finally:
             cursor.execute(f"DROP DATABASE {dataset}")
+
+
+@contextmanager
+def server_of(kind):
+    if kind is postgres:
+        with psycopg.connect(POSTGRES, autocommit=True) as server:
+            yield server.execute
+        return
+    with (
+        pymysql.connect(host="127.0.0.1", user="root", autocommit=True) as server,
+        server.cursor() as cursor,
+    ):
+        yield cursor.execute
 
 
 @contextmanager
@@ -172,17 +187,9 @@ def test_rows_are_shown_of_every_destination_and_nothing_is_written(
         answer = out(call, "show", "shop/orders", "--sql", query, "--csv")
         assert list(csv.reader(io.StringIO(answer))) == [["n", "t"], ["9", ":x % y"]]
 
-        for statement in (
-            "DELETE FROM orders",
-            "DROP TABLE orders",
-            "SELECT 1; DELETE FROM orders",
-            "WITH gone AS (DELETE FROM orders RETURNING id) SELECT * FROM gone",
-            "INSERT INTO orders (id) VALUES (7)",
-            "CREATE TABLE other AS SELECT * FROM orders",
-        ):
-            refused = call("show", "shop/orders", "--sql", statement)
-            assert refused.exit_code == 1, statement
-            assert refused.stderr.startswith("--sql: ")
+        refused = call("show", "shop/orders", "--sql", "DELETE FROM orders")
+        assert refused.exit_code == 1
+        assert refused.stderr.startswith("--sql: ")
         unknown = call("show", "shop/orders", "--sql", "SELECT * FROM ordes")
         assert unknown.exit_code == 1
         assert "ordes" in unknown.stderr
@@ -226,20 +233,60 @@ def test_a_preview_leaves_out_columns_with_all_below_them_and_hides_secrets(
         assert "exclude" in call("check").stderr
 
 
-@pytest.mark.postgres
-def test_the_database_itself_refuses_what_a_function_would_write(shop, call, tmp_path):
-    with (
-        postgres(tmp_path) as (load, dataset),
-        psycopg.connect(POSTGRES, autocommit=True) as server,
+@pytest.mark.parametrize("dialect", ["duckdb", "postgres", "mysql", "sqlite", "tsql", None])
+def test_a_query_that_would_do_more_than_read_is_refused(dialect):
+    for query in (
+        "SELECT * FROM orders",
+        "WITH few AS (SELECT 1 AS n) SELECT n FROM few UNION ALL SELECT 2",
+        'SELECT "update", "drop" FROM orders' if dialect != "mysql" else "SELECT 'drop'",
+        "SELECT 1;",
     ):
+        refuse_writing(query, dialect)
+    for statement in (
+        "DELETE FROM orders",
+        "DROP TABLE orders",
+        "SELECT 1; DELETE FROM orders",
+        "WITH gone AS (DELETE FROM orders RETURNING id) SELECT * FROM gone",
+        "INSERT INTO orders (id) VALUES (7)",
+        "UPDATE orders SET id = 1",
+        "CREATE TABLE other AS SELECT * FROM orders",
+        "SELECT * INTO other FROM orders",
+        "SELECT * FROM orders FOR UPDATE",
+        "TRUNCATE TABLE orders",
+        "COPY orders TO 'file'",
+        "ATTACH 'x.db' AS x",
+        "SET search_path = x",
+        "COMMIT",
+        "CALL remove_all()",
+        "GRANT ALL ON orders TO x",
+        "VACUUM",
+        "SELECT '",
+        "",
+    ):
+        with pytest.raises(SelectionError, match=r"^--sql: "):
+            refuse_writing(statement, dialect)
+
+
+@pytest.mark.parametrize(
+    ("kind", "query"),
+    [
+        pytest.param(postgres, "SELECT nextval('numbers')", marks=pytest.mark.postgres),
+        (mariadb, "SELECT nextval(numbers)"),
+    ],
+    ids=("postgres", "mariadb"),
+)
+def test_the_database_itself_refuses_what_a_function_would_write(shop, call, tmp_path, kind, query):
+    with kind(tmp_path) as (load, dataset), server_of(kind) as execute:
         write_workflow(load, dataset)
         load_all()
-        server.execute(f"CREATE SEQUENCE {dataset}.numbers")
-        refused = call("show", "shop/orders", "--sql", "SELECT nextval('numbers')")
-        assert refused.exit_code == 1
-        assert "read-only" in refused.stderr
-        is_called = server.execute(f"SELECT is_called FROM {dataset}.numbers").fetchone()
-        assert is_called == (False,)
+        execute(f"CREATE SEQUENCE {dataset}.numbers")
+        refused = call("show", "shop/orders", "--sql", query)
+        assert refused.exit_code == 1, refused.stdout
+        assert "read" in refused.stderr.lower()
+        assert "only" in refused.stderr.lower()
+        # The refusal is of the transaction alone.
+        assert len(json.loads(out(call, "show", "shop/orders", "--json"))) == 3
+        execute(f"DROP SEQUENCE {dataset}.numbers")
 
 
 def test_a_key_that_is_not_there_has_a_close_match_and_a_task_is_named(shop, call):

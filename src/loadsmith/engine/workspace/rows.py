@@ -64,7 +64,7 @@ def fetch_rows(
     ):
         if found is None:
             raise _nothing_loaded(definition.name)
-        pipeline, _, _ = found
+        pipeline, traits, _ = found
         client: Any = pipeline.destination_client()
         is_readable = isinstance(client, WithSqlClient)
         if not is_readable:
@@ -74,7 +74,8 @@ def fetch_rows(
             )
         if sql is not None:
             refuse_writing(sql, client.capabilities.sqlglot_dialect)
-        refuse_writes_of_duckdb(client.sql_client)
+        if traits.destination_type == "duckdb" and traits.local_path is not None:
+            _refuse_writes_of_duckdb(client.sql_client)
         with client, contextlib.ExitStack() as opened:
             known: Any = client
             if isinstance(client, FSClientBase):
@@ -91,12 +92,10 @@ def fetch_rows(
         return replace(rows, rows=tuple(map(tuple, clean)))
 
 
-def refuse_writes_of_duckdb(sql_client: Any) -> None:
-    """Let DuckDB open a file for reading alone."""
-    credentials: Any = getattr(sql_client, "credentials", None)
-    is_file = getattr(credentials, "database", ":memory:") not in (":memory:", "", None)
-    if is_file and hasattr(credentials, "read_only") and credentials.external_conn() is None:
-        credentials.read_only = True
+def _refuse_writes_of_duckdb(sql_client: Any) -> None:
+    """Let DuckDB open its file for reading alone, unless the user has opened it."""
+    if sql_client.credentials.external_conn() is None:
+        sql_client.credentials.read_only = True
 
 
 def _rows(
@@ -133,22 +132,27 @@ def _rows(
 
 @contextlib.contextmanager
 def _reading_alone(sql_client: Any, dialect: str) -> Iterator[None]:
+    """Let the database refuse to write in the block, where it can."""
     begin = _READ_ONLY.get(dialect)
-    if dialect in ("mysql", "mariadb"):
-        sql_client.execute_sql(f"USE {sql_client.escape_column_name(sql_client.dataset_name)}")
-    if dialect == "sqlite":
-        sql_client.execute_sql("PRAGMA query_only = ON")
-    if begin:
-        sql_client.execute_sql(begin)
-    try:
-        yield
-    finally:
-        # A failed query may have closed the connection, and what it read is there already.
-        with contextlib.suppress(Exception):
-            if dialect == "sqlite":
-                sql_client.execute_sql("PRAGMA query_only = OFF")
-            if begin:
-                sql_client.execute_sql("ROLLBACK")
+    with contextlib.ExitStack() as opened:
+        if hasattr(sql_client, "dialect_name"):
+            # SQLAlchemy's client ends its transaction with each statement otherwise.
+            opened.enter_context(sql_client.begin_transaction())
+        if dialect in ("mysql", "mariadb"):
+            sql_client.execute_sql(f"USE {sql_client.escape_column_name(sql_client.dataset_name)}")
+        if dialect == "sqlite":
+            sql_client.execute_sql("PRAGMA query_only = ON")
+        if begin:
+            sql_client.execute_sql(begin)
+        try:
+            yield
+        finally:
+            # A failed query may have closed the connection, and what it read is there already.
+            with contextlib.suppress(Exception):
+                if dialect == "sqlite":
+                    sql_client.execute_sql("PRAGMA query_only = OFF")
+                if begin:
+                    sql_client.execute_sql("ROLLBACK")
 
 
 def _stored_schemas(client: Any) -> list[Schema]:
