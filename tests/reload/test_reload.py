@@ -206,6 +206,39 @@ def test_a_refresh_of_all_partitions_drops_what_they_hold(either):
     assert either.held() == either.expected(1, 2, 3)
 
 
+@pytest.mark.parametrize(
+    ("disposition", "options", "refresh"),
+    [
+        ("merge", {}, "drop_resources"),
+        ("append", {"reload": "append"}, "drop_data"),
+        ("replace", {"reload": "append"}, "drop_sources"),
+    ],
+)
+def test_a_refresh_of_one_partition_drops_no_other_however_rows_are_written(
+    either, disposition, options, refresh
+):
+    either.disposition = disposition
+    either.hints = {"primary_key": "id"}
+    either.options = RunOptions(**options)
+    either.load(1, 2)
+    held = either.held()
+    with pytest.raises(ResolveError, match="over all of them"):
+        either.load(1, params={"refresh": refresh})
+    assert either.held() == held
+    # What no partition has a part of may start over.
+    either.load(1, params={"refresh": refresh}, resources=("lookup",))
+    assert either.ask("SELECT count(*) FROM lookup") == [(1,)]
+
+
+def test_a_refresh_of_one_key_with_a_cursor_of_its_own_drops_no_other(either):
+    for key in ("a", "b"):
+        either.run(partition_key=key, partition_keys=(key,))
+    held = either.held()
+    with pytest.raises(ResolveError, match="this run loads a alone"):
+        either.run(partition_key="a", partition_keys=("a",), params={"refresh": "drop_resources"})
+    assert either.held() == held
+
+
 def test_a_reload_that_is_none_is_refused(either):
     with pytest.raises(ConfigError, match=r"reload.*'append'"):
         either.load(1, params={"reload": "apend"})

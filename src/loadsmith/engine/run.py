@@ -342,27 +342,29 @@ class _Run:
         Raises:
             ResolveError: The rows of the partition could not be replaced exactly.
         """
+        if self.params.get("refresh") and not self.request.has_all_partitions:
+            self._refuse_refresh(source)
         if not self.packages.has_ledger:
             return
         replaced = self.ways.replaced(source, self.selected)
         self.ways.apply(source, self.selected, replaced)
         replaced = [one for one in replaced if not self._is_finished(source, one.name)]
         self.reload.replace(replaced)
-        if not replaced:
+        if not replaced or self.params.get("refresh"):
             return
-        if self.params.get("refresh"):
-            if self.request.has_all_partitions:
-                return
-            raise ResolveError(
-                f"load '{self.definition.name}': `refresh` drops what other partitions hold, and"
-                f" this run loads {self.reload.partition.label} alone. Run it without partitions,"
-                " or over all of them."
-            )
         whole = self.definition.part_of or self.definition.resources
         limit = self.params.limit or self.definition.options.limit
         with self.workspace.destination("look at the ledger"):
             self.packages.refuse(
                 limit=limit, shared=shared_tables(source, self.selected, whole.matches)
+            )
+
+    def _refuse_refresh(self, source: Any) -> None:
+        if self.ways.of_partition(source, self.selected):
+            raise ResolveError(
+                f"load '{self.definition.name}': `refresh` drops what other partitions hold, and"
+                f" this run loads {self.reload.partition.label} alone. Run it without partitions,"
+                " or over all of them."
             )
 
     def _on_empty_if_said(self) -> str | None:

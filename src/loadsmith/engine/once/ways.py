@@ -102,6 +102,17 @@ class Ways:
             return "append"
         return str(disposition or "append")
 
+    def of_partition(self, source: Any, names: Sequence[str]) -> list[str]:
+        """Return the resources of which a run of a partition loads that partition alone."""
+        if not self.partition:
+            return []
+        feeds = feeds_of(source)
+        return [
+            name
+            for name in names
+            if (cursors := bool(feeds.moved(name))) or self._is_sliced(name, has_cursor=cursors)
+        ]
+
     def _replaces_by_window(self, source: Any, name: str) -> bool | None:
         """Return whether rows are removed by window, not by package; None if none are."""
         options, resource = self.definition.options, source.resources[name]
