@@ -312,6 +312,26 @@ def test_an_asset_whose_tables_are_chosen_by_row_names_them(shop, call):
     assert "large" in asked.stderr
 
 
+def test_a_partition_with_a_dataset_of_its_own_is_named(shop, call):
+    write_workflow(
+        {
+            "destination": "duckdb",
+            "destination_params": {"database": "data/warehouse.duckdb"},
+            "pipeline_params": {"dataset_name": "raw_{{context.partition_key}}"},
+        },
+        "raw",
+    )
+    text = json.loads(WORKFLOW.read_text())
+    text["partitions"] = [
+        {"assets": ["shop/orders"], "params": {"type": "static", "keys": ["a", "b"]}}
+    ]
+    WORKFLOW.write_text(json.dumps(text))
+    assert call("run", "shop/orders", "-p", "b").exit_code == 0
+    assert len(json.loads(out(call, "show", "shop/orders", "-p", "b", "--json"))) == 3
+    assert "nothing is loaded yet" in call("show", "shop/orders", "-p", "a").stderr
+    assert "context.partition_key" in call("show", "shop/orders").stderr
+
+
 PROJECT = """
 type: loadsmith.DltLoadCollectionComponent
 attributes:
@@ -325,7 +345,7 @@ attributes:
 
 DECORATED = """
 import dlt
-from loadsmith import DagsterDltResource, dlt_assets
+from loadsmith import ConfigurableDltResource, DagsterDltFactory, DagsterDltResource, dlt_assets
 import dagster as dg
 
 
@@ -346,7 +366,12 @@ def load_own(context: dg.AssetExecutionContext, dlt: DagsterDltResource):
 
 @dg.definitions
 def defs():
-    return dg.Definitions(assets=[load_own], resources={"dlt": DagsterDltResource()})
+    made = DagsterDltFactory.build_definitions(
+        [ConfigurableDltResource.config(dlt.resource([{"id": 2}], name="made.letters"))],
+        destination=dlt.destinations.duckdb("data/warehouse.duckdb"),
+    )
+    own = dg.Definitions(assets=[load_own], resources={"dlt": DagsterDltResource()})
+    return dg.Definitions.merge(own, made)
 """
 
 _numbers = itertools.count(1)
@@ -373,6 +398,7 @@ def test_all_doors_of_a_dg_project_are_shown(tmp_path, monkeypatch, call):
     with dg.DagsterInstance.ephemeral() as instance:
         assert job.execute_in_process(instance=instance).success
     assert json.loads(out(call, "show", "dlt_own_numbers", "--json")) == [{"id": 1}]
+    assert json.loads(out(call, "show", "made/raw/letters", "--json")) == [{"id": 2}]
     rows = json.loads(out(call, "show", "raw/orders", "--json"))
     assert [row["id"] for row in rows] == [0, 1, 2]
     wrong = call("show", "raw/order")

@@ -69,14 +69,15 @@ def _rendered(
     project: Project, load: LoadDefinition, partitions: Any, side: str
 ) -> tuple[LoadDefinition, RunRequest]:
     """Return a load with what one of its sides needs filled in."""
-    request = looking_request("connect")
-    if side == "destination":
-        return project.without_source(load), request
     from loadsmith.resolve import render_definition, run_variables, used_variables
 
-    key, window = choose_of(partitions, None, load.name)
-    request = replace(request, partition_key=key, window=window)
-    names = used_variables(load)
+    request, names = looking_request("connect"), used_variables(load)
+    key, window = None, None
+    if any(name.startswith("context.partition") for name in names):
+        key, window = choose_of(partitions, None, load.name)
+        request = replace(request, partition_key=key, window=window)
+    if side == "destination":
+        return project.without_source(load, key), request
     variables = run_variables(
         names,
         run_id="connect",

@@ -8,6 +8,7 @@ import click
 
 from loadsmith.cli.output import EXIT_PROBLEM, make_console, show_json, show_table
 from loadsmith.cli.projects import LoadedAsset, Project, looking_request
+from loadsmith.cli.selection import RANGE_MARK
 from loadsmith.errors import LoadsmithError
 
 if TYPE_CHECKING:
@@ -111,8 +112,8 @@ def _look(
 ) -> tuple[Sequence[Any], tuple[str, ...]]:
     from loadsmith.engine.workspace import fetch_cursors, list_pending
 
-    definition = project.without_source(load)
-    request = looking_request("plan", partition if partition and "..." not in partition else None)
+    key = partition if partition and RANGE_MARK not in partition else None
+    definition, request = project.without_source(load, key), looking_request("plan", key)
     waiting = list_pending(definition, request)
     return () if full_refresh else fetch_cursors(definition, request), waiting
 

@@ -96,8 +96,12 @@ class Project:
         entries = self.files.resources if self.files else ()
         return {entry.value.resource_kind: entry.value.params for entry in entries}
 
-    def without_source(self, load: LoadDefinition) -> LoadDefinition:
+    def without_source(self, load: LoadDefinition, partition: str | None = None) -> LoadDefinition:
         """Return a load with the variables of its destination filled in; its source is not asked.
+
+        Args:
+            load: The load.
+            partition: Value of `{{context.partition_key}}`, where a dataset is that of a partition.
 
         Raises:
             ResolveError: A variable is not known without a run.
@@ -107,6 +111,8 @@ class Project:
         if isinstance(load.source, SourceReference):
             load = replace(load, source=replace(load.source, params={}))
         variables = early_variables(used_variables(load), self.resource_params())
+        if partition is not None:
+            variables["context.partition_key"] = partition
         return render_definition(load, variables)
 
 

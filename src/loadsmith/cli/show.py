@@ -49,11 +49,20 @@ Examples:
     show_default=True,
     help="At most so many rows.",
 )
+@click.option(
+    "-p", "--partition", metavar="KEY", help="Partition, where each has a dataset of its own."
+)
 @click.option("--sql", metavar="QUERY", help="Show the answer to a query instead.")
 @click.option("--json", "as_json", is_flag=True, help="Write the rows as JSON, each a mapping.")
 @click.option("--csv", "as_csv", is_flag=True, help="Write the rows as CSV, with a header.")
 def show_command(
-    asset_key: str, path: str | None, limit: int, sql: str | None, as_json: bool, as_csv: bool
+    asset_key: str,
+    path: str | None,
+    limit: int,
+    partition: str | None,
+    sql: str | None,
+    as_json: bool,
+    as_csv: bool,
 ) -> None:
     """Show rows."""
     if as_json and as_csv:
@@ -64,7 +73,7 @@ def show_command(
 
     with make_console(stderr=True).status(f"Looking at {asset_key} ..."):
         rows = fetch_rows(
-            project.without_source(asset.load),
+            project.without_source(asset.load, partition),
             looking_request("show"),
             resource=asset.resource,
             table=asset.table,
