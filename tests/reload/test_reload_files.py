@@ -48,3 +48,20 @@ def test_a_day_of_a_range_in_a_lake_is_refused_and_the_range_is_replaced(lake):
         lake.load(2)
     lake.load(1, 3)
     assert ids_in(lake) == lake.expected(1, 2, 3)
+
+
+def test_a_limit_says_what_it_leaves_as_if_it_were_all(lake):
+    lake.run(params={"limit": 1})
+    told = "\n".join(lake.warned)
+    assert (
+        "resource 'events': `limit: 1` reads so many pages at most, and its cursor may go past"
+        in told
+    )
+    assert (
+        "resource 'lookup': `limit: 1` reads so many pages at most, and its table is replaced"
+        in told
+    )
+    assert "'log'" not in told
+    lake.warned.clear()
+    lake.load(1, params={"limit": 1, "reload": "append"})
+    assert "cursor may go past" not in "\n".join(lake.warned)

@@ -293,6 +293,7 @@ class _Run:
         self._apply_hints(source, wanted)
         limit = self.params.limit or self.definition.options.limit
         if limit:
+            self._warn_of_limit(source, wanted, limit)
             source.add_limit(limit)
         parts = [source]
         if self.keeps_others:
@@ -335,6 +336,19 @@ class _Run:
                 resources=[failure.resource for failure in self._failures],
                 verdict=Verdict.of_all(failure.verdict for failure in self._failures),
             )
+
+    def _warn_of_limit(self, source: Any, wanted: Sequence[str], limit: int) -> None:
+        """Say which tables and cursors a part of the rows leaves as if it were all of them."""
+        feeds = feeds_of(source)
+        for name in wanted:
+            told = f"resource '{name}': `limit: {limit}` reads so many pages at most, and its"
+            if self.request.window is None and feeds.moved(name):
+                self.request.warn(
+                    f"{told} cursor may go past rows that were not read, which no later run loads."
+                    " Forget it with `loadsmith state reset` before the first whole load."
+                )
+            if self.ways.disposition_of(source.resources[name]) == "replace":
+                self.request.warn(f"{told} table is replaced by their rows.")
 
     def _plan_reload(self, source: Any) -> None:
         """Let the packages of this run replace the partition, where that is what is asked.
