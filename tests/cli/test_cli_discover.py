@@ -1,5 +1,6 @@
 """`loadsmith discover`: what there is to load."""
 
+import gc
 import json
 import sqlite3
 import threading
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 WORKFLOW = Path("odp_config/workflows/shop.yaml")
 
@@ -98,6 +101,8 @@ def api():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/v1", server.answers
         server.shutdown()
+    # dlt's client of APIs leaves its connections to the garbage collector.
+    gc.collect()
 
 
 def test_an_api_shows_its_resources_with_fields_and_what_it_says_of_itself(shop, call, api):

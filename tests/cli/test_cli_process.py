@@ -9,7 +9,10 @@ import pytest
 
 from loadsmith.cli import cli
 
-COMMANDS = ("check", "init", "json-schema", "list", "run", "schema", "state")
+COMMANDS = (
+    "add", "check", "clean", "discover", "info", "init", "json-schema", "list", "run", "schema",
+    "show", "state",
+)  # fmt: skip
 MAIN = "from loadsmith.cli import main; main()"
 
 
