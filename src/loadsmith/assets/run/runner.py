@@ -424,6 +424,9 @@ def _raise_failure(error: LoadsmithError, place: str | None) -> NoReturn:
         },
         allow_retries=may_help and verdict.allow_retries,
     )
+    if isinstance(error, SecretNotFound):
+        # The text says all; the hundreds of lines of dlt's own would hide it.
+        raise failure from None
     if verdict.max_retries is None:
         raise failure from error
     failure.__cause__ = error
