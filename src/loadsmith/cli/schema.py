@@ -191,6 +191,9 @@ def choose_loads(files: ProjectFiles, pattern: str) -> list[LoadDefinition]:
         # The key of a nested table selects its resource.
         if fnmatchcase(key, pattern) or pattern.startswith(f"{key}__")
     ]
+    if pattern == "*":
+        # A load that names its resources needs no schema file.
+        chosen = [each for each in chosen if each.value.params.schema_file_path] or chosen
     if not chosen:
         others = "" if assets else " This project has no dlt asset."
         raise SelectionError(
