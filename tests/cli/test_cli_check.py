@@ -1,7 +1,10 @@
 import json
 from pathlib import Path
 
+import dagster as dg
 import pytest
+
+from loadsmith import build_definitions
 
 WORKFLOW = "odp_config/workflows/shop.yaml"
 
@@ -132,6 +135,33 @@ def test_arguments_that_the_source_does_not_take_are_mistakes_with_their_lines(s
     assert f"{WORKFLOW}:2:5: " in ran.stderr
     assert "its argument 'org' is missing" in ran.stderr
     assert "s3cr3t" not in ran.stderr
+
+
+def test_defaults_name_the_source_and_patterns_name_what_is_partitioned(shop, call):
+    edit(
+        WORKFLOW,
+        "    destination: duckdb",
+        "    source_module: shop.source\n    destination: duckdb",
+    )
+    edit(WORKFLOW, ", params: {source_module: shop.source}", "")
+    daily = "params: {schedule_type: daily, start: '2024-01-01'}"
+    hourly = daily.replace("daily", "hourly")
+    with Path(WORKFLOW).open("a") as file:
+        file.write(
+            f"partitions:\n  - assets: ['shop/*']\n    {daily}\n"
+            f"  - assets: [shop/customers]\n    {hourly}\n"
+        )
+    assert call("check").exit_code == 0
+    definitions = build_definitions("odp_config")
+    kinds = {
+        key: definitions.resolve_asset_graph().get(dg.AssetKey(["shop", key])).partitions_def
+        for key in ("orders", "orders__items", "customers")
+    }
+    assert isinstance(kinds["orders"], dg.DailyPartitionsDefinition)
+    assert kinds["orders__items"] == kinds["orders"]
+    assert isinstance(kinds["customers"], dg.HourlyPartitionsDefinition)
+    edit(WORKFLOW, "'shop/*'", "'shp/*'")
+    assert ": there is no asset 'shp/*'. Did you mean" in call("check").stderr
 
 
 def test_a_missing_folder_says_what_to_do(tmp_path, monkeypatch, call):

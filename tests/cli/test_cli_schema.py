@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 FILE = Path("dlt_project/schemas/shop.schema.yaml")
 WORKFLOW = Path("odp_config/workflows/shop.yaml")
 
@@ -79,3 +81,77 @@ def test_what_is_pruned_are_tables_of_the_assets_that_were_asked_for(shop, call)
     assert call("schema", "shop/customers", "--prune").exit_code == 0
     assert "customers__kept" not in file.read_text()
     assert "orders:" in file.read_text()
+
+
+TWO_LOADS = """
+assets:
+  - asset_key: shop/orders
+    task_type: dlt
+    params:
+      source_module: shop.source
+      schema_file_path: schemas/shop.schema.yaml
+      destination: duckdb
+      destination_params: {database: data/warehouse.duckdb}
+  - asset_key: broken/things
+    task_type: dlt
+    params:
+      source_module: shop.broken
+      schema_file_path: schemas/broken.schema.yaml
+      destination: duckdb
+  - asset_key: late/refunds
+    task_type: dlt
+    params:
+      source_module: shop.late
+      schema_file_path: schemas/late.schema.yaml
+      destination: duckdb
+      destination_params: {database: data/warehouse.duckdb}
+jobs:
+  - job_id: all
+    asset_selection: [shop/orders, broken/things]
+"""
+
+
+@pytest.fixture
+def three_loads(shop):
+    """A project with a load that works, one that fails, and one without rows."""
+    WORKFLOW.write_text(TWO_LOADS)
+    Path("dlt_project/shop/broken.py").write_text(
+        "import dlt\n@dlt.source\ndef broken():\n    @dlt.resource\n    def things():\n"
+        "        yield 1 / 0\n    return things\n"
+    )
+    Path("dlt_project/shop/late.py").write_text(
+        "import dlt\n@dlt.source\ndef late():\n    @dlt.resource\n    def refunds():\n"
+        "        yield from ()\n    return refunds\n"
+    )
+
+
+def test_all_sources_are_looked_at_though_one_fails(three_loads, call):
+    done = call("schema", "--all")
+    assert done.exit_code == 1
+    assert "schemas/shop.schema.yaml: updated" in done.stdout
+    assert "load 'broken_things', extract, resource 'things'" in done.stderr
+    assert "ZeroDivisionError" in done.stderr
+    assert "late_refunds: no row of refunds came in the sample" in done.stderr
+    assert "shop_orders: no row" not in done.stderr
+
+
+def test_loads_run_though_the_schema_file_of_another_one_is_missing(three_loads, call):
+    assert call("run", "shop/orders").exit_code == 0
+    done = call("run", "*")
+    assert done.exit_code == 1
+    assert "shop/orders" in done.stdout
+    for line, name in ((14, "broken"), (20, "late")):
+        assert f"Not loaded: {WORKFLOW}:{line}:25: Schema file not found at" in done.stderr
+        assert f"schemas/{name}.schema.yaml" in done.stderr
+    alone = call("run", "broken/things")
+    assert alone.exit_code == 1
+    assert alone.stderr.startswith(f"{WORKFLOW}:14:25: Schema file not found at")
+
+
+def test_the_deep_check_goes_on_where_a_schema_file_is_missing(three_loads, call):
+    Path("dlt_project/shop/late.py").write_text("import not_installed_anywhere")
+    done = call("check", "--deep")
+    assert done.exit_code == 1
+    assert f"{WORKFLOW}:14:25: Schema file not found" in done.stderr
+    assert f"{WORKFLOW}:19:22: source 'shop.late': its module imports" in done.stderr
+    assert "pip install not-installed-anywhere" in done.stderr

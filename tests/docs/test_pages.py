@@ -14,6 +14,7 @@ import pytest
         "how-to/files.md",
         "how-to/freshness.md",
         "how-to/from-dagster-odp.md",
+        "how-to/from-dlt-init.md",
         "how-to/many-tables.md",
         "how-to/partitions.md",
         pytest.param("how-to/postgres.md", marks=pytest.mark.postgres),

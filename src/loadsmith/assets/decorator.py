@@ -24,6 +24,7 @@ from loadsmith.assets.define import (
 )
 from loadsmith.assets.run import CurrentLoad, current_load, mark_load
 from loadsmith.assets.run_config import DltRunConfig
+from loadsmith.engine.sources import ByPartition, takes_partition
 from loadsmith.errors import ConfigError, did_you_mean
 from loadsmith.model import AssetAttributes, note_defined
 from loadsmith.names import op_name
@@ -61,8 +62,10 @@ def dlt_assets(
     configuration.
 
     Args:
-        dlt_source: A dlt source, or a function that makes one for each run.
-        dlt_pipeline: A dlt pipeline, or a function that makes one.
+        dlt_source: A dlt source, or a function that makes one for each run. A function with an
+            argument `partition_key` makes one for each partition, with credentials of its own; for
+            a look at the resources it gets the first key.
+        dlt_pipeline: A dlt pipeline, or a function that makes one, also of a `partition_key`.
         name: Name of the op; that of the function if None.
         group_name: Group of the assets to which the translator gives no group.
         dagster_dlt_translator: Decides how a resource becomes an asset.
@@ -98,6 +101,11 @@ def dlt_assets(
         TranslationError: The translator gave something unusable.
         ConfigError: A check or an option is wrong.
     """
+    dlt_source, dlt_pipeline, is_by_partition = _by_partition(
+        dlt_source, dlt_pipeline, partitions_def
+    )
+    if is_by_partition and backfill_policy is None:
+        backfill_policy = dg.BackfillPolicy.multi_run(1)
     definition = live_definition(
         dlt_source,
         dlt_pipeline,
@@ -165,6 +173,30 @@ def _check_names(given: Mapping[str, Any], specs: Sequence[dg.AssetSpec]) -> Non
             raise ConfigError(
                 f"dlt_assets, resource_settings: the source has no resource '{name}'.{hint}"
             )
+
+
+def _by_partition(source: Any, pipeline: Any, partitions_def: Any) -> tuple[Any, Any, bool]:
+    """Return a source and a pipeline, and whether a function of the partition makes one of them.
+
+    Raises:
+        ConfigError: There are no partitions.
+    """
+    are_functions = [takes_partition(source), takes_partition(pipeline)]
+    if not any(are_functions):
+        return source, pipeline, False
+    if partitions_def is None:
+        raise ConfigError(
+            "dlt_assets: a function with the argument `partition_key` needs `partitions_def`."
+            " Give it, or take the argument away."
+        )
+    first = None
+    if not isinstance(partitions_def, dg.DynamicPartitionsDefinition):
+        first = partitions_def.get_first_partition_key()
+    made = [
+        ByPartition(value, first) if is_function else value
+        for value, is_function in zip((source, pipeline), are_functions, strict=True)
+    ]
+    return made[0], made[1], True
 
 
 def _attributes(

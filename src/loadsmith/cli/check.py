@@ -1,6 +1,6 @@
 """`loadsmith check`: show every mistake in the files of a project with its place."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -131,17 +131,20 @@ def check_project(
         ResolveError: A schema file, or what else they refer to, is not there.
     """
     from loadsmith.config.files import read_project
-    from loadsmith.project import build_definitions
+    from loadsmith.project import build_runnable
 
-    definitions = build_definitions(folder)
-    problems = list(_problems_with_dlt(read_project(folder), warn, deep=deep))
+    definitions, skipped = build_runnable(folder)
+    problems = [
+        *dict.fromkeys(skipped.values()),
+        *_problems_with_dlt(read_project(folder), skipped, warn, deep=deep),
+    ]
     if problems:
         raise ConfigError(problems)
     return len(definitions.resolve_asset_graph().materializable_asset_keys)
 
 
 def _problems_with_dlt(
-    files: ProjectFiles, warn: Callable[[Problem], None], *, deep: bool
+    files: ProjectFiles, skipped: Container[str], warn: Callable[[Problem], None], *, deep: bool
 ) -> Iterator[Problem]:
     from loadsmith.engine.secrets import settings_files, unfilled
     from loadsmith.engine.snapshots import inspect_load
@@ -155,7 +158,9 @@ def _problems_with_dlt(
         settings.update(dict.fromkeys(settings_files(definition.source)))
         reloads: list[str] = []
         if definition.partitions is not None:
-            known = inspect_load(definition) if deep or definition.schema_file_path else None
+            known = None
+            if located.value.asset_key not in skipped and (deep or definition.schema_file_path):
+                known = inspect_load(definition)
             for message in reload_warnings(definition, known):
                 warn(located.problem(message, "params"))
             reloads += reload_problems(definition)

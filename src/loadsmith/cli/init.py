@@ -37,10 +37,15 @@ It asks for what it is not told; --yes takes the defaults instead. The project h
 something to load, a destination, a template for secrets (and a .gitignore that keeps them out),
 a test of its own, and starts with `dagster dev`.
 
+--from-dlt looks at a folder that `dlt init` made, and writes the workflow file (or `defs.yaml`,
+inside a project of Dagster's dg), the sections of the settings, and the packages. Nothing is
+imported.
+
 \b
 Examples:
   loadsmith init shop
   loadsmith init shop --source rest_api --destination postgres --yes
+  loadsmith init --from-dlt .
 """
 
 
@@ -50,7 +55,13 @@ Examples:
     help=_HELP,
     short_help="Make a new project that loads something right away.",
 )
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option(
+    "--from-dlt",
+    "from_dlt",
+    metavar="FOLDER",
+    help="Make a project of a folder that `dlt init` made, or a component inside a dg project.",
+)
 @click.option("--layout", type=click.Choice(list(LAYOUTS)), help="odp if left out.")
 @click.option("--source", type=click.Choice(list(SOURCES)), help="python if left out.")
 @click.option("--destination", type=click.Choice(list(DESTINATIONS)), help="duckdb if left out.")
@@ -64,9 +75,22 @@ Examples:
     help="Show the layouts, sources and destinations, and make nothing.",
 )
 def init_command(
-    name: str, layout: str | None, source: str | None, destination: str | None, yes: bool
+    name: str | None,
+    from_dlt: str | None,
+    layout: str | None,
+    source: str | None,
+    destination: str | None,
+    yes: bool,
 ) -> None:
     """Make a new project."""
+    if (name is None) == (from_dlt is None):
+        raise click.UsageError("give the NAME of a new project, or --from-dlt FOLDER.")
+    if from_dlt is not None:
+        from loadsmith.cli.from_dlt import init_from_dlt
+
+        init_from_dlt(Path(from_dlt))
+        return
+    assert name is not None
     folder = Path(name)
     _check_free(folder)
     layout = layout or _ask("Layout", LAYOUTS, "odp", yes)

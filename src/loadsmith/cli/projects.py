@@ -11,7 +11,7 @@ import click
 
 from loadsmith.cli.locate import find_config_folder, find_dg_project
 from loadsmith.cli.output import hide_secrets_of
-from loadsmith.errors import SelectionError, did_you_mean
+from loadsmith.errors import Problem, SelectionError, did_you_mean
 from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 
 if TYPE_CHECKING:
@@ -42,11 +42,13 @@ class Project:
     Attributes:
         root: The folder of its files, or the root of a project of Dagster's `dg`.
         files: The files of a YAML project; None for a project of `dg`.
+        skipped: The problem of each asset of the files that is not defined, by key.
     """
 
     root: Path
     definitions: "dg.Definitions" = field(repr=False)
     files: "ProjectFiles | None" = field(default=None, repr=False)
+    skipped: "Mapping[str, Problem]" = field(default_factory=dict)
 
     @cached_property
     def assets(self) -> Mapping[str, LoadedAsset]:
@@ -116,8 +118,12 @@ class Project:
         return render_definition(load, variables)
 
 
-def open_project(path: str | None) -> Project:
+def open_project(path: str | None, *, skips: bool = False) -> Project:
     """Open the project that a command is about, and hide its secrets from here on.
+
+    Args:
+        path: The folder, or None for the one where the command runs.
+        skips: Leave out the loads whose schema file is missing, instead of an error.
 
     Raises:
         ConfigError: There is none, or its files have mistakes.
@@ -125,11 +131,15 @@ def open_project(path: str | None) -> Project:
     root = find_dg_project(path)
     if root is None:
         from loadsmith.config.files import read_project
-        from loadsmith.project import build_definitions
+        from loadsmith.project import build_definitions, build_runnable
 
         folder = find_config_folder(path)
+        definitions, skipped = build_runnable(folder) if skips else (build_definitions(folder), {})
         project = Project(
-            root=Path(folder), definitions=build_definitions(folder), files=read_project(folder)
+            root=Path(folder),
+            definitions=definitions,
+            files=read_project(folder),
+            skipped=skipped,
         )
     else:
         from loadsmith.cli.dg_project import build_project

@@ -23,12 +23,14 @@ from loadsmith.cli.output import (
     show_text,
 )
 from loadsmith.cli.projects import open_instance, open_project
+from loadsmith.errors import ConfigError
 
 if TYPE_CHECKING:
     import dagster as dg
 
     from loadsmith.cli.projects import Project
     from loadsmith.cli.report import RunReport
+    from loadsmith.errors import Problem
     from loadsmith.model import LoadDefinition
 
 
@@ -94,9 +96,10 @@ def run_command(
             "--limit keeps away from the tables, and --full-refresh drops them. Give one of them."
         )
     with make_console(stderr=True).status("Reading the project ..."):
-        project = open_project(path)
+        project = open_project(path, skips=True)
         project.definitions.resolve_asset_graph()
     definitions = project.definitions
+    left_out = _left_out(project, asset_selection)
     if limit or dry_run:
         from loadsmith.cli.plan import show_plan
         from loadsmith.cli.sample import run_sample
@@ -134,8 +137,36 @@ def run_command(
     else:
         show_report(report)
         _show_where(project, report)
-    if not report.success:
+    for problem in left_out:
+        show_text(f"Not loaded: {problem}")
+    if not report.success or left_out:
         ctx.exit(EXIT_PROBLEM)
+
+
+def _left_out(project: "Project", asset_selection: str) -> "list[Problem]":
+    """Return the problems of assets that are selected and cannot run.
+
+    Raises:
+        ConfigError: None of those that are selected can run.
+    """
+    from fnmatch import fnmatchcase
+
+    patterns = [part.strip() for part in asset_selection.split(",")]
+    selected = {
+        key: problem
+        for key, problem in project.skipped.items()
+        if any(fnmatchcase(key, pattern) for pattern in patterns)
+    }
+    problems = list(dict.fromkeys(selected.values()))
+    known = project.definitions.resolve_asset_graph().materializable_asset_keys
+    others = [
+        key
+        for key in known
+        if any(fnmatchcase(key.to_user_string(), pattern) for pattern in patterns)
+    ]
+    if problems and not others:
+        raise ConfigError(problems)
+    return problems
 
 
 def _materialize(

@@ -12,13 +12,22 @@ import click
 
 from loadsmith.cli.completion import complete_key
 from loadsmith.cli.locate import find_config_folder, find_dg_project
-from loadsmith.cli.output import EXIT_PROBLEM, ProjectCommand, make_console, show_json, show_table
+from loadsmith.cli.output import (
+    EXIT_PROBLEM,
+    ProjectCommand,
+    is_debug,
+    make_console,
+    show_error,
+    show_json,
+    show_table,
+    show_text,
+)
 from loadsmith.cli.sampling import scratch_load
 from loadsmith.config.files import read_project
 from loadsmith.config.models import DltAsset
 from loadsmith.config.project_files import Located, ProjectFiles
-from loadsmith.errors import ConfigError, SelectionError, did_you_mean
-from loadsmith.model import LoadDefinition, SchemaChange
+from loadsmith.errors import ConfigError, LoadsmithError, SelectionError, did_you_mean
+from loadsmith.model import LoadDefinition, LoadResult, SchemaChange
 
 _HELP = """\
 Write or update the schema file of a dlt asset, and show what changes.
@@ -104,16 +113,25 @@ def schema_command(
     loads = choose_loads(files, asset_key or "*")
     changes: dict[str, FileChanges] = {}
     console = make_console(stderr=True)
+    failed: list[LoadsmithError] = []
     with tempfile.TemporaryDirectory(prefix="loadsmith-check-") as folder:
         for load in loads:
-            with (
-                console.status(f"Looking at {load.name} ..."),
-                scratch_load(
-                    load, files, rows=limit, partition=partition, run_id="schema"
-                ) as scratch,
-            ):
-                _, schema = scratch.run("schema")
-                changed = _update(load, schema, files, Path(folder) if check else None, prune)
+            try:
+                with (
+                    console.status(f"Looking at {load.name} ..."),
+                    scratch_load(
+                        load, files, rows=limit, partition=partition, run_id="schema"
+                    ) as scratch,
+                ):
+                    result, schema = scratch.run("schema")
+                    changed = _update(load, schema, files, Path(folder) if check else None, prune)
+            except LoadsmithError as error:
+                # The others are looked at all the same.
+                if len(loads) == 1 or is_debug(ctx):
+                    raise
+                failed.append(error)
+                continue
+            _tell_of_resources_without_rows(load, result)
             before = changes.get(changed.file)
             changes[changed.file] = (
                 FileChanges(
@@ -129,8 +147,25 @@ def schema_command(
     else:
         for entry in changes.values():
             _show(entry, check)
-    if check and not all(entry.is_empty for entry in changes.values()):
+    for failure in failed:
+        show_error(failure)
+    if failed or (check and not all(entry.is_empty for entry in changes.values())):
         ctx.exit(EXIT_PROBLEM)
+
+
+def _tell_of_resources_without_rows(load: LoadDefinition, result: LoadResult) -> None:
+    """Name the resources whose columns the sample does not show."""
+    arrived = {table.resource for table in result.tables if table.rows_loaded}
+    selection = load.resources.include if load.resources.is_plain else ()
+    names = dict.fromkeys(
+        (*selection, *(table.resource for table in result.tables), *result.empty_resources)
+    )
+    without = [name for name in names if name not in arrived]
+    if without:
+        show_text(
+            f"Warning: {load.name}: no row of {', '.join(without)} came in the sample, so the file"
+            " may lack columns of theirs."
+        )
 
 
 def _refresh_components(ctx: click.Context, root: Path, check: bool) -> None:
@@ -156,6 +191,9 @@ def choose_loads(files: ProjectFiles, pattern: str) -> list[LoadDefinition]:
         # The key of a nested table selects its resource.
         if fnmatchcase(key, pattern) or pattern.startswith(f"{key}__")
     ]
+    if pattern == "*":
+        # A load that names its resources needs no schema file.
+        chosen = [each for each in chosen if each.value.params.schema_file_path] or chosen
     if not chosen:
         others = "" if assets else " This project has no dlt asset."
         raise SelectionError(

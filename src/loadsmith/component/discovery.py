@@ -267,10 +267,12 @@ def refresh(loads: Iterable[ComponentLoad], state_path: Path | None, *, write: b
         Whether anything changed.
 
     Raises:
-        LoadsmithError: A source could not be asked; its stored tables stay.
+        LoadsmithError: A source could not be asked; its stored tables stay, and those of the others
+            are stored.
     """
     state = read_state(state_path)
     names = []
+    failed: list[Exception] = []
     changed = False
     for load in loads:
         if not asks_source(load):
@@ -278,7 +280,14 @@ def refresh(loads: Iterable[ComponentLoad], state_path: Path | None, *, write: b
         definition = load.definition
         path = Path(definition.snapshot_path) if definition.snapshot_path else None
         before = read_snapshot(str(path)) if path and path.is_file() else state.get(definition.name)
-        after = _ask(load)
+        try:
+            after = _ask(load)
+        except Exception as error:  # noqa: BLE001 - the user's source may raise anything
+            # The other sources are asked all the same.
+            failed.append(error)
+            if path is None and before is not None:
+                names.append(definition.name)
+            continue
         changed |= before is None or _tables(before) != _tables(after)
         for line in describe_changes(before, after):
             click.echo(f"{definition.name}: {line}")
@@ -290,6 +299,10 @@ def refresh(loads: Iterable[ComponentLoad], state_path: Path | None, *, write: b
     if state_path is not None and write:
         stored = {name: state[name].to_dict() for name in names}
         _write(state_path, {"version": _VERSION, "loads": stored})
+    if len(failed) > 1:
+        raise ResolveError("\n".join(map(str, failed))) from failed[0]
+    if failed:
+        raise failed[0]
     return changed
 
 

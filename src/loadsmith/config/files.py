@@ -1,8 +1,9 @@
 """Read the folder of a project, validate its files, and report all mistakes at once."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def look_at_project(
         base_path=str(root.parent),
         resources=tuple(reader.resources),
         assets=tuple(reader.assets),
-        partitions=tuple(reader.partitions),
+        partitions=tuple(_without_patterns(reader.partitions, reader.assets)),
         jobs=tuple(reader.jobs),
         executor=reader.executor,
     )
@@ -122,6 +123,24 @@ def look_at_project(
         broken_keys=None if reader.has_broken_files else frozenset(reader.broken_keys),
         has_broken_resources=reader.has_broken_resources,
     )
+
+
+def _without_patterns(
+    entries: Sequence[Located[PartitionEntry]], assets: Iterable[Located[Asset]]
+) -> Iterator[Located[PartitionEntry]]:
+    """Yield the partitions with the keys that their patterns mean.
+
+    A pattern that means none stays, and is reported as the key of no asset.
+    """
+    named = {key for entry in entries for key in entry.value.assets}
+    others = [asset.value.asset_key for asset in assets if asset.value.asset_key not in named]
+    for entry in entries:
+        keys: dict[str, None] = {}
+        for key in entry.value.assets:
+            is_pattern = any(sign in key for sign in "*?")
+            found = [other for other in others if is_pattern and fnmatchcase(other, key)]
+            keys.update(dict.fromkeys(found or [key]))
+        yield replace(entry, value=entry.value.model_copy(update={"assets": tuple(keys)}))
 
 
 def find_files(root: Path) -> tuple[list[Path], list[Path], list[Problem]]:

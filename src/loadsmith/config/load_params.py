@@ -241,17 +241,23 @@ class LoadOptions(Settings):
         return value
 
 
+_SOURCE_MODULE = (
+    "Python path of the source relative to `project_dir` (`github.source`, or "
+    "`github.source.github_source` for the function), or dlt's own `rest_api`, "
+    "`sql_database`, `filesystem`."
+)
+
+
+class DefaultParams(LoadOptions):
+    """Options of the dlt assets of a file."""
+
+    source_module: str | None = Field(default=None, min_length=1, description=_SOURCE_MODULE)
+
+
 class LoadParams(LoadOptions):
     """One source into one dataset by one pipeline, as files describe it."""
 
-    source_module: str = Field(
-        min_length=1,
-        description=(
-            "Python path of the source relative to `project_dir` (`github.source`, or "
-            "`github.source.github_source` for the function), or dlt's own `rest_api`, "
-            "`sql_database`, `filesystem`."
-        ),
-    )
+    source_module: str = Field(min_length=1, description=_SOURCE_MODULE)
 
     @model_validator(mode="after")
     def _go_somewhere(self) -> "LoadParams":

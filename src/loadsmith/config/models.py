@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from loadsmith.config.load_params import (
-    LoadOptions,
+    DefaultParams,
     LoadParams,
 )
 from loadsmith.config.partition_params import PartitionParams, check_cron
@@ -97,15 +97,21 @@ Asset = DltAsset | TaskAsset
 class Defaults(AssetSettings):
     """What every asset of a file has unless it says otherwise; mappings are merged key by key."""
 
-    params: LoadOptions = Field(
-        default_factory=LoadOptions, description="Options of the dlt assets of this file."
+    params: DefaultParams = Field(
+        default_factory=DefaultParams, description="Options of the dlt assets of this file."
     )
 
 
 class PartitionEntry(Settings):
     """Which assets have which partitions."""
 
-    assets: Names = Field(min_length=1, description="Keys of the assets that are partitioned so.")
+    assets: Names = Field(
+        min_length=1,
+        description=(
+            "Keys of the assets that are partitioned so; `*` and `?` stand for any characters, and "
+            "leave out assets that another entry names."
+        ),
+    )
     params: PartitionParams = Field(description="The partitions.")
 
 

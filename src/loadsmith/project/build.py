@@ -66,6 +66,21 @@ def build_definitions(
     return _Project(project, executor).build()
 
 
+def build_runnable(path: str | Path) -> tuple[dg.Definitions, dict[str, Problem]]:
+    """Build what can run of a project: the assets of loads whose schema file is there.
+
+    Returns:
+        The definitions, without the project's jobs where an asset is left out; and the problem of
+        each asset that is left out, by key.
+
+    Raises:
+        ConfigError: The files have other mistakes; all of them are in it.
+    """
+    files = look_at_project(path, task_types=task_types(), resource_kinds=resource_kinds())
+    skipped: dict[str, Problem] = {}
+    return _Project(files, None, skipped).build(), skipped
+
+
 def _folder_of(path: str | os.PathLike[str] | None) -> Path:
     folder = path if path is not None else os.environ.get(PATH_VARIABLE)
     if not folder:
@@ -79,8 +94,11 @@ def _folder_of(path: str | os.PathLike[str] | None) -> Path:
 class _Project:
     """Builds the definitions of a project and collects its problems."""
 
-    def __init__(self, project: ReadProject, executor: Any) -> None:
+    def __init__(
+        self, project: ReadProject, executor: Any, skipped: dict[str, Problem] | None = None
+    ) -> None:
         self.files = project.files
+        self._skipped = skipped
         self._executor = executor
         self.problems = list(project.problems)
         self._broken_keys = project.broken_keys
@@ -92,9 +110,9 @@ class _Project:
         # show more mistakes.
         loads = ProjectLoads()
         if not self._has_broken_resources:
-            loads, problems = inspect_project(self.files)
+            loads, problems = inspect_project(self.files, self._skipped)
             self.problems += problems
-            if not problems:
+            if not problems and not self._skipped:
                 # Without all schema files, keys of their tables would seem unknown.
                 self.problems += self._reference_problems(loads)
         resources, problems = make_resources(self.files)
@@ -125,7 +143,7 @@ class _Project:
                 built += [dg.Definitions(assets=assets)]
         sensors = {sensor.name for part in built for sensor in part.sensors or ()}
         built.append(build_task_freshness(tasks, taken=sensors))
-        for job in self.files.jobs:
+        for job in () if self._skipped else self.files.jobs:
             definitions, problems = build_job(
                 job,
                 names_of=loads.names_of,

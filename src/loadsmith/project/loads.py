@@ -111,8 +111,15 @@ def code_reference(entry: Located[Any], root: str) -> dict[str, Any]:
     return {"dagster/code_references": value}
 
 
-def inspect_project(files: ProjectFiles) -> tuple[ProjectLoads, list[Problem]]:
+def inspect_project(
+    files: ProjectFiles, skipped: dict[str, Problem] | None = None
+) -> tuple[ProjectLoads, list[Problem]]:
     """Resolve the dlt assets of a project and look up their tables.
+
+    Args:
+        files: The files of the project.
+        skipped: Takes the problem of each asset whose schema file is missing, by key, instead of
+            the problems that are returned.
 
     Returns:
         The loads, and the problems of their schema files and profiles.
@@ -140,7 +147,12 @@ def inspect_project(files: ProjectFiles) -> tuple[ProjectLoads, list[Problem]]:
             # Asking the source would need its variables and secrets.
             snapshot = inspect_load(group.definition, may_ask_source=False)
         except SchemaFileNotFound as error:
-            problems.append(first.problem(str(error), "params", "schema_file_path"))
+            problem = first.problem(str(error), "params", "schema_file_path")
+            if skipped is None:
+                problems.append(problem)
+            else:
+                keys = [entries[id(member)].value.asset_key for member in group.members]
+                skipped.update(dict.fromkeys(keys, problem))
             continue
         except ResolveError as error:
             problems.append(first.problem(str(error), "params"))

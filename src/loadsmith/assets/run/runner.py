@@ -25,7 +25,7 @@ from loadsmith.assets.run.report import LoadEvent, ResultEvents
 from loadsmith.assets.run_config import asks_for_row_counts, has_our_config, read_choices
 from loadsmith.config.templates import names_in
 from loadsmith.engine.results import notify_schema_changes
-from loadsmith.engine.sources import live_resources, recipe_of
+from loadsmith.engine.sources import ByPartition, live_resources, recipe_of
 from loadsmith.errors import (
     ConfigError,
     ContractViolation,
@@ -328,6 +328,22 @@ class _StepRun:
         used = names_in(source.params) if isinstance(source, SourceReference) else set()
         return self.source is None and any(name.startswith("context.partition") for name in used)
 
+    def _of_partition(self, given: Any, recipe: Any, partitions: RunPartitions) -> Any:
+        """Return the source or the pipeline of this run, where it is not the definition's.
+
+        Raises:
+            SelectionError: A function of the partition makes it, and there are several.
+        """
+        if given is not None or not isinstance(recipe, ByPartition):
+            return given
+        if len(partitions.keys) != 1:
+            raise SelectionError(
+                f"load '{self.definition.name}': a function of `partition_key` makes its source or"
+                " pipeline, so each partition needs a run of its own. Use"
+                " backfill_policy=dg.BackfillPolicy.multi_run(1)."
+            )
+        return partial(recipe.function, partitions.keys[0])
+
     def _request(
         self,
         targets: Mapping[dg.AssetKey, AssetTarget],
@@ -363,8 +379,8 @@ class _StepRun:
                 ),
                 **self.variables,
             },
-            source=self.source,
-            pipeline=self.pipeline,
+            source=self._of_partition(self.source, self.definition.source, partitions),
+            pipeline=self._of_partition(self.pipeline, self.definition.pipeline, partitions),
             params=RunArguments.of(params),
             arguments_hold_window=self._arguments_hold_window(),
             log=context.log.info,
@@ -424,6 +440,9 @@ def _raise_failure(error: LoadsmithError, place: str | None) -> NoReturn:
         },
         allow_retries=may_help and verdict.allow_retries,
     )
+    if isinstance(error, SecretNotFound):
+        # The text says all; the hundreds of lines of dlt's own would hide it.
+        raise failure from None
     if verdict.max_retries is None:
         raise failure from error
     failure.__cause__ = error

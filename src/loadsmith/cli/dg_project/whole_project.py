@@ -17,7 +17,7 @@ from loadsmith.cli.output import places_start_in
 from loadsmith.component.component import DltLoadCollectionComponent
 from loadsmith.component.templating import PlacedError
 from loadsmith.documents import Document, decode, toml_problem
-from loadsmith.errors import ConfigError, LoadsmithError, Problem, causes_of
+from loadsmith.errors import ConfigError, LoadsmithError, Problem, ResolveError, causes_of
 
 #: A message that begins with its place, as in errors of loadsmith.
 _PLACED = re.compile(r"([^\n:]+\.(?:ya?ml|json|toml)):(\d+):(\d+): (.*)", re.DOTALL)
@@ -110,8 +110,16 @@ def refresh_project(root: Path, *, check: bool = False) -> bool:
             "to one that has."
         )
     changed = False
+    failed: list[LoadsmithError] = []
     for component in asking:
-        changed |= component.has_news() if check else asyncio.run(_refresh(component, root))
+        try:
+            changed |= component.has_news() if check else asyncio.run(_refresh(component, root))
+        except LoadsmithError as error:
+            failed.append(error)
+    if len(failed) > 1:
+        raise ResolveError("\n".join(map(str, failed)))
+    if failed:
+        raise failed[0]
     return changed
 
 

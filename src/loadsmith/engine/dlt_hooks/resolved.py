@@ -113,11 +113,11 @@ class _FilesOfLoad(BaseDocProvider):
 
 
 def _let_dlt_read_files() -> None:
-    """Let dlt ask for the files of a load before its own files of configuration."""
+    """Let dlt ask for the files of a load after the environment, and before its own files."""
     providers = Container()[PluggableRunContext].providers.providers
     if not any(isinstance(provider, _FilesOfLoad) for provider in providers):
-        before = (at for at, provider in enumerate(providers) if not provider.supports_secrets)
-        providers.insert(next(before, len(providers)), _FilesOfLoad())
+        own = (at for at, each in enumerate(providers) if isinstance(each, BaseDocProvider))
+        providers.insert(next(own, len(providers)), _FilesOfLoad())
 
 
 @contextmanager

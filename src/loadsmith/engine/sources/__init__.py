@@ -21,11 +21,13 @@ if TYPE_CHECKING:
         panics_as_errors as panics_as_errors,
     )
     from loadsmith.engine.sources.recipes import (
+        ByPartition as ByPartition,
         Live as Live,
         live_resources as live_resources,
         look_at_pipeline as look_at_pipeline,
         make_pipeline as make_pipeline,
         recipe_of as recipe_of,
+        takes_partition as takes_partition,
     )
     from loadsmith.engine.sources.sql import (
         configured_for_sql as configured_for_sql,

@@ -8,6 +8,7 @@ from typing import Any
 
 from dlt.extract import DltResource, DltSource
 
+from loadsmith.engine.secrets import UNFILLED
 from loadsmith.errors import did_you_mean
 from loadsmith.model import SourceReference
 
@@ -33,7 +34,11 @@ def argument_problems(factory: Any, reference: SourceReference) -> list[tuple[st
     takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     hints = _hints_of(factory)
     for name, value in reference.params.items():
-        if name in parameters:
+        if value == UNFILLED:
+            problems.append(
+                (name, f"{what}: its argument {name!r} is still {UNFILLED!r}. Fill it in.")
+            )
+        elif name in parameters:
             wanted = _wanted(value, hints.get(name, parameters[name].annotation))
             if wanted:
                 text = f"{what}: its argument {name!r} takes {wanted}, not {_shown(value)}."

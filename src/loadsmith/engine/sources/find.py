@@ -20,6 +20,7 @@ from loadsmith.engine.schema_files import naming_schema_beside
 from loadsmith.engine.secrets import missing_secret
 from loadsmith.engine.sources.arguments import argument_problems
 from loadsmith.engine.sources.feeds import feeds_of, refuse_shared_cursors
+from loadsmith.engine.sources.initial_values import with_times
 from loadsmith.engine.sources.sql import with_defaults
 from loadsmith.errors import ResolveError, did_you_mean
 from loadsmith.model import LoadDefinition, RunRequest, SourceReference
@@ -290,7 +291,7 @@ def _call(factory: Any, reference: SourceReference, params: Mapping[str, Any]) -
     if isinstance(factory, DltResource) and not params:
         return factory
     with _secrets_named(reference):
-        return factory(**params)
+        return factory(**with_times(params))
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Live dlt objects, and functions that make them, as the recipes of a load."""
 
+import inspect
 import os
 import tempfile
 import threading
@@ -29,6 +30,31 @@ class Live:
     def __call__(self) -> Any:
         """Return the object."""
         return self.value
+
+
+@dataclass(frozen=True)
+class ByPartition:
+    """A function of a partition's key that makes a source or a pipeline.
+
+    Attributes:
+        function: The function.
+        first: The key that it is called with for a look at the resources.
+    """
+
+    function: Callable[[str | None], Any]
+    first: str | None
+
+    def __call__(self) -> Any:
+        """Return what it makes for the first partition."""
+        return self.function(self.first)
+
+
+def takes_partition(value: Any) -> bool:
+    """Tell whether a function makes a source or a pipeline of a partition's key."""
+    if not (inspect.isfunction(value) or inspect.ismethod(value)):
+        return False
+    parameter = inspect.signature(value).parameters.get("partition_key")
+    return parameter is not None and parameter.default is parameter.empty
 
 
 def recipe_of(value: Any) -> Callable[[], Any]:

@@ -13,6 +13,7 @@ from dlt.sources.sql_database import register_table_loader_backend
 from dlt.sources.sql_database.helpers import BaseTableLoader, get_table_loader_class
 
 from loadsmith.engine.dlt_hooks import Edge, day_at, edge_of
+from loadsmith.engine.sources.initial_values import TimeText
 
 #: Types with a time zone that do not say so by an attribute.
 _ZONED = ("DATETIMEOFFSET", "TIMESTAMP_TZ", "TIMESTAMP_LTZ")
@@ -25,6 +26,10 @@ class BoundByColumn(BaseTableLoader):
         super().__init__(*args, **kwargs)
         if self.cursor_column is not None:
             kind = self.cursor_column.type
+            for name in ("initial_value", "start_value"):
+                value = getattr(self.incremental, name, None)
+                if isinstance(value, TimeText):
+                    setattr(self.incremental, name, _in_type(value, None, kind))
             for name in ("last_value", "end_value"):
                 value = getattr(self, name)
                 setattr(self, name, _in_type(value, edge_of(value, self.incremental), kind))
@@ -36,6 +41,8 @@ def _in_type(value: Any, edge: Edge | None, kind: Any) -> Any:
         has_zone = getattr(kind, "timezone", False) or type(kind).__name__.upper() in _ZONED
         if edge is not None:
             return edge.moment if has_zone else edge.wall
+        if isinstance(value, TimeText):
+            value = value.moment
         if not isinstance(value, datetime):
             return value
         # As dlt compares rows: a time without a zone is one of UTC.
@@ -43,7 +50,9 @@ def _in_type(value: Any, edge: Edge | None, kind: Any) -> Any:
         moment = moment.astimezone(timezone.utc)
         return moment if has_zone else moment.replace(tzinfo=None)
     if isinstance(kind, sa.Date):
-        return value if edge is None else day_at(edge)
+        if edge is not None:
+            return day_at(edge)
+        return value.moment.date() if isinstance(value, TimeText) else value
     # Numbers and texts that mean times compare in no query: their unit and their format are those
     # of the column.
     return value if edge is None else None
