@@ -15,7 +15,12 @@ ROWS = 20
 
 
 def make_assets(destination: str, keys: Any) -> dg.AssetsDefinition:
-    shop = Shop(Path(os.environ["QUEUE_LOADS"]), destination, os.environ["QUEUE_DATASET"])
+    shop = Shop(
+        Path(os.environ["QUEUE_LOADS"]),
+        destination,
+        os.environ["QUEUE_DATASET"],
+        pipeline_name=f"into_{destination}",
+    )
 
     @dlt.source(name="shop")
     def source(key: str) -> Any:

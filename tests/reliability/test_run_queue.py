@@ -58,7 +58,7 @@ def test_partitions_from_the_run_queue_are_each_there_once(make_shop, tmp_path, 
                 runs = instance.get_runs()
                 return len(runs) == count and all(run.is_finished for run in runs)
 
-            wait_until(ended, "the end of all runs", 30 * count)
+            wait_until(ended, "the end of all runs", 60 * count)
             failed = [run.run_id for run in instance.get_runs() if not run.is_success]
             assert failed == [], [entry.message for entry in instance.all_logs(failed[0])][-5:]
     finally:
