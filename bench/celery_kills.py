@@ -50,6 +50,7 @@ def make_job() -> dg.JobDefinition:
             pipelines_dir=str(trial().folder / os.environ.get("MACHINE", "none")),
         ),
         name="load",
+        op_tags={"dagster-celery/queue": os.environ["KILLS_QUEUE"]},
     )
     def load(context: dg.AssetExecutionContext, loads: DagsterDltResource) -> Any:
         yield from loads.run(context=context)
@@ -78,11 +79,13 @@ def cluster_of(folder: Path) -> Iterator[Any]:
     spec = importlib.util.spec_from_file_location("cluster", EXAMPLE / "cluster.py")
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    storage = f"{POSTGRES.rpartition('/')[0]}/kills_{uuid.uuid4().hex[:10]}"
+    queue = f"kills_{uuid.uuid4().hex[:10]}"
+    storage = f"{POSTGRES.rpartition('/')[0]}/{queue}"
     own = {
         "BROKER": BROKER,
         "RESULTS": BROKER,
         "DAGSTER_STORAGE": storage,
+        "KILLS_QUEUE": queue,
         "KILLS_TRIAL": str(folder / "trial.json"),
     }
     os.environ.update(own)
@@ -93,7 +96,7 @@ def cluster_of(folder: Path) -> Iterator[Any]:
     try:
         for name in module.WORKERS:
             cluster.environment["MACHINE"] = name
-            cluster.start_worker(name, "dagster")
+            cluster.start_worker(name, queue)
         cluster.wait_for_workers(len(module.WORKERS))
         yield cluster
     finally:
@@ -143,7 +146,7 @@ def run_on_celery(
                     return killed, failed, "it does not end"
                 time.sleep(0.05)
             ended = found(name)
-            if ended is not None and ended.is_success:
+            if ended is not None and has_ended_well(instance, ended.run_id):
                 break
             failed += ended is not None and ended.status == dg.DagsterRunStatus.FAILURE
             parent = ended.run_id if ended else parent
@@ -155,24 +158,37 @@ def run_on_celery(
     return killed, failed - killed["run killed"], problems_of(trial)
 
 
+def has_ended_well(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Tell whether the step of a run has succeeded before the run ended: it is not made again."""
+    end = instance.get_run_record_by_id(run_id).end_time
+    done = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
+    return any(end is None or log.timestamp <= end for log in done)
+
+
 def _end(
     what: str, process: int, run: dg.DagsterRun | None, instance: dg.DagsterInstance, steps: Any
 ) -> int:
     """End a process of a run; return how many were ended."""
     if what == "step killed":
         found = steps()
-        for task in found:
-            os.kill(task["worker_pid"], signal.SIGKILL)
-        return len(found)
+        return sum(_kill(task["worker_pid"], signal.SIGKILL) for task in found)
     if what == "terminate":
-        os.kill(process, signal.SIGINT)
+        _kill(process, signal.SIGINT)
         if run is not None:
             instance.report_run_canceled(run)
-    os.killpg(process, signal.SIGKILL)
+    _kill(process, signal.SIGKILL)
     if what == "run killed" and run is not None:
         # Dagster's monitoring does so.
         instance.report_run_failed(run)
     return 1
+
+
+def _kill(process: int, number: int) -> bool:
+    try:
+        os.kill(process, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

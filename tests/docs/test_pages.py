@@ -18,6 +18,7 @@ import pytest
         "how-to/many-tables.md",
         "how-to/partitions.md",
         pytest.param("how-to/postgres.md", marks=pytest.mark.postgres),
+        "how-to/scaling-out.md",
         "how-to/schema-changes.md",
         "how-to/secrets.md",
         "how-to/see-rows.md",

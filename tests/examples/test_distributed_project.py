@@ -118,5 +118,7 @@ def test_the_example_loads_each_row_once_although_a_worker_is_killed(cluster: An
         assert count("shop.prices") == (500, 500)
     finally:
         run(cluster, "down")
+        for process in cluster.started.values():
+            process.wait()
     assert not list((cluster.data / "processes").iterdir())
     shutil.rmtree(cluster.data)

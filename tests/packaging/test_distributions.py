@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import uuid
 import venv
 import zipfile
 from email.parser import Parser
@@ -19,12 +20,15 @@ import loadsmith
 
 ROOT = Path(__file__).parents[2]
 
+POSTGRES = "postgresql://postgres:x@127.0.0.1:5432/postgres"
+
 #: What somebody may write in `pip install loadsmith[...]`.
 EXTRAS = {
     "bigquery",
     "connectorx",
     "deltalake",
     "dg",
+    "distributed",
     "filesystem",
     "mongodb",
     "postgres",
@@ -180,3 +184,45 @@ def test_the_constraints_allow_what_the_package_asks_for(metadata):
             asked = Requirement(line)
             if asked.marker is None:
                 assert asked.specifier.contains(versions[asked.name.lower()]), (python, line)
+
+
+DISTRIBUTED = """
+import dagster as dg
+import dagster_celery, dagster_dask, dagster_k8s, dagster_postgres
+
+@dg.asset
+def one() -> None: ...
+
+with dg.DagsterInstance.get() as instance:
+    assert dg.materialize([one], instance=instance).success
+    assert type(instance.event_log_storage).__name__ == "PostgresEventLogStorage"
+"""
+
+
+@pytest.mark.long
+@pytest.mark.postgres
+def test_the_extra_for_several_machines_works_in_an_empty_environment(
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg2
+
+    venv.create(tmp_path / "environment", with_pip=True, symlinks=True)
+    python = tmp_path / "environment" / "bin" / "python"
+    pip = [python, "-m", "pip", "--disable-pip-version-check"]
+    run(*pip, "install", "--quiet", f"{wheel}[distributed]", cwd=tmp_path)
+    run(*pip, "check", cwd=tmp_path)
+    name = f"packaging_{uuid.uuid4().hex[:8]}"
+    connection = psycopg2.connect(POSTGRES)
+    connection.autocommit = True
+    connection.cursor().execute(f"CREATE DATABASE {name}")
+    url = f"{POSTGRES.rpartition('/')[0]}/{name}"
+    (tmp_path / "dagster.yaml").write_text(
+        f"telemetry: {{enabled: false}}\nstorage: {{postgres: {{postgres_url: '{url}'}}}}\n"
+    )
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    try:
+        run(python, "-c", DISTRIBUTED, cwd=tmp_path)
+    finally:
+        connection.cursor().execute(f"DROP DATABASE {name} WITH (FORCE)")
+        connection.close()

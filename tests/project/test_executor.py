@@ -48,6 +48,18 @@ def test_an_executor_that_python_gives_wins_over_that_of_the_file(project: Any) 
     assert executor_of(build_definitions(project.path)).name == "multiprocess"
 
 
+def test_a_job_has_an_executor_of_its_own(project: Any) -> None:
+    job = "jobs:\n  - {job_id: nightly, asset_selection: shop/orders, executor: {name: EXECUTOR}}\n"
+    write(project, "executor: {name: multiprocess}")
+    project.write({"odp_config/workflows/jobs.yaml": job.replace("EXECUTOR", "in_process")})
+    defs = project.build()
+    assert defs.resolve_job_def("nightly").executor_def.name == "in_process"
+    assert executor_of(defs).name == "multiprocess"
+    project.write({"odp_config/workflows/jobs.yaml": job.replace("EXECUTOR", "in_proces")})
+    with pytest.raises(ConfigError, match=r"jobs\.yaml:2:70: .*Did you mean 'in_process'"):
+        project.build()
+
+
 def test_a_project_without_an_executor_has_that_of_dagster(project: Any) -> None:
     assert write(project, "").build().executor is None
 

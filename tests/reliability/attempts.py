@@ -39,6 +39,7 @@ class Attempt:
         with_cursor: Whether the resource goes on from the last id.
         disposition: How the rows are written.
         clock: Seconds that the clock of the machine is ahead.
+        is_late: Whether Dagster counts the run as ended before the attempt begins.
         before: Is called in the process of the attempt.
     """
 
@@ -53,6 +54,7 @@ class Attempt:
     clock: float = 0.0
     attempt: int = 0
     partition: str | None = None
+    is_late: bool = False
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -66,7 +68,7 @@ class Runs:
     def start(self, attempt: Attempt) -> Process:
         """Start an attempt; what it logs is in the file of its run."""
         self.log_of(attempt).touch()
-        say(self.folder, attempt.run_id, "running")
+        say(self.folder, attempt.run_id, "failed" if attempt.is_late else "running")
         return in_child(make, self.shop, attempt, output=self.log_of(attempt))
 
     def start_and_stop(self, attempt: Attempt) -> Process:
@@ -182,6 +184,7 @@ def make(shop: Shop, attempt: Attempt) -> bool:
         attempt=attempt.attempt,
         partition_key=attempt.partition,
         outcome_of=lambda run_id: outcome_of(shop.folder, run_id),
+        has_ended=lambda: attempt.is_late,
         log=log,
         warn=log,
     )

@@ -34,12 +34,8 @@ def load_example() -> Any:
 
 
 @contextlib.contextmanager
-def redis(folder: Path) -> Iterator[str]:
-    """Run Redis for this test alone; where it is not installed, use the one of this machine."""
-    server = shutil.which("redis-server")
-    if server is None:
-        yield "redis://127.0.0.1:6379/15"
-        return
+def redis(server: str, folder: Path) -> Iterator[str]:
+    """Run Redis for a test alone; `server` is its program."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -146,6 +142,13 @@ class Machines:
                 broker.rpush(key, json.dumps(again))
                 return True
         return False
+
+    def has_message(self, queue: str) -> bool:
+        """Tell whether a queue of Redis holds a message."""
+        from redis import Redis
+
+        with Redis.from_url(self.cluster.environment["BROKER"]) as broker:
+            return bool(broker.keys(f"{queue}*"))
 
     def listen_to(self, queue: str) -> None:
         """Let both workers take steps from a queue, too."""

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import pytest
 # Child processes import this folder's modules by name.
 sys.path.insert(0, str(Path(__file__).parent))
 
+import celery_machines
 import killing
 
 
@@ -32,6 +34,17 @@ def _missing(what: str, error: Exception) -> None:
     if os.environ.get("LOADSMITH_REQUIRE_SERVICES"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory) -> Iterator[str]:
+    """Run Redis for a module, beside the PostgreSQL that keeps Dagster's runs."""
+    _postgres_or_skip()
+    server = shutil.which("redis-server")
+    if server is None:
+        _missing("redis-server", FileNotFoundError("not in the path"))
+    with celery_machines.redis(str(server), tmp_path_factory.mktemp("redis")) as url:
+        yield url
 
 
 @pytest.fixture

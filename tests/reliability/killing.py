@@ -321,12 +321,15 @@ def run_batch(
 
 
 def in_child(
-    function: Callable[..., Any], *args: Any, output: Path | None = None
+    function: Callable[..., Any], *args: Any, output: Path | None = None, is_daemon: bool = False
 ) -> multiprocessing.Process:
-    """Start a function in a process of its own that has everything imported."""
+    """Start a function in a process of its own that has everything imported.
+
+    One that is a daemon may have no children, as the workers of Celery.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["killing_preload"])
-    process = context.Process(target=_child, args=(output, function, *args))
+    process = context.Process(target=_child, args=(output, function, *args), daemon=is_daemon)
     # The server imports before it is told the path of its parent, and is silent when it cannot.
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), before)))

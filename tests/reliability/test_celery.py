@@ -6,20 +6,17 @@ import uuid
 
 import killing
 import pytest
-from celery_machines import PATIENCE, Machines, redis
+from celery_machines import PATIENCE, Machines
 from watching import wait_until
 
 pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture(scope="module")
-def machines(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("celery")
-    with (
-        redis(folder) as broker,
-        # dlt's own setting asks for children, which a worker of a pool may not have.
-        Machines(folder, BROKER=broker, RESULTS=broker).up(NORMALIZE__WORKERS="2") as started,
-    ):
+def machines(tmp_path_factory, broker):
+    made = Machines(tmp_path_factory.mktemp("celery"), BROKER=broker, RESULTS=broker)
+    # dlt's own setting asks for children, which a worker of a pool may not have.
+    with made.up(NORMALIZE__WORKERS="2") as started:
         yield started
 
 
@@ -82,6 +79,22 @@ def test_a_step_that_outlives_its_run_loads_nothing_after_the_run_was_made_again
     assert machines.wait_for_run(again, second).is_success, machines.messages(again)
     assert_each_row_once(shop)
     machines.go_on()
+    wait_until(lambda: machines.tasks_ended() == before + 2, "the end of both steps", PATIENCE)
+    assert_each_row_once(shop)
+
+
+@pytest.mark.parametrize("shop", ["postgres"], indirect=True)
+def test_a_step_that_is_delivered_after_its_run_was_made_again_loads_nothing(machines, shop):
+    before = machines.tasks_ended()
+    queue, name, again = uuid.uuid4().hex, uuid.uuid4().hex, uuid.uuid4().hex
+    machines.load(shop.destination, shop.dataset, queue)
+    process = machines.start_run(name)
+    wait_until(lambda: machines.has_message(queue), "the message", PATIENCE)
+    end_run(machines, name, process, "killed")
+    machines.load(shop.destination, shop.dataset)
+    second = machines.start_run(again, machines.run(name).run_id)
+    assert machines.wait_for_run(again, second).is_success, machines.messages(again)
+    machines.listen_to(queue)
     wait_until(lambda: machines.tasks_ended() == before + 2, "the end of both steps", PATIENCE)
     assert_each_row_once(shop)
 

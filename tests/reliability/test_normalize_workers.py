@@ -77,3 +77,12 @@ def test_a_cancelled_run_does_not_wait_for_its_workers(stopped):
 
     assert run.exitcode not in (None, 0), log.read_text()[-4000:]
     wait_until(lambda: not any(map(is_alive, workers)), "the end of the workers")
+
+
+def test_a_process_that_may_have_no_children_normalizes_by_itself(make_shop):
+    shop = make_shop("duckdb")
+    log = shop.folder / "log"
+    run = in_child(load_with_workers, shop, None, output=log, is_daemon=True)
+    run.join(120)
+    assert run.exitcode == 0, log.read_text()[-4000:]
+    assert [key for (key,) in shop.read("table_0", "id")] == list(range(ROWS))

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.long
 
 
-@pytest.mark.parametrize("mode", [None, "--reload", "--stop", "--twice"])
+@pytest.mark.parametrize("mode", [None, "--reload", "--stop", "--twice", "--celery"])
 @pytest.mark.parametrize(
     "destination",
     ["duckdb", pytest.param("postgres", marks=pytest.mark.postgres), "filesystem", "mariadb"],

@@ -133,12 +133,13 @@ def definition_of(shop: Shop, name: str, source, *, shares: bool = False) -> Loa
     )
 
 
-def run(shop: Shop, definition: LoadDefinition, on_line=lambda _line: None):
+def run(shop: Shop, definition: LoadDefinition, on_wait=lambda _line: None):
     lines = []
 
     def note(line: str) -> None:
         lines.append(line)
-        on_line(line)
+        if "waiting for" in line:
+            on_wait(line)
 
     wanted = RunRequest(
         params=RunArguments(destination=shop.make_destination()), log=note, warn=note

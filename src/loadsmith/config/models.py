@@ -181,6 +181,22 @@ class TriggerParams(Settings):
     params: ScheduleTriggerParams = Field(description="The schedule.")
 
 
+class ExecutorEntry(Settings):
+    """What runs the steps of runs."""
+
+    name: str = Field(
+        min_length=1,
+        description=(
+            "`in_process`, `multiprocess`, or the import path of an executor of Dagster, such as "
+            "`dagster_celery.celery_executor`."
+        ),
+    )
+    config: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Configuration of the executor; `{env: NAME}` takes a value from there.",
+    )
+
+
 class JobParams(Settings):
     """Assets that are materialized together."""
 
@@ -191,6 +207,9 @@ class JobParams(Settings):
         description="Asset keys, or selections as Dagster has them (`key*`, `+key`, `group:x`).",
     )
     tags: dict[str, str] = Field(default_factory=dict, description="Tags of the job's runs.")
+    executor: ExecutorEntry | None = Field(
+        default=None, description="What runs the steps of the job; the project's if left out."
+    )
     triggers: tuple[TriggerParams, ...] = Field(default=(), description="What starts the job.")
 
 
@@ -240,22 +259,6 @@ class ResourceEntry(Settings):
     )
     params: dict[str, Any] = Field(
         default_factory=dict, description="Fields of the resource, such as `project_dir`."
-    )
-
-
-class ExecutorEntry(Settings):
-    """What runs the steps of runs."""
-
-    name: str = Field(
-        min_length=1,
-        description=(
-            "`in_process`, `multiprocess`, or the import path of an executor of Dagster, such as "
-            "`dagster_celery.celery_executor`."
-        ),
-    )
-    config: dict[str, Any] = Field(
-        default_factory=dict,
-        description="Configuration of the executor; `{env: NAME}` takes a value from there.",
     )
 
 

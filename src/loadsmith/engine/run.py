@@ -262,9 +262,19 @@ class _Run:
     def _sync_in_turn(self) -> str | None:
         """Take the turn and what the destination knows; return whose turn it is instead."""
         with self.workspace.destination("sync"):
+            holder = self.recovery.take_turn() if self.workspace.traits.can_read else None
+            # Asked once nobody can take over unseen: from here on, whoever follows takes the claim.
+            if self.request.has_ended():
+                raise RunError(
+                    f"load '{self.definition.name}': run {self.request.run_id} has ended, and its"
+                    " step was begun after that, as by a queue that delivers late. Nothing was"
+                    " loaded, and nothing is to be done.",
+                    stage="sync",
+                    load=self.definition.name,
+                )
+            if holder:
+                return holder
             if self.workspace.traits.can_read:
-                if holder := self.recovery.take_turn():
-                    return holder
                 self.recovery.settle()
             if not self.pipeline.has_pending_data:
                 self._restore_state()

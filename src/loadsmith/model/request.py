@@ -45,6 +45,8 @@ class RunRequest:
         attempt: How often Dagster has retried the step in this run.
         outcome_of: Tells how this step ended in an earlier run, by its id: `succeeded`, `failed`,
             `running` or `unknown`.
+        has_ended: Tells whether Dagster counts this very run as ended; a queue may deliver a step
+            after that.
         resources: Resources to load, by name; None for all of the definition.
         tables: Tables of `resources` that are selected as assets; None for all.
         partition_key: The partition, or None. Partitions without a window keep a state each.
@@ -67,6 +69,7 @@ class RunRequest:
     root_run_id: str | None = None
     attempt: int = 0
     outcome_of: Callable[[str], str] = lambda _run_id: "unknown"
+    has_ended: Callable[[], bool] = lambda: False
     resources: tuple[str, ...] | None = None
     tables: tuple[str, ...] | None = None
     partition_key: str | None = None

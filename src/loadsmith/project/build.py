@@ -149,6 +149,7 @@ class _Project:
                 names_of=loads.names_of,
                 # Mistakes elsewhere may have removed the partitions of assets.
                 partitions=None if self.problems else partitions,
+                base_path=self.files.base_path,
             )
             self.problems += problems
             built.append(definitions)

@@ -13,6 +13,7 @@ from loadsmith.assets.define import check_cron
 from loadsmith.config.models import JobParams, TriggerParams
 from loadsmith.config.project_files import Located
 from loadsmith.errors import ConfigError, Problem
+from loadsmith.project.executors import make_executor
 
 _KEY_IN_SELECTION = re.compile(
     r"^(?P<before>(?:\d*\+|\*)*)(?P<key>[\w./-]+)(?P<after>(?:\+\d*|\*)*)$"
@@ -25,6 +26,7 @@ def build_job(
     *,
     names_of: Callable[[str], tuple[str, ...]],
     partitions: Mapping[str, Any] | None,
+    base_path: str,
 ) -> tuple[dg.Definitions, list[Problem]]:
     """Build a job and the schedules that start it.
 
@@ -32,6 +34,7 @@ def build_job(
         job: The job as it is written.
         names_of: Returns the asset keys that a key in a file stands for.
         partitions: Partitions of the partitioned assets, by key; None if unknown.
+        base_path: Folder whose modules an executor may be in.
 
     Returns:
         The job and its schedules, and their problems.
@@ -47,6 +50,11 @@ def build_job(
                 "such as 'key*' or 'group:raw'."
             )
             problems.append(job.problem(message, "asset_selection", index))
+    executor = None
+    if job.value.executor is not None:
+        entry = Located(job.value.executor, job.document, (*job.path, "executor"))
+        executor, mistakes = make_executor(entry, base_path)
+        problems += mistakes
     if not selections:
         return dg.Definitions(), problems
     built = dg.define_asset_job(
@@ -54,6 +62,7 @@ def build_job(
         selection=reduce(or_, selections),
         description=job.value.description,
         tags=dict(job.value.tags) or None,
+        executor_def=executor,
     )
     schedules = []
     for index, trigger in enumerate(job.value.triggers):

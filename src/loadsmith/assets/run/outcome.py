@@ -5,6 +5,12 @@ from typing import Any
 import dagster as dg
 
 
+def has_ended(context: Any) -> bool:
+    """Tell whether Dagster counts the run of a context as ended."""
+    record = context.instance.get_run_record_by_id(context.run.run_id)
+    return record is not None and bool(record.dagster_run.is_finished)
+
+
 def outcome_of(context: Any, load: str, run_id: str) -> str:
     """Return `succeeded`, `failed` or `running`; `unknown` if Dagster has no such run.
 
