@@ -9,7 +9,16 @@ import pytest
 
 from loadsmith.cli import cli
 
-COMMANDS = ("check", "init", "json-schema", "list", "run", "schema", "state")
+COMMANDS = (
+    "check",
+    "compare-dagster-dlt",
+    "init",
+    "json-schema",
+    "list",
+    "run",
+    "schema",
+    "state",
+)
 MAIN = "from loadsmith.cli import main; main()"
 
 

@@ -204,3 +204,40 @@ def test_static_partitions_have_a_policy_where_a_cursor_needs_one() -> None:
             graph = defs.resolve_asset_graph()
             key = dg.AssetKey.from_user_string(key_of(defs))
             assert graph.get(key).backfill_policy == policy
+
+
+def test_a_load_of_a_component_takes_what_multi_asset_takes() -> None:
+    seen = []
+
+    class Own(DltLoadCollectionComponent):
+        def execute(self, context, dlt_pipeline_resource):
+            seen.append(context.op_execution_context.op_config)
+            yield from super().execute(context, dlt_pipeline_resource)
+
+    defs = in_component(
+        shop(),
+        pipeline(),
+        Own,
+        config_schema={"day": str},
+        ins={"before": dg.AssetIn(dg.AssetKey("before"))},
+        pool="web",
+        retry_policy=dg.RetryPolicy(max_retries=1),
+        code_version="7",
+    )
+    before = dg.Definitions(assets=[dg.asset(name="before")(lambda: None)])
+    defs = dg.Definitions.merge(defs, before)
+    (spec,) = (spec for spec in defs.resolve_all_asset_specs() if "dlt" in spec.kinds)
+    assert dg.AssetKey("before") in {dep.asset_key for dep in spec.deps}
+    op = defs.resolve_asset_graph().get(spec.key).assets_def.op
+    assert (op.pool, op.retry_policy.max_retries, op.version) == ("web", 1, "7")
+    run(defs, run_config={"ops": {op.name: {"config": {"day": "monday"}}}})
+    assert seen == [{"day": "monday"}]
+
+
+def test_the_group_of_the_translator_wins() -> None:
+    class Grouping(DagsterDltTranslator):
+        def get_group_name(self, resource):
+            return "own"
+
+    defs = decorated(shop(), pipeline(), group_name="other", dagster_dlt_translator=Grouping())
+    assert {spec.group_name for spec in defs.resolve_all_asset_specs() if spec.kinds} == {"own"}

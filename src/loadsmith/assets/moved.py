@@ -52,8 +52,8 @@ def dlt_load_of(assets: Any) -> DltLoad:
     definition = names[0].definition
     if not callable(definition.source) or not callable(definition.pipeline):
         raise SelectionError(
-            f"dlt_load_of: load '{definition.name}' is declared. Its source and its pipeline are made"
-            " in the run alone."
+            f"dlt_load_of: load '{definition.name}' is declared. Only its runs make its source and"
+            " its pipeline."
         )
     return DltLoad(definition.source(), definition.pipeline(), names[0].translator)
 

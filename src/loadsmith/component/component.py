@@ -326,18 +326,23 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
     def _build_assets(
         self, load: ComponentLoad, definition: Any, specs: Sequence[dg.AssetSpec]
     ) -> dg.AssetsDefinition:
+        given = load.spec.multi_asset_options
         options = multi_asset_options_of(
             definition,
             specs,
             {
+                "config_schema": DltRunConfig.to_fields_dict(),
+                **given,
                 "name": load.op_name_of(definition),
                 "partitions_def": load.spec.partitions_def,
                 "backfill_policy": load.spec.backfill_policy,
             },
         )
-        current = CurrentLoad(definition=definition, config_is_ours=True)
+        current = CurrentLoad(
+            definition=definition, config_is_ours=given.get("config_schema") is None
+        )
 
-        def run(context: dg.AssetExecutionContext, config: DltRunConfig) -> Iterable[Any]:
+        def run(context: dg.AssetExecutionContext, **_inputs: Any) -> Iterable[Any]:
             yield from inside_load(current, self.execute)(context, self.dlt_pipeline_resource)
 
         mark_load(run, definition)
