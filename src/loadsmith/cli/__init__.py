@@ -1,5 +1,4 @@
 """The command line: a module for each command of `loadsmith`.
-"""The command line: `loadsmith check`, `init`, `list`, `run` and the others in `_COMMANDS`.
 
 Nothing here imports dlt or Dagster before a command needs it, so that help and completion are
 fast.
