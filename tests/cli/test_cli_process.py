@@ -10,13 +10,18 @@ import pytest
 from loadsmith.cli import cli
 
 COMMANDS = (
+    "add",
     "check",
+    "clean",
     "compare-dagster-dlt",
+    "discover",
+    "info",
     "init",
     "json-schema",
     "list",
     "run",
     "schema",
+    "show",
     "state",
 )
 MAIN = "from loadsmith.cli import main; main()"

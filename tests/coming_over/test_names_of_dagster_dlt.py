@@ -1,5 +1,6 @@
 """Code that names what dagster-dlt has finds it, or an error that says what to write."""
 
+import copy
 import json
 from typing import Any
 
@@ -67,6 +68,7 @@ def test_specs_know_their_load_in_a_multi_asset_of_ones_own() -> None:
     # The metadata is plain data all the same.
     assert json.dumps({name: str(value) for name, value in specs[0].metadata.items()})
     assert specs[0].metadata["loadsmith/load"] == "moved"
+    assert type(copy.deepcopy(specs[0].metadata["loadsmith/load"])) is str
 
     both = [*specs, *build_dlt_asset_specs(shop(), pipeline("other", "other"))]
 

@@ -46,6 +46,10 @@ class LoadName(str):
         name.definition, name.snapshot, name.translator = definition, snapshot, translator
         return name
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be plain text in a copy, and in another process."""
+        return str, (str(self),)
+
     @property
     def may_have_cursor(self) -> bool:
         """Whether a resource has a cursor, or nobody has looked at the resources themselves."""
