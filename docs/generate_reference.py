@@ -227,13 +227,21 @@ def _found(module: Any, name: str) -> tuple[str, ast.AST]:
     """Return the module and the syntax tree of a public name, where it is written."""
     value = getattr(module, name)
     # The component says that it is of the package itself, under the name that people write.
-    for home in {modules_by_name(module.__name__).get(name, ""): 0, value.__module__: 0}:
+    written = getattr(value, "__module__", "")
+    for home in {modules_by_name(module.__name__).get(name, ""): 0, written: 0}:
         path = getattr(import_module(home), "__file__", None) if home else None
         tree = ast.parse(Path(path).read_text(encoding="utf-8")) if path else ast.Module([], [])
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == value.__name__:
                 return module.__name__, node
+            if isinstance(node, ast.Assign | ast.AnnAssign) and name in _targets(node):
+                return module.__name__, node
     raise LookupError(f"nobody knows where {name} is written")
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _name(name: str, module: str, node: Any) -> Iterator[str]:
@@ -253,6 +261,9 @@ def _name(name: str, module: str, node: Any) -> Iterator[str]:
                     "",
                 )
                 yield from _docstring(method)
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        assert node.value is not None
+        yield from ("```text", f"{module}.{name} = {ast.unparse(node.value)}", "```", "")
     else:
         yield from ("```text", _signature(node, prefix=f"{module}."), "```", "")
         yield from _docstring(node)

@@ -12,9 +12,21 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from loadsmith.assets.decorator import build_dlt_asset_specs, dlt_assets
     from loadsmith.assets.define.translator import DagsterDltTranslator, DltResourceTranslatorData
+    from loadsmith.assets.moved import (
+        META_KEY_PIPELINE,
+        META_KEY_SOURCE,
+        META_KEY_TRANSLATOR,
+        DltEventIterator,
+        DltEventType,
+        DltLoad,
+        dlt_load_of,
+    )
     from loadsmith.assets.run.pipeline_resource import DltPipeline
     from loadsmith.assets.run.runner import DagsterDltResource
-    from loadsmith.component.component import DltLoadCollectionComponent
+    from loadsmith.component.component import (
+        DltComponentTranslator,
+        DltLoadCollectionComponent,
+    )
     from loadsmith.component.load_spec import DltLoadSpecModel
     from loadsmith.factory import ConfigurableDltResource, DagsterDltFactory
     from loadsmith.project import (
@@ -27,10 +39,17 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "META_KEY_PIPELINE",
+    "META_KEY_SOURCE",
+    "META_KEY_TRANSLATOR",
     "ConfigurableDltResource",
     "DagsterDltFactory",
     "DagsterDltResource",
     "DagsterDltTranslator",
+    "DltComponentTranslator",
+    "DltEventIterator",
+    "DltEventType",
+    "DltLoad",
     "DltLoadCollectionComponent",
     "DltLoadSpecModel",
     "DltPipeline",
@@ -42,6 +61,7 @@ __all__ = [
     "build_definitions",
     "build_dlt_asset_specs",
     "dlt_assets",
+    "dlt_load_of",
     "resource_kind",
     "task_type",
 ]

@@ -80,7 +80,9 @@ def test_ask_24_each_partition_of_a_range_says_its_own_rows(shop: Any, kind: str
             assert event["partitions"] == "2024-01-01...2024-01-03 (3 partitions)"
         rows = [event.get("dagster/partition_row_count") for event in events.values()]
         assert rows == ([None] * 3 if kind == "seconds" else [3, 0, 2])
-        assert rows == [event.get("rows_loaded") for event in events.values()]
+        # What cannot be told apart is the total, under the name that dagster-dlt has for it, too.
+        told = [event["rows_loaded"] for event in events.values()]
+        assert told == ([5] * 3 if kind == "seconds" else rows)
     assert shop.rows("SELECT count(*) FROM ds.events") == [(5,)]
 
 

@@ -10,9 +10,20 @@ import pytest
 from loadsmith.cli import cli
 
 COMMANDS = (
-    "add", "check", "clean", "discover", "info", "init", "json-schema", "list", "run", "schema",
-    "show", "state",
-)  # fmt: skip
+    "add",
+    "check",
+    "clean",
+    "compare-dagster-dlt",
+    "discover",
+    "info",
+    "init",
+    "json-schema",
+    "list",
+    "run",
+    "schema",
+    "show",
+    "state",
+)
 MAIN = "from loadsmith.cli import main; main()"
 
 

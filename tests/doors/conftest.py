@@ -370,8 +370,9 @@ class Built:
             found["last_schema_change"] = found["last_schema_change"].partition("\n\n")[2]
         if isinstance(found.get("cursor"), dict):
             found["cursor"] = {**found["cursor"], "load_id": None}
-        if "loadsmith/resource" in found:
-            found["loadsmith/resource"] = str(found["loadsmith/resource"]).removeprefix("ds.")
+        for name in ("loadsmith/resource", "dagster-dlt/resource"):
+            if name in found:
+                found[name] = str(found[name]).removeprefix("ds.")
         return found
 
     def checks(self, result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], bool]:

@@ -15,6 +15,7 @@ from loadsmith.assets.define import (
     build_check_specs,
     build_partitions_def,
     build_specs,
+    loads_in,
     split_load,
 )
 from loadsmith.assets.freshness import build_freshness
@@ -178,7 +179,11 @@ def multi_asset_options_of(
         )
     if options.get("backfill_policy") is None:
         options["backfill_policy"] = build_backfill_policy(
-            options.get("partitions_def"), definition.op.max_partitions_per_run
+            options.get("partitions_def"),
+            definition.op.max_partitions_per_run,
+            may_have_cursor=any(
+                load.may_have_cursor for load in loads_in(spec.metadata for spec in specs)
+            ),
         )
     if options.get("retry_policy") is None:
         options["retry_policy"] = build_retry_policy(definition.op)

@@ -220,13 +220,13 @@ def build_dlt_asset_specs(
 ) -> Sequence[dg.AssetSpec]:
     """Build the specs that `dlt_assets` makes, for a hand-written `multi_asset`.
 
-    That asset passes source and pipeline again when it runs them:
-    `dlt.run(context=context, dlt_source=..., dlt_pipeline=...)`.
+    The specs know their load, so that asset ends in `yield from dlt.run(context=context)`, too.
 
     Raises:
         TranslationError: The translator gave something unusable.
     """
     definition = live_definition(dlt_source, dlt_pipeline, nested_tables=False)
+    note_defined(definition)
     return build_live_specs(definition, dagster_dlt_translator)
 
 

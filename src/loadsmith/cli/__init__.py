@@ -24,6 +24,10 @@ _COMMANDS = {
         "Show the tables, endpoints or files that a source has.",
     ),
     "info": ("loadsmith.cli.info", "Show where one is: versions, files, instance, last runs."),
+    "compare-dagster-dlt": (
+        "loadsmith.cli.compare",
+        "Show what changes for a module that uses dagster-dlt.",
+    ),
     "init": ("loadsmith.cli.init", "Make a new project that loads something right away."),
     "clean": ("loadsmith.cli.clean", "Remove what loads left in working directories."),
     "json-schema": ("loadsmith.cli.json_schema", "Write the JSON Schema that editors read."),

@@ -44,6 +44,7 @@ from loadsmith.component.templating import resolve_entry
 from loadsmith.config.load_params import ProfileParams
 from loadsmith.engine.snapshots import inspect_load
 from loadsmith.errors import ConfigError
+from loadsmith.model import SourceReference
 from loadsmith.resolve import reload_warnings
 
 _LOADS = "The loads: each a source into a dataset by a pipeline."
@@ -153,12 +154,17 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         return DagsterDltResource()
 
     def get_asset_spec(self, data: DltResourceTranslatorData) -> dg.AssetSpec:
-        """Build the spec of the asset of one resource, `<dataset>/<table>`.
+        """Build the spec of the asset of one resource.
 
         Made for overriding: call `super().get_asset_spec(data)` and change what it gives.
         `data.resource` and `data.pipeline` are dlt's live objects, or have the same attributes.
-        The load's `translation` is applied to the result.
+        The key of the asset is `<dataset>/<table>`. It is in the spec of a declared load alone; a
+        load in Python gets it afterwards, as in dagster-dlt. The load's `translation` comes last.
         """
+        spec = DagsterDltTranslator().get_asset_spec(data)
+        return spec.replace_attributes(key=self._key_of(data)) if _is_declared(data) else spec
+
+    def _key_of(self, data: DltResourceTranslatorData) -> dg.AssetKey:
         table = getattr(data.resource, "table_name", None)
         # A function that chooses the table for each row cannot name an asset.
         name = table if isinstance(table, str) else data.resource.name
@@ -168,10 +174,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
             sent_to = data.definition.options.params.get("table_name")
             if sent_to and data.snapshot is not None and data.snapshot.table_name == sent_to:
                 name = sent_to
-        spec = DagsterDltTranslator().get_asset_spec(data)
-        return spec.replace_attributes(
-            key=dg.AssetKey([key_part(part) for part in (prefix, name) if part])
-        )
+        return dg.AssetKey([key_part(part) for part in (prefix, name) if part])
 
     def execute(
         self, context: dg.AssetExecutionContext, dlt_pipeline_resource: DagsterDltResource
@@ -314,7 +317,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         self._key_prefixes[load.definition.name] = load.key_prefix
         return build_specs(
             known.snapshot,
-            ComponentTranslator(self, load),
+            DltComponentTranslator(self, load.spec),
             load.definition,
             live=known.live,
             pipeline=load.live_pipeline,
@@ -323,36 +326,54 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
     def _build_assets(
         self, load: ComponentLoad, definition: Any, specs: Sequence[dg.AssetSpec]
     ) -> dg.AssetsDefinition:
+        given = load.spec.multi_asset_options
         options = multi_asset_options_of(
             definition,
             specs,
             {
+                "config_schema": DltRunConfig.to_fields_dict(),
+                **given,
                 "name": load.op_name_of(definition),
                 "partitions_def": load.spec.partitions_def,
                 "backfill_policy": load.spec.backfill_policy,
             },
         )
-        current = CurrentLoad(definition=definition, config_is_ours=True)
+        current = CurrentLoad(
+            definition=definition, config_is_ours=given.get("config_schema") is None
+        )
 
-        def run(context: dg.AssetExecutionContext, config: DltRunConfig) -> Iterable[Any]:
+        def run(context: dg.AssetExecutionContext, **_inputs: Any) -> Iterable[Any]:
             yield from inside_load(current, self.execute)(context, self.dlt_pipeline_resource)
 
         mark_load(run, definition)
         return dg.multi_asset(**options)(run)
 
 
-class ComponentTranslator(DagsterDltTranslator):
-    """Applies the component's `get_asset_spec`, then the `translation` of the load."""
+class DltComponentTranslator(DagsterDltTranslator):
+    """Applies a component's `get_asset_spec`, its keys, and the `translation` of a load.
 
-    def __init__(self, component: DltLoadCollectionComponent, load: ComponentLoad) -> None:
+    For a subclass of the component that calls `dlt_assets` itself.
+
+    Args:
+        component: The component.
+        load_spec: One of its `loads`.
+    """
+
+    def __init__(self, component: DltLoadCollectionComponent, load_spec: DltLoadSpecModel) -> None:
         self._component = component
-        self._load = load
+        self._load_spec = load_spec
 
     def get_asset_spec(self, data: DltResourceTranslatorData) -> dg.AssetSpec:
         """Build the spec of one resource."""
         spec = self._component.get_asset_spec(data)
-        translation = self._load.spec.translation
+        if not _is_declared(data):
+            spec = spec.replace_attributes(key=self._component._key_of(data))
+        translation = self._load_spec.translation
         return translation(spec, data) if translation else spec
+
+
+def _is_declared(data: DltResourceTranslatorData) -> bool:
+    return data.definition is not None and isinstance(data.definition.source, SourceReference)
 
 
 def _refuse_shared_keys(
@@ -370,4 +391,5 @@ def _refuse_shared_keys(
 
 # Dagster writes the module into files and lists, so it is the one that users import from.
 DltLoadCollectionComponent.__module__ = "loadsmith"
+DltComponentTranslator.__module__ = "loadsmith"
 DltLoadSpecModel.__module__ = "loadsmith"

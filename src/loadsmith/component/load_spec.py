@@ -1,5 +1,6 @@
 """`DltLoadSpecModel`: one entry of `loads`, from YAML or from Python."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,13 @@ class Home:
         return str(in_project if in_project.exists() and not beside.exists() else beside)
 
 
+_MULTI_ASSET_OPTIONS = inspect.signature(dg.multi_asset).parameters.keys() - {
+    "outs",
+    "specs",
+    *LoadEntry.model_fields,
+}
+
+
 class DltLoadSpecModel(dg.Resolvable):
     """One load of a `DltLoadCollectionComponent`.
 
@@ -71,7 +79,9 @@ class DltLoadSpecModel(dg.Resolvable):
         partitions_def: Dagster's partitions, or a mapping as in YAML.
         backfill_policy: Dagster's policy; by default all windows of time go into one run.
         settings: All else that an entry of `loads` takes: the fields of a declared load
-            (`source_module`, `source_params`, `destination`, ...) and Dagster's settings.
+            (`source_module`, `source_params`, `destination`, ...) and Dagster's settings; and any
+            other argument of Dagster's `multi_asset`, such as `ins` and `config_schema`, which
+            replaces the fields of `DltRunConfig`.
 
     Raises:
         ConfigError: A setting is unknown or wrong.
@@ -91,6 +101,11 @@ class DltLoadSpecModel(dg.Resolvable):
         self.translation = translation
         self.partitions_def = _partitions(partitions_def)
         self.backfill_policy = backfill_policy
+        self.multi_asset_options = {
+            name: settings.pop(name)
+            for name, value in dict(settings).items()
+            if name in _MULTI_ASSET_OPTIONS or isinstance(value, dg.RetryPolicy)
+        }
         self.entry = _entry(settings)
         self.place: str | None = None
         if source is not None and self.entry.source_module:

@@ -14,6 +14,7 @@ from typing import Any
 
 from dlt.common.runtime.collector import NullCollector
 from dlt.pipeline.exceptions import PipelineStepFailed
+from dlt.pipeline.pipeline import Pipeline
 
 from loadsmith.engine.destinations import dataset_of, named_destination
 from loadsmith.engine.dlt_hooks import (
@@ -221,6 +222,7 @@ class _Run:
         with self._stage("load"):
             self.packages.load()
         result = self._result(source, before, cursors)
+        self._show(source)
         write_seen(
             self.definition,
             result,
@@ -229,6 +231,21 @@ class _Run:
             warn=self.request.warn,
         )
         return result
+
+    def _show(self, source: Any) -> None:
+        """Show the run to code of users: in their live pipeline, as if dlt had run it."""
+        infos = self.packages.load_infos
+        self.request.show_live(source, infos[-1] if infos else None, self.pipeline)
+        given = self.request.pipeline
+        live = getattr(self.definition.pipeline if given is None else given, "value", given)
+        if not isinstance(live, Pipeline) or not self.pipeline.default_schema_name:
+            return
+        schemas: Any = live.schemas
+        for name in self.pipeline.schema_names:
+            schemas.set_live_schema(self.pipeline.schemas[name].clone())
+        live.schema_names = list(self.pipeline.schema_names)
+        live.default_schema_name = self.pipeline.default_schema_name
+        live.first_run = False
 
     def taken_over(self) -> RunError:
         """Return what is told where another run has taken over from this one."""
@@ -521,7 +538,11 @@ class _Run:
             waits=tuple(self.workspace.waits),
             recovered_load_ids=tuple(self.recovery.load_ids),
             working_dir=self.pipeline.working_dir,
-            jobs=tuple(job for info in self.packages.load_infos for job in job_records(info)),
+            jobs=tuple(
+                self.redactor.redact_value(job)
+                for info in self.packages.load_infos
+                for job in job_records(info)
+            ),
         )
 
     def _with_replaced(self, tables: Iterable[TableResult]) -> tuple[TableResult, ...]:

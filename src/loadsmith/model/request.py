@@ -63,6 +63,8 @@ class RunRequest:
         log: Takes a line of progress, such as the wait for a lock. Called from any thread.
         warn: Takes a line that a person should read.
         cancelled: Tells whether the run was cancelled; asked between pages and steps.
+        show_live: Takes the live source, dlt's load info and the live pipeline of a run that has
+            loaded, for code of users that knows dlt.
     """
 
     run_id: str = "local"
@@ -86,6 +88,7 @@ class RunRequest:
     log: Callable[[str], None] = lambda _line: None
     warn: Callable[[str], None] = lambda _line: None
     cancelled: Callable[[], bool] = lambda: False
+    show_live: Callable[[Any, Any, Any], None] = lambda *_live: None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "params", RunArguments.of(self.params))

@@ -102,6 +102,7 @@ class TableResult:
         destination_table_id: Qualified name in the destination's own form (`dataset.table`,
             `project.dataset.table`); None for the file system.
         destination_file_uri: Folder of the table's files; None for SQL destinations.
+        hints: What dlt's schema says of the table: `write_disposition`, `resource`, ...
     """
 
     name: str
@@ -117,6 +118,7 @@ class TableResult:
     destination_table_id: str | None = None
     destination_file_uri: str | None = None
     qualified_name: str | None = None
+    hints: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

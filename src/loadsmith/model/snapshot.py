@@ -7,7 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnSnapshot:
-    """A column as dlt's schema has it; `data_type` is None until a first value was seen."""
+    """A column as dlt's schema has it; `data_type` is None until a first value was seen.
+
+    `dlt_keys` says which of dlt's keys the column is: `row_key`, `parent_key`, `root_key`.
+    """
 
     name: str
     data_type: str | None = None
@@ -15,6 +18,7 @@ class ColumnSnapshot:
     primary_key: bool = False
     merge_key: bool = False
     unique: bool = False
+    dlt_keys: tuple[str, ...] = ()
     precision: int | None = None
     scale: int | None = None
     description: str | None = None
@@ -144,5 +148,8 @@ def _read_resource(value: Mapping[str, Any]) -> ResourceSnapshot:
 
 
 def _read_table(value: Mapping[str, Any]) -> TableSnapshot:
-    columns = tuple(ColumnSnapshot(**column) for column in value.get("columns", ()))
+    columns = tuple(
+        ColumnSnapshot(**{**column, "dlt_keys": tuple(column.get("dlt_keys", ()))})
+        for column in value.get("columns", ())
+    )
     return TableSnapshot(**{**value, "columns": columns})

@@ -41,6 +41,7 @@ from loadsmith.assets.define.settings import (
 from loadsmith.assets.define.spec_metadata import (
     RESOURCE_KEY as RESOURCE_KEY,
     TABLE_KEY as TABLE_KEY,
+    loads_in as loads_in,
     table_schema as table_schema,
 )
 from loadsmith.assets.define.specs import (

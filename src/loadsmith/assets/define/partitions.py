@@ -90,16 +90,22 @@ def build_partitions_def(settings: PartitionSettings, *, where: str = "partition
 
 
 def build_backfill_policy(
-    partitions: Partitions | None, max_partitions_per_run: int | None = None
+    partitions: Partitions | None,
+    max_partitions_per_run: int | None = None,
+    *,
+    may_have_cursor: bool = True,
 ) -> dg.BackfillPolicy | None:
-    """Return the policy of a load: a single run for time windows, else a run per partition."""
+    """Return the policy of a load: a single run for time windows, else a run per partition.
+
+    None where no cursor needs a policy, as in dagster-dlt: a job refuses assets of several.
+    """
     if partitions is None:
         return None
     if max_partitions_per_run is not None:
         return dg.BackfillPolicy.multi_run(max_partitions_per_run)
     if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
         return dg.BackfillPolicy.single_run()
-    return dg.BackfillPolicy.multi_run(1)
+    return dg.BackfillPolicy.multi_run(1) if may_have_cursor else None
 
 
 def read_partitions(context: Any) -> RunPartitions:

@@ -1,12 +1,15 @@
 """Build the metadata that an asset has before it is loaded."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
 
 from loadsmith.model import (
     ColumnSnapshot,
+    Feeds,
+    LoadDefinition,
+    LoadSnapshot,
     TableSnapshot,
 )
 
@@ -21,6 +24,39 @@ TABLE_KEY = "loadsmith/table"
 LOAD_KEY = "loadsmith/load"
 
 
+class LoadName(str):
+    """The name of a load in the metadata of its specs: text for Dagster, which knows the load.
+
+    Attributes:
+        definition: The load.
+        snapshot: What was known of it when the specs were built.
+        translator: The translator of the specs.
+    """
+
+    __slots__ = ("definition", "snapshot", "translator")
+
+    definition: LoadDefinition
+    snapshot: LoadSnapshot
+    translator: Any
+
+    @staticmethod
+    def of(definition: LoadDefinition, snapshot: LoadSnapshot, translator: Any) -> "LoadName":
+        """Return the name of a load."""
+        name = LoadName(definition.name)
+        name.definition, name.snapshot, name.translator = definition, snapshot, translator
+        return name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be plain text in a copy, and in another process."""
+        return str, (str(self),)
+
+    @property
+    def may_have_cursor(self) -> bool:
+        """Whether a resource has a cursor, or nobody has looked at the resources themselves."""
+        is_known = self.snapshot.origin in ("live", "source")
+        return not is_known or bool(Feeds.of_snapshots(self.snapshot.resources).cursors)
+
+
 # Descriptions of the columns that dlt adds, for users who see them first in Dagster.
 _DLT_COLUMNS = {
     "_dlt_id": "dlt's own key of the row",
@@ -29,6 +65,12 @@ _DLT_COLUMNS = {
     "_dlt_parent_id": "`_dlt_id` of the row that the list is in",
     "_dlt_root_id": "`_dlt_id` of the row at the top",
 }
+
+
+def loads_in(metadata: Iterable[Mapping[str, Any]]) -> list[LoadName]:
+    """Return the names of the different loads in the metadata of specs."""
+    names = [found for one in metadata if isinstance(found := one.get(LOAD_KEY), LoadName)]
+    return list({id(name): name for name in names}.values())
 
 
 def spec_metadata(
@@ -88,7 +130,8 @@ def table_schema(columns: Iterable[ColumnSnapshot]) -> dg.TableSchema:
                             ("merge_key", column.merge_key),
                         )
                         if is_so
-                    ],
+                    ]
+                    + list(column.dlt_keys),
                 ),
             )
             for column in columns

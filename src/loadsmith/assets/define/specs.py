@@ -7,7 +7,13 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from loadsmith.assets.define.keys import nested_key, root_table_key
-from loadsmith.assets.define.spec_metadata import RESOURCE_KEY, TABLE_KEY, spec_metadata
+from loadsmith.assets.define.spec_metadata import (
+    LOAD_KEY,
+    RESOURCE_KEY,
+    TABLE_KEY,
+    LoadName,
+    spec_metadata,
+)
 from loadsmith.assets.define.translator import (
     DagsterDltTranslator,
     DestinationView,
@@ -69,6 +75,7 @@ def build_specs(
     }
     # A translator that builds the whole spec decides the key; it could start from `default_key`.
     spec_is_own = type(translator).get_asset_spec is not DagsterDltTranslator.get_asset_spec
+    name = LoadName.of(definition, snapshot, translator)
     specs: dict[dg.AssetKey, dg.AssetSpec] = {}
     roots: dict[str, dg.AssetKey] = {}
     for resource in _parents_first(resources):
@@ -89,7 +96,7 @@ def build_specs(
                 f"{spec!r}. Return a dg.AssetSpec."
             )
         for table_spec in _table_specs(
-            resource, spec, snapshot, definition, None if spec_is_own else key_for
+            resource, spec, snapshot, definition, name, None if spec_is_own else key_for
         ):
             if table_spec.key in specs:
                 raise TranslationError(
@@ -121,11 +128,12 @@ def _table_specs(
     spec: dg.AssetSpec,
     snapshot: LoadSnapshot,
     definition: LoadDefinition,
+    name: LoadName,
     key_for: KeyFor | None,
 ) -> Iterable[dg.AssetSpec]:
     """Yield the spec of each table of a resource, or a single spec for the whole resource."""
     named: dict[str, Any] = {
-        "load": definition.name,
+        "load": name,
         "dataset_name": snapshot.dataset_name,
         "destination_name": snapshot.destination_name,
     }
@@ -231,7 +239,7 @@ def _with(
 ) -> dg.AssetSpec:
     """Return the spec of a table. Metadata of the translator wins, except for the table's names."""
     merged = {**metadata, **spec.metadata}
-    for name in (RESOURCE_KEY, TABLE_KEY):
+    for name in (RESOURCE_KEY, TABLE_KEY, LOAD_KEY):
         merged.pop(name, None)
         if name in metadata:
             merged[name] = metadata[name]

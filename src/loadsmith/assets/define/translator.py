@@ -15,6 +15,25 @@ from loadsmith.model import AssetAttributes, LoadDefinition, ResourceSnapshot
 # Dagster refuses a spec with more kinds.
 _MOST_KINDS = 10
 
+_PUBLIC_METHODS = {
+    "_resolve_back_compat_method": "self.get_...(resource)",
+    "_default_deps_fn": "super().get_deps_asset_keys(resource)",
+    "_default_kinds_fn": "super().get_kinds(resource, destination)",
+    **{
+        f"_default_{name}_fn": f"super().get_{name}(resource)"
+        for name in (
+            "asset_key",
+            "auto_materialize_policy",
+            "automation_condition",
+            "description",
+            "group_name",
+            "metadata",
+            "owners",
+            "tags",
+        )
+    },
+}
+
 
 @dataclass(frozen=True)
 class DestinationView:
@@ -107,6 +126,21 @@ class DagsterDltTranslator:
                 f"{type(self).__name__}, resource '{name}': {error} Fix the translator or the "
                 "settings of the resource."
             ) from error
+
+    def __getattr__(self, name: str) -> Any:
+        """Name the public method for a private one of dagster-dlt.
+
+        Raises:
+            TranslationError: dagster-dlt has a method of this name.
+            AttributeError: Nothing has.
+        """
+        public = _PUBLIC_METHODS.get(name)
+        if public is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise TranslationError(
+            f"{type(self).__name__}: {name} is a private method of dagster-dlt. Call {public}, or"
+            " begin with super().get_asset_spec(data) and change what it gives."
+        )
 
     def get_asset_key(self, resource: Any) -> dg.AssetKey:
         """Return the key of the asset: `dlt_<source>_<resource>`."""

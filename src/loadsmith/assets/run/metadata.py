@@ -221,9 +221,9 @@ def _rows(
     if tables and not known:
         return {}
     rows = sum(known)
-    if partition_count > 1:
-        return {"rows_loaded_in_all_partitions": rows, "partitions": partitions}
     metadata: dict[str, Any] = {"rows_loaded": dg.MetadataValue.int(rows)}
+    if partition_count > 1:
+        return {**metadata, "rows_loaded_in_all_partitions": rows, "partitions": partitions}
     if partition_count == 1:
         metadata["dagster/partition_row_count"] = rows
     return metadata
@@ -239,6 +239,9 @@ def _place(table: TableResult) -> dict[str, Any]:
         metadata["destination_table_id"] = table.destination_table_id
     if table.destination_file_uri:
         metadata["destination_file_uri"] = table.destination_file_uri
+    for name, hint in table.hints.items():
+        value = hint if isinstance(hint, str) else dg.MetadataValue.json(_plain(hint))
+        metadata[f"dagster-dlt/{name}"] = value
     if table.rows_total is not None:
         metadata["dagster/row_count"] = table.rows_total
     return metadata

@@ -1,6 +1,6 @@
 """Report the result of a run to Dagster: selected assets, other assets, and unknown tables."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -55,6 +55,7 @@ class ResultEvents:
         selected: Keys of the selected assets, upstream assets first.
         fetches_row_counts: Whether to count the rows of each table in the destination.
         table_name: Table that this run sends its resource to, if it is not the resource's own.
+        extract: Returns the metadata of an asset from the name of its resource and ours.
     """
 
     context: Any
@@ -64,6 +65,7 @@ class ResultEvents:
     partitions: RunPartitions
     fetches_row_counts: bool = False
     table_name: str | None = None
+    extract: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda _resource, metadata: metadata
     _partition_rows: dict[str, list[int]] = field(default_factory=dict)
     _last_changes: dict[dg.AssetKey, str] = field(default_factory=dict)
 
@@ -182,13 +184,14 @@ class ResultEvents:
         target: AssetTarget,
         tables: AssetTables,
     ) -> dict[str, Any]:
-        return materialization_metadata(
+        metadata = materialization_metadata(
             index,
             target.resource,
             tables.of(target),
             nested=tables.shown_in(target),
             **self._shared_metadata(key),
         )
+        return self.extract(target.resource, metadata)
 
     def _shared_metadata(self, key: dg.AssetKey) -> dict[str, Any]:
         return {

@@ -17,6 +17,7 @@ from loadsmith.assets.define import (
     build_live_specs,
     has_all_partitions,
     live_definition,
+    loads_in,
     read_partitions,
     targets_of,
 )
@@ -83,6 +84,30 @@ def current_load(current: CurrentLoad) -> Iterator[None]:
         _CURRENT.reset(token)
 
 
+def _load_of_specs(context: Context) -> CurrentLoad | None:
+    """Return the load of the specs of a hand-written `multi_asset`, if they are of one.
+
+    Raises:
+        SelectionError: They are of several.
+    """
+    if not context.has_assets_def:
+        return None
+    names = loads_in(context.assets_def.metadata_by_key.values())
+    if not names:
+        return None
+    if len(names) > 1:
+        raise SelectionError(
+            f"{context.op_def.name}: its specs are of several loads. Give dlt_source= and "
+            "dlt_pipeline= to run(), or each load a multi_asset of its own."
+        )
+    (name,) = names
+    return CurrentLoad(
+        definition=name.definition,
+        config_is_ours=has_our_config(context.op_def),
+        translator=name.translator,
+    )
+
+
 class LoadEvents(Iterator[LoadEvent]):
     """The events of a run. The load begins with the first event."""
 
@@ -103,6 +128,35 @@ class LoadEvents(Iterator[LoadEvent]):
         """
         self._run.fetches_row_counts = True
         return self
+
+
+@dataclass
+class _Shown:
+    """What a run shows to an overridden `extract_resource_metadata`: dlt's live objects."""
+
+    resource: "DagsterDltResource"
+    context: Context
+    live: tuple[Any, Any, Any] | None = None
+
+    def take(self, *live: Any) -> None:
+        self.live = live
+
+    def metadata(self, resource: str, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Return the metadata of an asset as the override has it."""
+        source, load_info, pipeline = self.live or (None, None, None)
+        known = source.resources.get(resource) if source is not None else None
+        if known is None or load_info is None:
+            return metadata
+        token = _METADATA.set(metadata)
+        try:
+            return dict(
+                self.resource.extract_resource_metadata(self.context, known, load_info, pipeline)
+            )
+        finally:
+            _METADATA.reset(token)
+
+
+_METADATA: ContextVar[dict[str, Any] | None] = ContextVar("loadsmith_metadata", default=None)
 
 
 class DagsterDltResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it gives itself
@@ -129,7 +183,12 @@ class DagsterDltResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
         Raises:
             SelectionError: Source or pipeline is missing outside of a `dlt_assets` function.
         """
+        is_own = type(self).extract_resource_metadata is not (
+            DagsterDltResource.extract_resource_metadata
+        )
         current = _CURRENT.get()
+        if current is None and (dlt_source is None or dlt_pipeline is None):
+            current = _load_of_specs(context)
         if current is None:
             if dlt_source is None or dlt_pipeline is None:
                 missing = "dlt_source" if dlt_source is None else "dlt_pipeline"
@@ -150,7 +209,23 @@ class DagsterDltResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
             source=dlt_source,
             pipeline=dlt_pipeline,
             params=kwargs,
+            shown=_Shown(self, context) if is_own else None,
         )
+
+    def extract_resource_metadata(
+        self, context: Context, resource: Any, load_info: Any, dlt_pipeline: Any
+    ) -> Mapping[str, Any]:
+        """Return the metadata of the materialization of an asset; made for overriding.
+
+        Call `super().extract_resource_metadata(...)` and change what it gives.
+
+        Args:
+            context: The context of the asset or the op.
+            resource: The live dlt resource.
+            load_info: What dlt says of the last package of the run.
+            dlt_pipeline: The live pipeline of the run.
+        """
+        return dict(_METADATA.get() or {})
 
 
 def run_load_in_context(
@@ -163,6 +238,7 @@ def run_load_in_context(
     pipeline: Any = None,
     params: Mapping[str, Any] | None = None,
     variables: Mapping[str, Any] | None = None,
+    shown: "_Shown | None" = None,
 ) -> LoadEvents:
     """Run a load in the context of an asset or an op.
 
@@ -175,6 +251,7 @@ def run_load_in_context(
         pipeline: A pipeline, or a function that makes it, instead of the definition's.
         params: Arguments of dlt's `run`.
         variables: Values of `{{variables}}` in addition to those of the context.
+        shown: Takes dlt's live objects, and gives metadata to the assets.
     """
     return LoadEvents(
         _StepRun(
@@ -186,6 +263,7 @@ def run_load_in_context(
             pipeline=pipeline,
             params=dict(RunArguments.of(params or {}, "run()")),
             variables=dict(variables or {}),
+            shown=shown,
         )
     )
 
@@ -200,6 +278,7 @@ class _StepRun:
     pipeline: Any
     params: dict[str, Any]
     variables: dict[str, Any]
+    shown: _Shown | None = None
     fetches_row_counts: bool = False
 
     def events(self) -> Iterator[LoadEvent]:
@@ -228,6 +307,8 @@ class _StepRun:
             partitions=partitions,
             table_name=self.params.get("table_name"),
         )
+        if self.shown is not None:
+            self.report.extract = self.shown.metadata
         if not selected:
             self.context.log.warning(
                 "load '%s': no asset is selected, so nothing is loaded", self.definition.name
@@ -386,7 +467,12 @@ class _StepRun:
             arguments_hold_window=self._arguments_hold_window(),
             log=context.log.info,
             warn=context.log.warning,
+            show_live=self.shown.take if self.shown is not None else _ignore,
         )
+
+
+def _ignore(*_live: Any) -> None:
+    """Take what nobody asks for."""
 
 
 def _in_zone_of(chosen: Window | None, window: Window | None) -> Window | None:

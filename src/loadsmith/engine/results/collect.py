@@ -17,6 +17,9 @@ from loadsmith.model import (
     TableResult,
 )
 
+#: Hints of tables that are shown.
+_SHOWN_HINTS = ("write_disposition", "schema_contract", "resource", "table_format", "file_format")
+
 
 def table_results(
     pipeline: Any,
@@ -61,6 +64,7 @@ def table_results(
                 destination_table_id=location.table_id,
                 destination_file_uri=location.file_uri,
                 qualified_name=location.qualified_name,
+                hints={hint: table[hint] for hint in _SHOWN_HINTS if table.get(hint)},
             )
         )
     loaded = {table.resource for table in results}
@@ -165,6 +169,7 @@ def job_records(load_info: Any) -> tuple[dict[str, Any], ...]:
                     continue
                 records.append(
                     {
+                        **job.asdict(),
                         "table_name": job.job_file_info.table_name,
                         "job_id": job.job_file_info.job_id(),
                         "file_format": job.job_file_info.file_format,

@@ -38,6 +38,7 @@ def column_snapshot(name: str, hints: Mapping[str, Any]) -> ColumnSnapshot:
         primary_key=bool(hints.get("primary_key")),
         merge_key=bool(hints.get("merge_key")),
         unique=bool(hints.get("unique")),
+        dlt_keys=tuple(key for key in ("row_key", "parent_key", "root_key") if hints.get(key)),
         precision=_number(hints.get("precision")),
         scale=_number(hints.get("scale")),
         description=text_of(hints.get("description")),
