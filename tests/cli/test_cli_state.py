@@ -171,3 +171,23 @@ def test_a_cursor_is_shown_without_the_secret_in_it(incremental_shop, call, monk
     loaded(call)
     assert cursors(call)["orders"]["last_value"] == "***"
     assert "sig=abc" not in call("state", "show").output
+
+
+def test_a_package_that_is_not_loaded_is_discarded_by_hand(incremental_shop, call):
+    bad = '{"id": 3, "at": "2024-01-09", "rate": Decimal("0." + "0" * 30 + "1")}'
+    poisoned = INCREMENTAL.replace("}]", f"}}] + ([{bad}] if Path('bad').exists() else [])", 1)
+    SOURCE.write_text(f"from decimal import Decimal\nfrom pathlib import Path\n{poisoned}")
+    loaded(call)
+    before = cursors(call)
+    assert call("state", "discard", "shop/orders", "--yes").stdout == "Nothing was discarded.\n"
+    Path("bad").touch()
+    assert call("run", "shop/*").exit_code != 0
+    done = call("state", "discard", "shop/orders", "--yes")
+    assert done.exit_code == 0, done.stderr
+    assert "with orders (" in done.stdout
+    assert "Rows that the source no longer gives are lost" in done.stdout
+    assert done.stdout.endswith("Discarded.\n")
+    Path("bad").unlink()
+    loaded(call)
+    assert cursors(call) == before
+    assert rows_of("orders") == 2

@@ -97,12 +97,15 @@ def normalize(
 
 
 def without_ids(tables: Mapping[str, tuple[str, list[dict[str, Any]]]]) -> None:
-    """Replace ids by places, having seen that ids of nested rows are what dlt makes of parents."""
+    """Replace ids by places, having seen that ids of nested rows are what dlt makes of parents.
+
+    Below a row that brought its own id they begin with their package, "1.".
+    """
     places: dict[str, str] = {}
     for name, (_columns, rows) in tables.items():
         for number, row in enumerate(rows):
             if "_dlt_parent_id" in row:
-                assert row["_dlt_id"] == get_nested_row_hash(
+                assert row["_dlt_id"].removeprefix("1.") == get_nested_row_hash(
                     row["_dlt_parent_id"], name, row["_dlt_list_idx"]
                 )
             if "_dlt_id" in row:

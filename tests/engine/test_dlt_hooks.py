@@ -41,6 +41,7 @@ REPLACEMENTS = {
     },
     "engine/dlt_hooks/resolved.py": {"TraceLogContext.log", "type(dlt.secrets)._get_value"},
     "engine/dlt_hooks/trace.py": {"dlt_trace.TRACKING_MODULES"},
+    "engine/dlt_hooks/whole.py": {"normalize.__dict__['LoadStorage']"},
 }
 
 pipeline_module: Any = importlib.import_module("dlt.pipeline.pipeline")

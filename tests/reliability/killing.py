@@ -466,3 +466,18 @@ def events_of(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
 def read_json_lines(path: Path) -> list[Any]:
     """Return the values of a file with one JSON value per line."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def load_own_ids(shop: Shop, batch: int, killed_at: str | None) -> bool:
+    """Append rows whose `_dlt_id` is the same with each batch; die at a point."""
+
+    def rows() -> Any:
+        yield [
+            {"_dlt_id": f"own-{n}", "batch": batch, "items": [{"sku": f"{batch}-{n}", "sub": [1]}]}
+            for n in range(5)
+        ]
+
+    die = killer(killed_at)
+    with_points(die)
+    source = dlt.resource(rows, name="rows")
+    return run_batch(shop, batch, die, source=lambda: source).success

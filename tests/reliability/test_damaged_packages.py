@@ -1,11 +1,13 @@
 """A package that was extracted and is damaged since is extracted again; no row is lost."""
 
 import gzip
+import shutil
 
 import dlt
 import pytest
 
 from loadsmith.engine.run import run_load
+from loadsmith.errors import LoadsmithError
 from loadsmith.model import LoadDefinition, RunRequest
 
 
@@ -15,8 +17,8 @@ def torn(path):
 
 def changed(path):
     data = bytearray(path.read_bytes())
-    middle = len(data) // 2
-    data[middle] ^= 0xFF
+    if data:
+        data[len(data) // 2] ^= 0xFF
     path.write_bytes(bytes(data))
 
 
@@ -55,6 +57,14 @@ def shop(tmp_path):
             with run_load(definition, RunRequest(warn=self.lines.append, **request)) as result:
                 return result
 
+        def files(self):
+            """Return all files of the working directory but those of loaded packages."""
+            return sorted(
+                path.relative_to(tmp_path).as_posix()
+                for path in (tmp_path / "p").rglob("*")
+                if path.is_file() and "/loaded/" not in path.as_posix()
+            )
+
         def extracted(self):
             found = tmp_path.glob("p/**/normalize/extracted/*/new_jobs/orders.*")
             return [path for path in found if path.is_file()]
@@ -91,3 +101,46 @@ def test_a_damaged_package_is_extracted_again(shop, damage, first):
     shop.rows += 50
     shop.load()
     assert shop.counts() == (shop.rows, shop.rows, shop.rows)
+
+
+def test_each_other_file_of_a_working_directory_may_be_damaged(shop, tmp_path, monkeypatch):
+    """It is thrown away or read from the destination, whatever is done to it."""
+    monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
+    shop.load()
+    shop.rows = 200
+
+    def keep(name):
+        shutil.copytree(tmp_path / "p", tmp_path / "kept" / name)
+        shutil.copy(tmp_path / "x.duckdb", tmp_path / "kept" / f"{name}.duckdb")
+
+    def restore(name):
+        shutil.rmtree(tmp_path / "p")
+        shutil.copytree(tmp_path / "kept" / name, tmp_path / "p")
+        shutil.copy(tmp_path / "kept" / f"{name}.duckdb", tmp_path / "x.duckdb")
+
+    keep("loaded")
+    stages = {
+        "extracted": lambda: bool(shop.extracted()),
+        "normalized": lambda: any(
+            "/normalized/" in name and "/new_jobs/orders." in name for name in shop.files()
+        ),
+    }
+    for stage, is_reached in stages.items():
+        restore("loaded")
+        with pytest.raises(InterruptedError):
+            shop.load(cancelled=is_reached)
+        keep(stage)
+        damages = {"empty": DAMAGES["empty"], "torn": torn, "changed": changed}
+        wrong = []
+        for number, name in enumerate(shop.files()):
+            for damage in list(damages) if stage == "normalized" else [list(damages)[number % 3]]:
+                restore(stage)
+                damages[damage](tmp_path / name)
+                try:
+                    shop.load()
+                    counts = shop.counts()
+                except LoadsmithError as error:
+                    counts = repr(error)
+                if counts != (200, 200, 200):
+                    wrong.append((stage, name, damage, counts))
+        assert not wrong

@@ -228,3 +228,24 @@ def test_a_sink_that_cannot_be_read_gets_everything_that_was_extracted(make_shop
     assert load().success
     assert sorted(rows) == sorted([*range(10), *range(20)])
     assert (tmp_path / "calls").read_text().splitlines() == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("destination", "keeps"), [("duckdb", True), ("duckdb", False), ("mariadb", False)]
+)
+def test_rows_with_ids_that_are_there_already_are_loaded_once(make_shop, destination, keeps):
+    shop = make_shop(destination)
+    assert killing.load_own_ids(shop, 0, None)
+    # All rows are there, and none is marked as loaded.
+    point, log = "package completing", shop.folder / "log"
+    killed = in_child(killing.load_own_ids, shop, 1, point, output=log)
+    killed.join(60)
+    assert killed.exitcode == -9, log.read_text()[-4000:]
+    if not keeps:
+        shutil.rmtree(shop.pipelines_dir)
+    assert killing.load_own_ids(shop, 1, None)
+    both = [(batch,) for batch in (0, 1) for _ in range(5)]
+    assert shop.read("rows", "batch") == both
+    assert shop.read("rows__items", "sku") == [(f"{b}-{n}",) for b in (0, 1) for n in range(5)]
+    subs = shop.read("rows__items__sub", "_dlt_parent_id")
+    assert subs == shop.read("rows__items", "_dlt_id")

@@ -59,6 +59,19 @@ Examples:
   loadsmith state reset shop --resource orders --yes
 """
 
+_DISCARD_HELP = """\
+Drop what an earlier run has extracted and could not load, and say what is lost.
+
+LOAD is the name of a load, an asset key, or a pattern of them; all resources of the load are meant.
+Its cursors go back to where the package began, so that the next run extracts it again. A run of the
+load that is under way is waited for. PATH is the folder of the project's files.
+
+\b
+Examples:
+  loadsmith state discard shop/orders
+  loadsmith state discard shop --yes
+"""
+
 _PARTITION_HELP = "Partition whose cursor is meant, where each keeps its own; else all of them."
 
 
@@ -154,6 +167,40 @@ def reset_state_command(
         click.echo(f"{counted(len(gone), 'cursor')} forgotten.")
     else:
         click.echo("No cursor is stored, so there is nothing to forget.")
+
+
+@state_command.command(
+    "discard",
+    cls=ProjectCommand,
+    help=_DISCARD_HELP,
+    short_help="Drop what an earlier run has extracted and not loaded.",
+)
+@click.argument("load")
+@click.argument("path", required=False)
+@click.option("-p", "--partition", metavar="KEY", help=_PARTITION_HELP)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def discard_command(load: str, path: str | None, partition: str | None, yes: bool) -> None:
+    """Drop packages."""
+    from loadsmith.engine.workspace import discard_pending
+
+    def agree(contents: str) -> bool:
+        click.echo(
+            f"{contents}. The cursors go back to where that began: the next run extracts it"
+            " again. Rows that the source no longer gives are lost."
+        )
+        return yes or click.confirm("Discard")
+
+    chosen = choose_cursors(find_config_folder(path), load, partition)
+    gone = [
+        contents
+        for part in chosen
+        for request in part.requests()
+        if (contents := discard_pending(part.definition, request, agree)) is not None
+    ]
+    if gone:
+        click.echo("Discarded.")
+    else:
+        click.echo("Nothing was discarded.")
 
 
 def show_cursors(cursors: Sequence["StoredCursor"]) -> None:

@@ -26,7 +26,7 @@ from loadsmith.config.models import (
 from loadsmith.config.places import validate
 from loadsmith.config.project_files import Located, ProjectFiles
 from loadsmith.config.references import project_problems
-from loadsmith.documents import Document, Node, read_document
+from loadsmith.documents import Document, Node, NotAFileError, read_document, read_whole
 from loadsmith.errors import ConfigError, Problem, did_you_mean
 
 CONFIG_NAMES = ("dagster_config.yaml", "dagster_config.yml", "dagster_config.json")
@@ -151,7 +151,7 @@ def find_files(root: Path) -> tuple[list[Path], list[Path], list[Problem]]:
             Problem(str(root), 0, 0, f"there is no folder {root.name!r} here. Make it or name it.")
         )
         return [], [], problems
-    configs = [root / name for name in CONFIG_NAMES if (root / name).is_file()]
+    configs = [root / name for name in CONFIG_NAMES if (root / name).exists()]
     for extra in configs[1:]:
         message = f"this file stands beside {configs[0].name}. Keep one of them."
         problems.append(Problem(extra.name, 0, 0, message))
@@ -163,7 +163,7 @@ def find_files(root: Path) -> tuple[list[Path], list[Path], list[Problem]]:
     workflows = sorted(
         file
         for file in folder.rglob("*")
-        if file.suffix in SUFFIXES and not file.name.startswith(".") and file.is_file()
+        if file.suffix in SUFFIXES and not file.name.startswith(".") and not file.is_dir()
     )
     return configs[:1], workflows, problems
 
@@ -214,7 +214,7 @@ class _Reader:
     def _open(self, file: Path, model: type[BaseModel], first: str) -> Document | None:
         name = file.relative_to(self.root).as_posix()
         try:
-            raw = file.read_bytes()
+            raw = read_whole(file)
         except OSError as error:
             self.problems.append(Problem(name, 0, 0, _cannot_read(error)))
             return None
@@ -345,4 +345,5 @@ def _without_places(node: Node, places: Collection[tuple[int, int]]) -> Node:
 
 
 def _cannot_read(error: OSError) -> str:
-    return f"this cannot be read ({error.strerror or error}). Look at its permissions."
+    todo = "Put a file there." if isinstance(error, NotAFileError) else "Look at its permissions."
+    return f"this cannot be read ({error.strerror or error}). {todo}"

@@ -1,11 +1,42 @@
 """Read YAML, JSON and TOML, and say at which line and column something stands."""
 
+import errno
 import re
+import stat
+from pathlib import Path
 
 from loadsmith.documents.json_reader import JsonReader
 from loadsmith.documents.nodes import MAX_VALUES, Document, Lines, Unreadable
 from loadsmith.documents.yaml_reader import TextDates, YamlReader
 from loadsmith.errors import Problem
+
+
+class NotAFileError(OSError):
+    """Something that is no file stands where a file should; to read it may never end."""
+
+
+#: What may stand in the place of a file, by its kind.
+_KINDS = {
+    stat.S_IFIFO: "a FIFO (a named pipe)",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a folder",
+}
+
+
+def read_whole(path: str | Path) -> bytes:
+    """Return the bytes of a file that a project names.
+
+    Raises:
+        NotAFileError: It is something else, such as a FIFO, which would be waited for without end.
+        OSError: It cannot be read.
+    """
+    kind = stat.S_IFMT(Path(path).stat().st_mode)
+    if kind != stat.S_IFREG:
+        what = f"it is {_KINDS.get(kind, 'something else')}, not a file"
+        raise NotAFileError(errno.EINVAL, what, str(path))
+    return Path(path).read_bytes()
 
 
 def read_document(file: str, raw: bytes) -> tuple[Document | None, list[Problem]]:

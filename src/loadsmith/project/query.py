@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import dagster as dg
 from pydantic import Field
 
+from loadsmith.documents import read_whole
 from loadsmith.errors import ResolveError
 from loadsmith.project.tasks import Task, TaskContext, TaskResult
 
@@ -55,7 +56,7 @@ class DuckDBQuery(Task):
             return self.query
         path = context.path(self.query)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_whole(path).decode("utf-8")
         except OSError as error:
             raise ResolveError(
                 f"{context.asset_key}: the SQL file {self.query!r} cannot be read "

@@ -18,7 +18,7 @@ from dagster.components.core.defs_module import (
 
 from loadsmith.component.component import DltLoadCollectionComponent
 from loadsmith.config.places import validate
-from loadsmith.documents import Document, read_definitions
+from loadsmith.documents import Document, NotAFileError, read_definitions, read_whole
 from loadsmith.errors import Problem
 
 _NAMES = ("defs.yaml", "defs.yml", "component.yaml")
@@ -80,7 +80,7 @@ def _look_at(file: Path, module: str, defs: Path, files: DefsFiles) -> bool:
     """Read a file, and return whether Dagster also reads the folders below it."""
     name = _name(file, defs)
     try:
-        raw = file.read_bytes()
+        raw = read_whole(file)
     except OSError as error:
         files.problems.append(_cannot_read(name, error))
         files.are_readable = False
@@ -170,5 +170,6 @@ def _name(path: Path, defs: Path) -> str:
 
 
 def _cannot_read(name: str, error: OSError) -> Problem:
-    message = f"this cannot be read ({error.strerror or error}). Look at its permissions."
+    todo = "Put a file there." if isinstance(error, NotAFileError) else "Look at its permissions."
+    message = f"this cannot be read ({error.strerror or error}). {todo}"
     return Problem(name, 0, 0, message)

@@ -16,7 +16,7 @@ from loadsmith.cli.dg_project.defs_files import DefsFiles, look_at_defs
 from loadsmith.cli.output import places_start_in
 from loadsmith.component.component import DltLoadCollectionComponent
 from loadsmith.component.templating import PlacedError
-from loadsmith.documents import Document, decode, toml_problem
+from loadsmith.documents import Document, decode, read_whole, toml_problem
 from loadsmith.errors import ConfigError, LoadsmithError, Problem, ResolveError, causes_of
 
 #: A message that begins with its place, as in errors of loadsmith.
@@ -147,9 +147,14 @@ def open_project(root: Path) -> Any:
 def _problems_of_settings(root: Path) -> Iterator[Problem]:
     """Yield the problems of the project's settings files."""
     for name in ("dg.toml", "pyproject.toml", ".env"):
-        if not (root / name).is_file():
+        if not (root / name).exists():
             continue
-        text, problems = decode(name, (root / name).read_bytes())
+        try:
+            raw = read_whole(root / name)
+        except OSError as error:
+            yield Problem(name, 0, 0, f"this cannot be read ({error.strerror or error}).")
+            continue
+        text, problems = decode(name, raw)
         yield from problems
         if text is None or name == ".env":
             continue

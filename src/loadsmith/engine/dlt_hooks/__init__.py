@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         archive_package as archive_package,
         can_be_undone as can_be_undone,
         can_merge as can_merge,
-        damaged_files as damaged_files,
+        describe_packages as describe_packages,
         discard_pending_packages as discard_pending_packages,
         exports_schemas as exports_schemas,
         extracted_tables as extracted_tables,
@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         RecordNormalizer as RecordNormalizer,
         has_excludes as has_excludes,
         kill_processes as kill_processes,
+        own_ids_prefix as own_ids_prefix,
         replace_normalizer as replace_normalizer,
         replace_pool as replace_pool,
         room_in_buffer as room_in_buffer,
@@ -108,6 +109,10 @@ if TYPE_CHECKING:
         values_in as values_in,
     )
     from loadsmith.engine.dlt_hooks.trace import redact_job_files as redact_job_files
+    from loadsmith.engine.dlt_hooks.whole import (
+        damaged_base as damaged_base,
+        damaged_in_packages as damaged_in_packages,
+    )
     from loadsmith.engine.dlt_hooks.window_pages import (
         WindowIncremental as WindowIncremental,
         edge_of as edge_of,

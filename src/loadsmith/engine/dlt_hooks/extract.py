@@ -1,7 +1,6 @@
 """Change what dlt does when it extracts: windows, load ids in Arrow tables, tables without rows."""
 
 import contextlib
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -13,21 +12,18 @@ from dlt.common.configuration.container import Container
 from dlt.common.configuration.exceptions import DuplicateConfigProviderException
 from dlt.common.configuration.providers.provider import ConfigProvider
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
-from dlt.common.storages.load_package import PackageStorage
 from dlt.extract.extract import Extract
 from dlt.extract.incremental.context import TimeIntervalContext
 from dlt.normalize.configuration import ItemsNormalizerConfiguration
 
 from loadsmith.engine.dlt_hooks.check import not_called
+from loadsmith.engine.dlt_hooks.whole import list_files
 from loadsmith.model import Window
 
 #: Decides which resources of an extract keep their tables as they are though they yield no row.
 _LEFT_ALONE: ContextVar[Callable[[Iterable[str]], Iterable[str]] | None] = ContextVar(
     "loadsmith_left_alone", default=None
 )
-
-#: The file in an extracted package that says how large its other files are.
-FILE_LIST = "loadsmith_files.json"
 
 #: The settings of dlt for Arrow tables.
 _ARROW_SECTIONS = (known_sections.NORMALIZE, "parquet_normalizer")
@@ -135,15 +131,12 @@ class WatchedExtract(Extract):
     has_looked = False
 
     def commit_packages(self) -> None:
-        """Commit as dlt does, with a list of the files of each package and their sizes."""
+        """Commit as dlt does, with a list of the files of each package."""
         packages = self.extract_storage.new_packages
-        for load_id in self._load_id_metrics:
-            folder = Path(packages.storage.make_full_path(packages.get_package_path(load_id)))
-            sizes = {
-                path.relative_to(folder).as_posix(): path.stat().st_size
-                for path in (folder / PackageStorage.NEW_JOBS_FOLDER).iterdir()
-            }
-            (folder / FILE_LIST).write_text(json.dumps(sizes), encoding="utf-8")
+        for load_id, metrics in self._load_id_metrics.items():
+            # dlt does so in a moment, too; the schema is one of the files.
+            packages.save_schema(load_id, self.schema_storage[metrics[0]["schema_name"]])
+            list_files(Path(packages.storage.make_full_path(packages.get_package_path(load_id))))
         super().commit_packages()
 
     def _handle_empty_tables(self, source: Any, extractors: Any) -> None:

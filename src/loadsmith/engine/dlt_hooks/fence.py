@@ -50,6 +50,9 @@ class Fence(Protocol):
 
     marked: set[str]
 
+    def warn(self, line: str, /) -> None:
+        """Tell what a job has changed of its rows."""
+
     def hold(self, execute: Callable[[str], Any], job: JobName | None = None) -> None:
         """Lock the claim until the transaction ends in which `execute` runs a query.
 

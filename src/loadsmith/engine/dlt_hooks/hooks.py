@@ -205,6 +205,19 @@ HOOKS = (
         },
     ),
     Hook(
+        name="files of packages",
+        target="dlt.normalize.normalize:LoadStorage",
+        kind="process",
+        reason="dlt writes no list of the files of a package, and takes no storage from outside",
+        on_difference="warning",
+        lost="A normalized package that a power cut has damaged may be loaded in part",
+        uses={
+            "dlt.common.storages.load_storage:LoadStorage.commit_new_load_package": "2da5d92bdf6d",
+            "dlt.normalize.normalize:Normalize.create_storages": "236039105397",
+            "dlt.normalize.normalize:Normalize.spool_files": "c83613d4944b",
+        },
+    ),
+    Hook(
         name="state",
         target="dlt.destinations.impl.filesystem.filesystem:FilesystemClient",
         kind="call",

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ from dlt.common.storages.load_package import PackageStorage, ParsedLoadJobFileNa
 from dlt.common.versioned_state import decompress_state, json_decode_state, json_encode_state
 from dlt.pipeline.abort import prepare_abort_packages
 from dlt.pipeline.pipeline import Pipeline
-from dlt.pipeline.state_sync import force_state_extract
+from dlt.pipeline.state_sync import bump_pipeline_state_version_if_modified, force_state_extract
 
-from loadsmith.engine.dlt_hooks.extract import FILE_LIST
 from loadsmith.engine.dlt_hooks.pipeline import LoadsmithPipeline
 
 _FOLLOWUP_FORMATS = frozenset({"sql", "reference"})
@@ -48,6 +46,7 @@ def rename_pipeline(working_dir: Path, name: str) -> None:
     if path.is_file():
         state: Any = json_decode_state(path.read_text(encoding="utf-8"))
         state["pipeline_name"] = name
+        bump_pipeline_state_version_if_modified(state)
         force_state_extract(state)
         path.write_text(json_encode_state(state), encoding="utf-8")
 
@@ -67,38 +66,6 @@ def extracted_tables(pipeline: Any) -> list[str]:
         for job in jobs
     }
     return sorted(name for name in names if not name.startswith("_dlt_"))
-
-
-def damaged_files(pipeline: Any, load_id: str) -> list[str]:
-    """Return the files of an extracted package that are not as extract has left them.
-
-    After a power cut, a file may be empty or cut off although it was written. Packages of versions
-    that have written no list of files are taken as they are.
-    """
-    packages = pipeline._get_normalize_storage().extracted_packages
-    folder = Path(packages.storage.make_full_path(packages.get_package_path(load_id)))
-    listed = folder / FILE_LIST
-    if not listed.exists():
-        return []
-    try:
-        sizes = json.loads(listed.read_text("utf-8"))
-    except ValueError:
-        return [FILE_LIST]
-    # What dlt has normalized of a package stays in it until the whole package is.
-    return [name for name, size in sizes.items() if not _is_whole(folder / name, size)]
-
-
-def _is_whole(path: Path, size: int) -> bool:
-    try:
-        if path.stat().st_size != size:
-            return False
-        if path.suffix == ".gz":
-            with gzip.open(path) as file:
-                while file.read(1 << 20):
-                    pass
-    except (OSError, EOFError, zlib.error):
-        return False
-    return True
 
 
 def list_normalized(pipeline: Any) -> list[str]:
@@ -204,6 +171,55 @@ def package_tables(pipeline: Any, load_id: str) -> tuple[Any, list[str]]:
     return schema, sorted(name for name in names if not name.startswith("_dlt_"))
 
 
+def describe_packages(pipeline: Any) -> str:
+    """Return what the packages hold that are not loaded yet, for messages."""
+    found = []
+    for load_id in sorted({*list_extracted(pipeline), *list_normalized(pipeline)}):
+        counts: dict[str, int | None] = {}
+        for path in _files_of(pipeline, load_id):
+            job = ParsedLoadJobFileName.parse(path.name)
+            if job.table_name.startswith("_dlt_") or job.file_format in _FOLLOWUP_FORMATS:
+                continue
+            known, rows = counts.get(job.table_name, 0), _rows_in(path)
+            counts[job.table_name] = None if known is None or rows is None else known + rows
+        tables = (
+            f"{name} ({'rows not counted' if rows is None else f'{rows:,} rows'})"
+            for name, rows in sorted(counts.items())
+        )
+        found.append(f"package {load_id} with {', '.join(tables) or 'no rows'}")
+    return "; ".join(found) or "no package"
+
+
+def _files_of(pipeline: Any, load_id: str) -> list[Path]:
+    if load_id in list_normalized(pipeline):
+        packages: PackageStorage = pipeline._get_load_storage().normalized_packages
+    else:
+        packages = pipeline._get_normalize_storage().extracted_packages
+    folder = Path(packages.storage.make_full_path(packages.get_package_path(load_id)))
+    return [
+        path
+        for name in ("new_jobs", "started_jobs", "completed_jobs", "failed_jobs")
+        for path in sorted((folder / name).glob("*.*"))
+        if path.suffix != ".exception"
+    ]
+
+
+def _rows_in(path: Path) -> int | None:
+    """Return how many rows a file holds; None where that is not known without dlt."""
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet
+
+            return int(pyarrow.parquet.read_metadata(path).num_rows)
+        if ".typed-jsonl" in path.name:
+            opened: Any = gzip.open if path.suffix == ".gz" else open
+            with opened(path, "rb") as file:
+                return sum(len(json.loads(line)) for line in file)
+    except Exception:  # noqa: BLE001 - it may be damaged, and is named all the same
+        return None
+    return None
+
+
 def package_rows(pipeline: Any, load_id: str, tables: Sequence[str]) -> dict[str, int | None]:
     """Return the rows by table of a normalized package; None where nobody has counted them.
 
@@ -224,18 +240,12 @@ def package_rows(pipeline: Any, load_id: str, tables: Sequence[str]) -> dict[str
 def _rows_in_files(pipeline: Any, load_id: str, tables: Sequence[str]) -> dict[str, int | None]:
     packages: PackageStorage = pipeline._get_load_storage().normalized_packages
     counts: dict[str, int | None] = dict.fromkeys(tables, 0)
-    for path in packages.list_new_jobs(load_id):
-        job = ParsedLoadJobFileName.parse(path)
-        known = counts.get(job.table_name)
-        if known is None:
-            continue
-        if job.file_format != "parquet":
-            counts[job.table_name] = None
-            continue
-        import pyarrow.parquet
-
-        metadata = pyarrow.parquet.read_metadata(packages.storage.make_full_path(path))
-        counts[job.table_name] = known + metadata.num_rows
+    for name in packages.list_new_jobs(load_id):
+        table = ParsedLoadJobFileName.parse(name).table_name
+        known = counts.get(table)
+        if known is not None:
+            rows = _rows_in(Path(packages.storage.make_full_path(name)))
+            counts[table] = None if rows is None else known + rows
     return counts
 
 

@@ -17,6 +17,7 @@ from dlt.pipeline.pipeline import Pipeline
 from loadsmith.engine.dlt_hooks.check import not_called
 from loadsmith.engine.dlt_hooks.extract import WatchedExtract, load_ids_in_arrow
 from loadsmith.engine.dlt_hooks.extracted import extract_quickly
+from loadsmith.engine.dlt_hooks.whole import list_normalized_files
 from loadsmith.engine.schema_files import ImportSchemas
 
 
@@ -75,6 +76,11 @@ class LoadsmithPipeline(Pipeline):
         if not extract.has_looked:
             raise not_called("extract")
         return load_id
+
+    def normalize(self, *args: Any, **kwargs: Any) -> Any:
+        """Normalize as dlt does, with a list of the files of each package."""
+        list_normalized_files()
+        return super().normalize(*args, **kwargs)
 
     def load(self, *args: Any, **kwargs: Any) -> Any:
         """Load as dlt does.

@@ -3,7 +3,8 @@
 If a table is loaded from parquet, dlt 1.31 creates `json` columns instead of `jsonb`. It cannot
 load parquet into `jsonb` columns, because ADBC copies the text as it is and PostgreSQL expects a
 version byte in front. This module adds that byte. Remove it once dlt or ADBC does so;
-`to_destination_type` of dlt's `PostgresTypeMapper` shows whether dlt does.
+`to_destination_type` of dlt's `PostgresTypeMapper` shows whether dlt does. It takes out NUL
+characters as well, which dlt's default format does and ADBC refuses.
 """
 
 from collections.abc import Iterator
@@ -51,8 +52,10 @@ class _JsonbCopyJob(PostgresParquetCopyJob):
 
             def batches() -> Iterator[Any]:
                 for table in pq_stream_with_new_columns(self._file_path, ()):
-                    yield from _with_versions(table, columns).to_batches()
+                    found = _without_nul(_with_versions(table, columns), taken_out)
+                    yield from found.to_batches()
 
+            taken_out: dict[str, int] = {}
             places = {"catalog_name": catalog, "db_schema_name": schema}
             known: dict[str, Any] = {name: place for name, place in places.items() if place}
             found = batches()
@@ -61,6 +64,12 @@ class _JsonbCopyJob(PostgresParquetCopyJob):
                 reader = pa.RecordBatchReader.from_batches(first.schema, chain([first], found))
                 cursor.adbc_ingest(self.load_table_name, reader, mode="append", **known)
             connection.commit()
+        if taken_out and fence is not None:
+            names = ", ".join(f"'{name}' ({count})" for name, count in taken_out.items())
+            fence.warn(
+                f"table '{self.load_table_name}': NUL characters were taken out of texts, as dlt's"
+                f" default does, because PostgreSQL cannot store them; columns and texts: {names}"
+            )
 
     def _jsonb_columns(self, cursor: Any, schema: str) -> frozenset[str]:
         """Return the `jsonb` columns; a table that dlt created for parquet has `json` columns."""
@@ -118,4 +127,20 @@ def _with_versions(table: Any, columns: frozenset[str]) -> Any:
             pa.scalar(_JSONB_VERSION, pa.large_string()), values, pa.scalar("", pa.large_string())
         )
         table = table.set_column(table.column_names.index(name), name, versioned)
+    return table
+
+
+def _without_nul(table: Any, taken_out: dict[str, int]) -> Any:
+    """Take NUL characters out of texts, and count the texts by column in `taken_out`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for index, field in enumerate(table.schema):
+        if not (pa.types.is_string(field.type) or pa.types.is_large_string(field.type)):
+            continue
+        count = pc.sum(pc.match_substring(table[index], "\0")).as_py()
+        if count:
+            taken_out[field.name] = taken_out.get(field.name, 0) + count
+            values = pc.replace_substring(table[index], "\0", "")
+            table = table.set_column(index, field, values)
     return table

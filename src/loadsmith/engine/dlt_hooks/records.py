@@ -1,6 +1,7 @@
 """dlt's normalizer of records, with a public name for each private one that normalizing uses."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from typing import Any
 
@@ -12,6 +13,14 @@ from dlt.common.storages.data_item_storage import DataItemStorage
 from dlt.common.typing import TDataItem
 from dlt.normalize import worker
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
+
+
+def own_ids_prefix(load_id: str) -> str:
+    """Return what the ids of nested rows of a package begin with, below rows with own ids.
+
+    No id that dlt makes has a dot.
+    """
+    return f"{load_id}."
 
 
 class RecordNormalizer(JsonLItemsNormalizer):
@@ -26,8 +35,47 @@ class RecordNormalizer(JsonLItemsNormalizer):
     def take_by_record(
         self, root_table: str, items: list[TDataItem], may_have_pua: bool
     ) -> TSchemaUpdate:
-        """Normalize and write a chunk as dlt does."""
-        return super()._normalize_chunk(root_table, items, may_have_pua, False)
+        """Normalize and write a chunk as dlt does, but for nested ids below rows with own ids."""
+        with self._marked_below_own_ids(root_table, items):
+            return super()._normalize_chunk(root_table, items, may_have_pua, False)
+
+    @contextlib.contextmanager
+    def _marked_below_own_ids(self, root_table: str, items: list[TDataItem]) -> Iterator[None]:
+        """Begin the ids of nested rows with their package, if records bring their own `_dlt_id`.
+
+        dlt makes the ids of nested rows from that of their root row. Where a root row of that id is
+        in the destination already, nothing else tells apart the nested rows of the two.
+        """
+        normalizer: Any = self.schema.data_item_normalizer
+        if not isinstance(normalizer, DataItemNormalizer) or not any(
+            normalizer._normalize_identifier(key) == normalizer.c_dlt_id
+            for item in items
+            if isinstance(item, dict)
+            for key in item
+            if isinstance(key, str) and key.strip()
+        ):
+            yield
+            return
+        table = normalizer._normalize_table_identifier(root_table)
+        if normalizer._get_root_row_id_type(table) != "random":
+            # Merges by row ids rely on what dlt makes.
+            yield
+            return
+        add_row_id = normalizer._add_row_id
+
+        def add_marked(
+            table: str, record: Any, row: Any, parent: Any, position: Any, is_root: bool
+        ) -> str:
+            row_id: str = add_row_id(table, record, row, parent, position, is_root)
+            if not is_root:
+                row_id = row[normalizer.c_dlt_id] = own_ids_prefix(self.load_id) + row_id
+            return row_id
+
+        vars(normalizer)["_add_row_id"] = add_marked
+        try:
+            yield
+        finally:
+            del vars(normalizer)["_add_row_id"]
 
     def _normalize_chunk(
         self, root_table_name: str, items: list[TDataItem], may_have_pua: bool, skip_write: bool

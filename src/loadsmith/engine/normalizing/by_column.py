@@ -40,17 +40,14 @@ def arrow_normalizer(enabled: bool = True) -> Iterator[ArrowReport]:
       variant column, two names become the same, or a schema contract discards something.
 
     Args:
-        enabled: False makes the block do nothing, so that callers need no branch.
+        enabled: False lets dlt's normalizer handle all records.
 
     Yields:
         How many records were normalized in which way; complete after normalize.
     """
     report = ArrowReport()
-    if not enabled:
-        yield report
-        return
     _install()
-    token = active.set(report)
+    token = active.set(report if enabled else None)
     try:
         yield report
     finally:

@@ -105,20 +105,22 @@ class ColumnarItemsNormalizer(RecordNormalizer):
     ) -> int:
         """Write the items in their order; return how many were not written by column."""
         assert self._shredder is not None
+        failed: type[Exception] | None = None
         try:
             if self.has_discarded:
                 raise NotPlain
             batches, null_only = self._shredder.shred(root_table, items, may_have_pua)
-        except NotPlain:
-            if len(items) <= _SLOW_RECORDS:
+        except Exception as error:  # noqa: BLE001 - a value may raise anything when it is coerced
+            failed = type(error)
+        # Behind the handler: this error is no cause of what dlt raises for the same records.
+        if failed is not None:
+            # dlt starts with the first record, so it may raise another error first.
+            if failed is not NotPlain or len(items) <= _SLOW_RECORDS:
                 return self._take_slowly(root_table, items, may_have_pua, update)
             middle = len(items) // 2
             return self._take(root_table, items[:middle], may_have_pua, update) + self._take(
                 root_table, items[middle:], may_have_pua, update
             )
-        except Exception:  # noqa: BLE001 - a value may raise anything when it is coerced
-            # dlt starts with the first record, so it may raise another error first.
-            return self._take_slowly(root_table, items, may_have_pua, update)
         try:
             tables = [self._arrow_table(*batch) for batch in batches]
         except Exception:

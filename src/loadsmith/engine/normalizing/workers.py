@@ -59,8 +59,7 @@ class _WorkerOfRun(ContainerInjectableContext):
             _bind(Path(self.folder), self.run_pid)
             for redactor in self.redactors:
                 _open_block.enter_context(redacted_logs(redactor))
-            if self.by_column:
-                _open_block.enter_context(arrow_normalizer())
+            _open_block.enter_context(arrow_normalizer(self.by_column))
 
 
 @contextlib.contextmanager

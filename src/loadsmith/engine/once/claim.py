@@ -13,13 +13,14 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dlt.common.destination.exceptions import DestinationTerminalException
 
 from loadsmith.engine.locks import exclusive, this_execution, this_process
+from loadsmith.engine.once.damaged import damaged_error
 from loadsmith.model import Partition, RunRequest
 
 if TYPE_CHECKING:
@@ -72,9 +73,30 @@ class Claim:
         return json.dumps(asdict(self))
 
     @staticmethod
-    def from_text(text: str) -> "Claim":
-        """Read what `to_text` wrote."""
-        return Claim(**json.loads(text))
+    def from_text(text: str, token: str) -> "Claim":
+        """Read what `to_text` wrote; what is damaged is a claim of a run without a name."""
+        try:
+            value = json.loads(text)
+            known = {one.name: value[one.name] for one in fields(Claim) if one.name in value}
+            claim = Claim(**known)
+            if claim.token == token and claim.run_id:
+                return claim
+        except (KeyError, TypeError, ValueError):
+            pass
+        return Claim(
+            token=token,
+            scope="",
+            run_id="",
+            attempt=0,
+            process="",
+            execution="",
+            lease=LEASE_SECONDS,
+        )
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether nobody knows any more what it claims."""
+        return not self.run_id
 
     @property
     def holder(self) -> str:
@@ -113,6 +135,25 @@ class Claims(Protocol):
 
     def remove_claim(self, claim: Claim) -> None:
         """Delete a claim; wait for the transactions that hold it."""
+
+
+def whole_claims(
+    claims: Claims,
+    found: Sequence[FoundClaim],
+    workspace: "Workspace",
+    place_of: Callable[[Claim], str],
+) -> list[FoundClaim]:
+    """Return the claims that say what they are of; damaged ones go when their lease is over.
+
+    Raises:
+        RunError: A damaged one is kept up by somebody, and may be of any load.
+    """
+    for one in found:
+        if one.claim.is_damaged:
+            if not one.is_over:
+                raise damaged_error(workspace, place_of(one.claim), "")
+            claims.remove_claim(one.claim)
+    return [one for one in found if not one.claim.is_damaged]
 
 
 def lease_seconds() -> float:

@@ -1,6 +1,7 @@
 """What the ledger says of a package: whose it is, its tables and rows, and how far it came."""
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -12,6 +13,14 @@ LEDGER_TABLE = "_dlt_loadsmith_loads"
 
 #: What the load id of an entry of 0.1 begins with that is of no package: a run has begun.
 _BEGUN = "begun-"
+
+
+#: Under this name an entry has the checksum of the rest.
+_CHECK = "check"
+
+
+class DamagedError(ValueError):
+    """What the ledger holds is not what a run has written."""
 
 
 @dataclass(frozen=True)
@@ -95,18 +104,32 @@ class LedgerEntry:
         value = asdict(self)
         for name in _COLUMNS:
             del value[name]
-        return json.dumps(value)
+        return json.dumps({**value, _CHECK: _checksum(value)})
 
     @staticmethod
     def from_text(text: str, *, load_id: str, scope: str, sequence: int | None) -> "LedgerEntry":
-        """Read what `to_text` wrote, here or in another version."""
-        known = {one.name for one in fields(LedgerEntry)}.difference(_COLUMNS)
-        value = {name: own for name, own in json.loads(text).items() if name in known}
-        for name in ("resources", "replaces"):
-            value[name] = tuple(value.get(name, ()))
-        value["replacing"] = tuple(Replaced(**one) for one in value.get("replacing", ()))
-        value["tables"] = tuple(LedgerTable(**table) for table in value["tables"])
-        return LedgerEntry(load_id=load_id, scope=scope, sequence=sequence or 0, **value)
+        """Read what `to_text` wrote, here or in another version.
+
+        Raises:
+            DamagedError: It is something else.
+        """
+        try:
+            value = json.loads(text)
+            check = value.pop(_CHECK, None)
+            if check not in (None, _checksum(value)):
+                raise DamagedError
+            known = _known(LedgerEntry, value, but=_COLUMNS)
+            for name in ("resources", "replaces"):
+                known[name] = tuple(known.get(name, ()))
+            known["replacing"] = tuple(
+                Replaced(**_known(Replaced, one)) for one in known.get("replacing", ())
+            )
+            known["tables"] = tuple(
+                LedgerTable(**_known(LedgerTable, table)) for table in known["tables"]
+            )
+            return LedgerEntry(load_id=load_id, scope=scope, sequence=sequence or 0, **known)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DamagedError from error
 
     def merged_with(self, others: "Sequence[LedgerEntry]") -> "LedgerEntry":
         """Return this entry with the resources and rows of others, as the report of a run."""
@@ -160,6 +183,16 @@ class Removal:
 
 
 _COLUMNS = ("load_id", "scope", "sequence", "committed")
+
+
+def _checksum(value: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(value, sort_keys=True).encode())
+
+
+def _known(kind: Any, value: Mapping[str, Any], but: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the fields that this version knows."""
+    names = {one.name for one in fields(kind)}.difference(but)
+    return {name: own for name, own in value.items() if name in names}
 
 
 def in_order(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:

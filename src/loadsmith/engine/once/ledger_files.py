@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Any
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from loadsmith.engine.dlt_hooks import JobName, in_transaction
-from loadsmith.engine.once.claim import Claim, FoundClaim
-from loadsmith.engine.once.entry import LEDGER_TABLE, LedgerEntry, LedgerTable, Removal, in_order
+from loadsmith.engine.once.claim import Claim, FoundClaim, whole_claims
+from loadsmith.engine.once.damaged import entry_from_tables
+from loadsmith.engine.once.entry import (
+    LEDGER_TABLE,
+    DamagedError,
+    LedgerEntry,
+    LedgerTable,
+    Removal,
+    in_order,
+)
 from loadsmith.engine.once.open_tables import find_open_table
 from loadsmith.engine.once.undo_open import OpenUndo
 from loadsmith.engine.once.writers import writers_to
@@ -39,13 +47,20 @@ class FileLedger:
 
     def entries(self, *scopes: str) -> list[LedgerEntry]:
         """See `Ledger`."""
-        own = {None, *map(_hash_of, scopes)}
-        found = [self._read(path) for path, (key, _, _) in self._files().items() if key in own]
+        own = {_hash_of(scope): scope for scope in scopes}
+        found = [
+            self._read(path, own.get(key or "", ""), number, load_id)
+            for path, (key, number, load_id) in self._files().items()
+            if key is None or key in own
+        ]
         return in_order(entry for entry in found if entry is not None and entry.scope in scopes)
 
     def entries_below(self, prefix: str) -> list[LedgerEntry]:
         """See `Ledger`."""
-        found = [self._read(path) for path in self._files()]
+        found = [
+            self._read(path, "", number, load_id)
+            for path, (_, number, load_id) in self._files().items()
+        ]
         return in_order(
             entry for entry in found if entry is not None and entry.scope.startswith(prefix)
         )
@@ -141,7 +156,7 @@ class FileLedger:
 
     def fence(self, lose: Callable[[], Exception], mark: Callable[[Any, str], None]) -> "FileFence":
         """See `Ledger`."""
-        return FileFence(lose, mark, self._workspace)
+        return FileFence(lose, mark, self._workspace, self._workspace.request.warn)
 
     def forget_jobs(self, load_id: str) -> None:
         """See `Ledger`. Jobs are not written down."""
@@ -165,14 +180,18 @@ class FileLedger:
         found = []
         for token in tokens:
             try:
-                text = files.read_text(self._path_of(token, _CLAIM), encoding="utf-8")
                 age = (now - files.modified(self._path_of(token, _LEASE))).total_seconds()
-                claim = Claim.from_text(text)
-            except (FileNotFoundError, ValueError):
-                # It is being removed or written.
+                text = files.read_text(self._path_of(token, _CLAIM), encoding="utf-8")
+            except FileNotFoundError:
+                # It is being removed.
                 continue
+            except ValueError:
+                text = ""
+            claim = Claim.from_text(text, token)
             found.append(FoundClaim(claim, self._workspace.is_over(claim, age), age))
-        return found
+        return whole_claims(
+            self, found, self._workspace, lambda claim: self._path_of(claim.token, _CLAIM)
+        )
 
     def has_claim(self, token: str) -> bool:
         """See `Claims`."""
@@ -246,18 +265,37 @@ class FileLedger:
         files.write_text(draft, json.dumps(value), encoding="utf-8")
         Path(draft).replace(path)
 
-    def _read(self, path: str) -> LedgerEntry | None:
-        """Read one entry; None where it is gone, or not written yet."""
+    def _read(self, path: str, scope: str, number: int, load_id: str) -> LedgerEntry | None:
+        """Read one entry; None where it is gone.
+
+        Args:
+            path: Its file.
+            scope: Its scope by the name of the file, where that is known.
+            number: Its number by that name.
+            load_id: Its package by that name.
+        """
         try:
             value = json.loads(self.client.fs_client.read_text(path, encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            if value["load_id"] != load_id or scope not in ("", value["scope"]):
+                raise DamagedError
+            return LedgerEntry.from_text(
+                value["payload"],
+                load_id=load_id,
+                scope=value["scope"],
+                sequence=value.get("sequence"),
+            )
+        except FileNotFoundError:
             return None
-        return LedgerEntry.from_text(
-            value["payload"],
-            load_id=value["load_id"],
-            scope=value["scope"],
-            sequence=value.get("sequence"),
-        )
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return entry_from_tables(
+                self._workspace,
+                self.client,
+                self.is_committed,
+                place=path,
+                load_id=load_id,
+                scope=scope,
+                sequence=number,
+            )
 
     def _names(self) -> dict[str, str]:
         """Return the paths of the files of the ledger by name."""
@@ -288,12 +326,14 @@ class FileFence:
         lose: Takes notice that the claim is gone; returns the error to raise.
         mark_once: Marks a package; see `Fence.mark`.
         workspace: That of the run.
+        warn: See `Fence`.
         marked: See `Fence`.
     """
 
     lose: Callable[[], Exception]
     mark_once: Callable[[Any, str], None]
     workspace: "Workspace"
+    warn: Callable[[str], None]
     marked: set[str] = field(default_factory=set)
 
     def hold(self, execute: Callable[[str], Any], job: JobName | None = None) -> None:

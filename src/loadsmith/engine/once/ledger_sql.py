@@ -20,8 +20,17 @@ from loadsmith.engine.once.claim import (
     Claim,
     FoundClaim,
     lease_seconds,
+    whole_claims,
 )
-from loadsmith.engine.once.entry import LEDGER_TABLE, LedgerEntry, LedgerTable, Removal, in_order
+from loadsmith.engine.once.damaged import entry_from_tables
+from loadsmith.engine.once.entry import (
+    LEDGER_TABLE,
+    DamagedError,
+    LedgerEntry,
+    LedgerTable,
+    Removal,
+    in_order,
+)
 from loadsmith.engine.once.undo_sql import (
     UNDEFINED,
     SqlUndo,
@@ -227,6 +236,7 @@ class SqlLedger:
             first=_IDLE_TIMEOUT.get(self._dialect, "").format(seconds=math.ceil(lease_seconds())),
             # Whoever writes a file of this machine gets its answers.
             jobs=None if self._workspace.traits.single_writer else self._jobs(),
+            warn=self._workspace.request.warn,
         )
 
     def forget_jobs(self, load_id: str) -> None:
@@ -250,7 +260,14 @@ class SqlLedger:
             table.name: delete_rows(
                 self.client,
                 table.name,
-                of_package(self.client, table.name, parents.get, condition, others=removal.others),
+                of_package(
+                    self.client,
+                    table.name,
+                    parents.get,
+                    removal.load_id,
+                    condition,
+                    others=removal.others,
+                ),
                 removal.load_id,
             )
             for table in reversed(removal.tables)
@@ -283,14 +300,19 @@ class SqlLedger:
         c_token, c_payload, c_renewed = self._columns("token", "payload", "renewed_at")
         try:
             rows = self._sql.execute_sql(
-                f"SELECT c.{c_payload}, {self._now()} - l.{c_renewed}"
+                f"SELECT c.{c_token}, c.{c_payload}, {self._now()} - l.{c_renewed}"
                 f" FROM {self._name(CLAIM_TABLE)} AS c LEFT JOIN {self._name(LEASE_TABLE)} AS l"
                 f" ON l.{c_token} = c.{c_token}"
             )
         except UNDEFINED:
             return []
-        found = [(Claim.from_text(payload), age) for payload, age in rows or ()]
-        return [FoundClaim(claim, self._workspace.is_over(claim, age), age) for claim, age in found]
+        found = [(Claim.from_text(payload, token), age) for token, payload, age in rows or ()]
+        return whole_claims(
+            self,
+            [FoundClaim(claim, self._workspace.is_over(claim, age), age) for claim, age in found],
+            self._workspace,
+            lambda claim: f"the row of {self._name(CLAIM_TABLE)} with token '{claim.token}'",
+        )
 
     def has_claim(self, token: str) -> bool:
         """See `Claims`."""
@@ -385,10 +407,21 @@ class SqlLedger:
                 found = cursor.fetchall()
         except UNDEFINED:
             return []
-        return [
-            LedgerEntry.from_text(payload, load_id=load_id, scope=scope, sequence=sequence)
-            for load_id, scope, payload, sequence in found
-        ]
+        return [self._entry(*row) for row in found]
+
+    def _entry(self, load_id: str, scope: str, payload: str, sequence: int | None) -> LedgerEntry:
+        try:
+            return LedgerEntry.from_text(payload, load_id=load_id, scope=scope, sequence=sequence)
+        except DamagedError:
+            return entry_from_tables(
+                self._workspace,
+                self.client,
+                self.is_committed,
+                place=f"the row of {self._table} with load_id '{load_id}'",
+                load_id=load_id,
+                scope=scope,
+                sequence=sequence or 0,
+            )
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -483,6 +516,7 @@ class SqlFence:
         first: A statement before that query, or nothing.
         jobs: The table of jobs and its columns; None where no answer gets lost.
         marked: See `Fence`.
+        warn: See `Fence`.
     """
 
     lose: Callable[[], Exception]
@@ -491,6 +525,7 @@ class SqlFence:
     seen: str
     first: str
     jobs: tuple[str, str, str] | None
+    warn: Callable[[str], None]
     marked: set[str] = field(default_factory=set)
 
     def hold(self, execute: Callable[[str], Any], job: JobName | None = None) -> None:

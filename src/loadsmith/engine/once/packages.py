@@ -302,11 +302,18 @@ class RunPackages:
         """Give up what was extracted; nothing of it is loaded."""
         discard_pending_packages(self._pipeline)
 
-    def discard(self, load_ids: Sequence[str]) -> None:
-        """Give up all pending packages, `load_ids` among them, and what is loaded of them."""
-        gone = [entry for entry in self.entries if entry.load_id in load_ids]
+    def discard(self, load_ids: Sequence[str]) -> list[str]:
+        """Give up all pending packages, `load_ids` among them, and what is loaded of them.
+
+        Returns:
+            Those of `load_ids` that were loaded as a whole before, and stay.
+        """
+        asked = [entry for entry in self.entries if entry.load_id in load_ids]
+        loaded: set[str] = set()
 
         def undo(ledger: Ledger) -> None:
+            loaded.update(entry.load_id for entry in asked if ledger.is_committed(entry.load_id))
+            gone = [entry for entry in asked if entry.load_id not in loaded]
             for entry in gone:
                 ledger.undo(entry)
             ledger.strike(gone)
@@ -314,8 +321,10 @@ class RunPackages:
         if self.has_ledger:
             with self._workspace.destination("undo"):
                 ask_ledger(self._workspace, undo)
-        self.entries = [entry for entry in self.entries if entry.load_id not in load_ids]
+        given_up = set(load_ids) - loaded
+        self.entries = [entry for entry in self.entries if entry.load_id not in given_up]
         discard_pending_packages(self._pipeline)
+        return sorted(loaded)
 
     def acknowledge(self) -> None:
         """Strike the packages from the ledger: Dagster knows of them."""

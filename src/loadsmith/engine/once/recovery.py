@@ -12,7 +12,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from loadsmith.engine.dlt_hooks import (
     archive_package,
-    damaged_files,
+    describe_packages,
     discard_pending_packages,
     is_terminal,
     list_extracted,
@@ -26,7 +26,11 @@ from loadsmith.engine.once.ledger import Ledger, ledger_of, open_ledger
 from loadsmith.engine.once.packages import RunPackages
 from loadsmith.engine.once.reload import finish_replacing
 from loadsmith.engine.workspace import Workspace
+from loadsmith.errors import causes_of
 from loadsmith.model import RunRequest
+
+#: Characters that are shown of an error for which a package is given up.
+_SHOWN = 300
 
 
 def is_token_given_up(workspace: Workspace, token: str) -> bool:
@@ -221,14 +225,6 @@ class Recovery:
         load_ids = sorted({*extracted, *normalized})
         self._request.log(f"completing {len(load_ids)} unfinished package(s) of an earlier run")
         packages = self._packages
-        damaged = [name for load_id in extracted for name in damaged_files(self._pipeline, load_id)]
-        if damaged:
-            self._request.warn(
-                f"package(s) {', '.join(load_ids)} of an earlier run are damaged ({damaged[0]} is"
-                " not as it was written); they are discarded and extracted again"
-            )
-            packages.discard(load_ids)
-            return True
         packages.found = load_ids
         try:
             if extracted:
@@ -239,12 +235,11 @@ class Recovery:
         except PipelineStepFailed as error:
             if not is_terminal(error):
                 raise
-            self._discard(load_ids, error)
-        else:
-            self.load_ids.extend(load_ids)
-            for entry in packages.entries:
-                if entry.load_id in load_ids:
-                    self.finished.update(entry.resources)
+            load_ids = self._give_up(load_ids, error)
+        self.load_ids.extend(load_ids)
+        for entry in packages.entries:
+            if entry.load_id in load_ids:
+                self.finished.update(entry.resources)
         return True
 
     def _discard_superseded(self, entries: Sequence[LedgerEntry]) -> None:
@@ -287,10 +282,13 @@ class Recovery:
         self.load_ids.append(entry.load_id)
         self.finished.update(entry.resources)
 
-    def _discard(self, load_ids: Sequence[str], error: BaseException) -> None:
-        """Give up packages that can never be loaded; their rows are extracted again."""
+    def _give_up(self, load_ids: Sequence[str], error: BaseException) -> list[str]:
+        """Give up packages that can never be loaded; return those that were loaded before."""
+        cause = list(causes_of(error))[-1]
+        text = " ".join(str(cause).split())[:_SHOWN]
         self._request.warn(
-            f"package(s) {', '.join(load_ids)} of an earlier run cannot be completed"
-            f" ({type(error).__name__}); they are discarded and extracted again"
+            f"what an earlier run has extracted cannot be loaded, and never can:"
+            f" {type(cause).__name__}: {text}. It is given up, and extracted"
+            f" again from where it began: {describe_packages(self._pipeline)}"
         )
-        self._packages.discard(load_ids)
+        return self._packages.discard(load_ids)

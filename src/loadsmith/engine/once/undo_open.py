@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from loadsmith.engine.dlt_hooks import own_ids_prefix
 from loadsmith.engine.once.entry import LedgerEntry, LedgerTable
 from loadsmith.engine.once.iceberg_lock import alone_with_iceberg
 from loadsmith.engine.once.open_tables import OpenTable, find_open_table
@@ -73,6 +74,7 @@ class OpenUndo:
     def _remove_below_roots(self, entry: LedgerEntry, tables: Sequence[LedgerTable]) -> int:
         """Remove the nested rows of root rows that are there, the deepest first."""
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         c_load_id, c_id, c_parent_id = self._columns("_dlt_load_id", "_dlt_id", "_dlt_parent_id")
         parents = {table.name: table.parent for table in entry.tables}
@@ -82,7 +84,10 @@ class OpenUndo:
             parent = parents[name]
             if parent is None:
                 return self._ids(name, c_load_id, pa.array([entry.load_id]))
-            return self._ids(name, c_parent_id, ids_of(parent))
+            ids = self._ids(name, c_parent_id, ids_of(parent))
+            # Root rows of two packages may have brought the same id.
+            marked = ids.filter(pc.starts_with(ids, own_ids_prefix(entry.load_id)))
+            return marked if len(marked) else ids.filter(pc.invert(pc.match_substring(ids, ".")))
 
         # All are known before the first is gone.
         found = [(table.name, ids_of(table.name)) for table in tables if table.parent is not None]

@@ -15,6 +15,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema.utils import new_column
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 
+from loadsmith.engine.dlt_hooks import own_ids_prefix
 from loadsmith.engine.once.entry import LEDGER_TABLE, LedgerEntry, LedgerTable
 from loadsmith.engine.once.writers import wait_for_writers
 from loadsmith.engine.workspace import digest
@@ -58,11 +59,17 @@ class SqlUndo:
         appended = [table for table in entry.tables if table.appended]
         nested = [table for table in appended if table.parent is not None]
         removed = 0
-        if not self.is_alone:
+        marked = self._marked(nested, entry)
+        # Rows of other packages may hang from root rows that brought their own ids.
+        if not self.is_alone and not marked:
             removed += self._remove_below_roots(nested, entry)
         for table in appended:
             if table.parent is None:
                 removed += self._delete(self._name(table.name), f"{c_load_id} = %s", entry.load_id)
+        for table in marked:
+            (c_id,) = columns(self.client, "_dlt_id")
+            condition = has_mark(c_id, entry.load_id)
+            removed += self._delete(self._name(table.name), condition)
         # `tables` has parents first, so what hung from a removed row hangs from nothing.
         for table in nested:
             if self.is_alone:
@@ -74,13 +81,27 @@ class SqlUndo:
             removed += orphans
         return removed
 
+    def _marked(self, nested: Sequence[LedgerTable], entry: LedgerEntry) -> list[LedgerTable]:
+        """Return the tables with rows of the package below root rows that brought own ids."""
+        (c_id,) = columns(self.client, "_dlt_id")
+        return [table for table in nested if self._count(table.name, has_mark(c_id, entry.load_id))]
+
+    def _count(self, table: str, condition: str) -> int:
+        try:
+            rows = self.client.sql_client.execute_sql(
+                f"SELECT COUNT(*) FROM {self._name(table)} WHERE {condition}"
+            )
+        except UNDEFINED:
+            return 0
+        return int(rows[0][0])
+
     def _remove_below_roots(self, nested: Sequence[LedgerTable], entry: LedgerEntry) -> int:
         """Remove the nested rows of root rows that are there, the deepest first."""
         parents = {table.name: table.parent for table in entry.tables}
         return sum(
             self._delete(
                 self._name(table.name),
-                of_package(self.client, table.name, parents.get),
+                of_package(self.client, table.name, parents.get, entry.load_id),
                 entry.load_id,
             )
             for table in reversed(nested)
@@ -109,11 +130,7 @@ class SqlUndo:
         sql = self.client.sql_client
         (c_id,) = columns(self.client, "_dlt_id")
         name = self._name(table.name)
-        try:
-            if not sql.execute_sql(f"SELECT COUNT(*) FROM {name} WHERE {condition}")[0][0]:
-                yield None
-                return
-        except UNDEFINED:
+        if not self._count(table.name, condition):
             yield None
             return
         scratch = f"{LEDGER_TABLE}_{digest(self.workspace.scope)}"
@@ -189,6 +206,7 @@ def of_package(
     client: Any,
     table: str,
     parent_of: Callable[[str], str | None],
+    load_id: str,
     condition: str = "",
     *,
     others: bool = False,
@@ -199,6 +217,7 @@ def of_package(
         client: The client of the destination.
         table: The table of the rows.
         parent_of: Returns the table that a nested one hangs from, and None for a root table.
+        load_id: The package.
         condition: What else root rows have to be, with ` AND` before it.
         others: Whether the rows of all other packages are meant.
     """
@@ -208,12 +227,22 @@ def of_package(
         return f"{c_load_id} {'<>' if others else '='} %s{condition}"
     c_id, c_parent_id = columns(client, "_dlt_id", "_dlt_parent_id")
     name = client.sql_client.make_qualified_table_name(parent)
+    # Root rows of two packages may have brought the same id.
+    is_marked = has_mark(c_id, load_id)
+    mine = f"NOT {is_marked}" if others else f"({is_marked} OR REPLACE({c_id}, '.', '') = {c_id})"
     # A table of its own in the middle: MariaDB looks into it by key then.
     return (
         f"{c_parent_id} IN (SELECT found.id FROM (SELECT {c_id} AS id"
         f" FROM {name} WHERE"
-        f" {of_package(client, parent, parent_of, condition, others=others)}) AS found)"
+        f" {of_package(client, parent, parent_of, load_id, condition, others=others)})"
+        f" AS found) AND {mine}"
     )
+
+
+def has_mark(column: str, load_id: str) -> str:
+    """Return the condition for ids of nested rows that begin with their package."""
+    prefix = own_ids_prefix(load_id)
+    return f"SUBSTR({column}, 1, {len(prefix)}) = '{prefix}'"
 
 
 def is_lock_of_another(error: DatabaseException) -> bool:

@@ -9,6 +9,7 @@ from dlt.load.exceptions import LoadClientJobException
 from dlt.normalize.exceptions import NormalizeJobFailed
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from loadsmith.engine.dlt_hooks import is_terminal
 from loadsmith.engine.packages import install_command
 from loadsmith.engine.results.causes import (
     address_of,
@@ -34,6 +35,12 @@ _KEPT = {
     "normalize": "What was extracted is kept and used by the next run.",
     "load": "What was extracted is kept and loaded by the next run; no row is loaded twice.",
 }
+
+#: What is said instead where no second try can help.
+_GIVEN_UP = (
+    "No second try of what was extracted can help: the next run gives it up and extracts again from"
+    " where it began."
+)
 
 #: Characters that are shown of a value that broke a contract.
 _VALUE_LENGTH = 200
@@ -100,7 +107,10 @@ def run_error(
         _summary(type(cause).__name__, redactor.redact(str(cause))) for cause in causes
     )
     advice = _advice(error, causes[-1], step, destination, source)
-    message = " ".join(filter(None, [f"{place}: {summary}.", _KEPT.get(step), advice]))
+    kept = _KEPT.get(step)
+    if step in ("normalize", "load") and is_terminal(error):
+        kept, advice = _GIVEN_UP, "Fix the rows or the table and run again."
+    message = " ".join(filter(None, [f"{place}: {summary}.", kept, advice]))
     if imported_from and step != "sync":
         message += f" Its schema is imported from {imported_from}: if it was edited, look there."
     if working_dir:

@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loadsmith.documents import read_whole
 from loadsmith.engine.schema_files.tables import (
     changes_between,
     column_snapshot,
@@ -75,7 +76,7 @@ def read_schema_file(path: str, *, written_as: str | None = None, remedy: str = 
     shown = written_as or path
     try:
         status = Path(path).stat()
-        if not Path(path).is_file():
+        if Path(path).is_dir():
             raise ResolveError(f"{shown}: this is a folder. Name the schema file in it.")
         return _read_cached(path, status.st_mtime_ns, status.st_size, shown)
     except (FileNotFoundError, NotADirectoryError) as exc:
@@ -84,7 +85,7 @@ def read_schema_file(path: str, *, written_as: str | None = None, remedy: str = 
         )
         raise SchemaFileNotFound(f"Schema file not found at {shown!r}. {todo}") from exc
     except OSError as exc:
-        raise ResolveError(f"{shown}: this file cannot be read ({type(exc).__name__}).") from exc
+        raise ResolveError(f"{shown}: this file cannot be read ({exc.strerror or exc}).") from exc
 
 
 def tables_of_schema(
@@ -174,7 +175,7 @@ def write_whole(path: str, text: str) -> None:
 
 @lru_cache(maxsize=4096)
 def _read_cached(path: str, _mtime_ns: int, _size: int, shown: str) -> SchemaFile:
-    text = decode(Path(path).read_bytes(), shown)
+    text = decode(read_whole(path), shown)
     stored = parse_schema(text, shown)
     if "tables" not in stored or "name" not in stored:
         missing = "tables" if "tables" not in stored else "name"

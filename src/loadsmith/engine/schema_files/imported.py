@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from loadsmith.documents import read_whole
 from loadsmith.engine.schema_files.text import decode, parse_schema, place_in
 from loadsmith.errors import LoadsmithError, ResolveError
 
@@ -60,7 +61,7 @@ class ImportSchemas:
         path = self._folder / file
         shown = str(path)
         try:
-            text = decode(path.read_bytes(), shown, remedy=self._remedy)
+            text = decode(read_whole(path), shown, remedy=self._remedy)
         except FileNotFoundError:
             raise
         except OSError as error:

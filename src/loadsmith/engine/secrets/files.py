@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from loadsmith.documents import read_whole
 from loadsmith.errors import ConfigError, Problem
 
 UNFILLED = "<configure me>"
@@ -119,14 +120,14 @@ def _read_toml(path: str) -> dict[str, Any]:
     from tomlkit.exceptions import KeyAlreadyPresent, ParseError, TOMLKitError
 
     try:
-        text = Path(path).read_text("utf-8-sig")
+        text = read_whole(path).decode("utf-8-sig")
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError as exc:
         line = exc.object.count(b"\n", 0, exc.start) + 1
         raise ConfigError([Problem(path, line, 1, "this file is not UTF-8.")]) from None
     except OSError as exc:
-        problem = Problem(path, 0, 0, f"this file cannot be read ({type(exc).__name__}).")
+        problem = Problem(path, 0, 0, f"this file cannot be read ({exc.strerror or exc}).")
         raise ConfigError([problem]) from None
     try:
         return dict(tomlkit.parse(text).unwrap())

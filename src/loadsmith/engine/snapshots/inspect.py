@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loadsmith.documents import read_whole
 from loadsmith.engine.schema_files import (
     SchemaFile,
     decode,
@@ -135,9 +136,9 @@ def read_snapshot(path: str) -> LoadSnapshot:
         ResolveError: The file is neither; its line is named.
     """
     try:
-        text = decode(Path(path).read_bytes(), path)
+        text = decode(read_whole(path), path)
     except OSError as exc:
-        raise ResolveError(f"{path}: this file cannot be read ({type(exc).__name__}).") from exc
+        raise ResolveError(f"{path}: this file cannot be read ({exc.strerror or exc}).") from exc
     if not path.endswith(".json") or '"engine_version"' in text:
         file = read_schema_file(path)
         return _of_schema_file(file, ResourceSelection(), {})

@@ -1,9 +1,11 @@
 """Live dlt objects, and functions that make them, as the recipes of a load."""
 
 import inspect
+import logging
 import os
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,9 @@ from typing import Any, NamedTuple
 from loadsmith.engine.destinations import dataset_of
 from loadsmith.engine.locks import retry
 from loadsmith.engine.secrets import PLACEHOLDER, errors_without_secrets
+from loadsmith.errors import causes_of
+
+_logger = logging.getLogger("loadsmith")
 
 #: Times that a pipeline is made when others make the same one at the same moment.
 _TRIES = 12
@@ -213,9 +218,34 @@ def make_pipeline(recipe: Callable[[], Any]) -> Any:
     def is_of_folder(error: Exception) -> bool:
         # If dlt fails early, it fails with AttributeError while it puts its state back.
         cause = error.__context__ if isinstance(error, AttributeError) else error
-        return isinstance(cause, OSError)
+        return isinstance(cause, OSError) or _has_removed_damage(error)
 
     return retry(make, tries=_TRIES, pause=0.05, may_help=is_of_folder)
+
+
+def _has_removed_damage(error: BaseException) -> bool:
+    """Let dlt make a pipeline anew whose folder it cannot read; tell whether that is so.
+
+    dlt reads the folder of a pipeline when that is made, and empties one without a state.
+    """
+    from dlt import Pipeline
+
+    from loadsmith.engine.dlt_hooks import damaged_base
+
+    for cause in causes_of(error):
+        for frame, _ in traceback.walk_tb(cause.__traceback__):
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, Pipeline) and (folder := vars(owner).get("working_dir")):
+                path = damaged_base(Path(folder))
+                if path is not None:
+                    _logger.warning(
+                        "%s is damaged, as after a power cut. Its folder is emptied: state and"
+                        " schemas are read from the destination",
+                        path,
+                    )
+                    (Path(folder) / Pipeline.STATE_FILE).unlink(missing_ok=True)
+                    return True
+    return False
 
 
 def _names(pipeline: Any) -> dict[str, str | None]:

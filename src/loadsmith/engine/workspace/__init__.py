@@ -10,6 +10,7 @@ from loadsmith.engine.workspace.connecting import (
 )
 from loadsmith.engine.workspace.cursors import (
     StoredCursor as StoredCursor,
+    discard_pending as discard_pending,
     fetch_cursors as fetch_cursors,
     reset_cursors as reset_cursors,
 )

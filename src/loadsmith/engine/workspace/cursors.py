@@ -1,6 +1,6 @@
 """A load in, the cursors that are stored for it out; and a cursor forgotten, by dlt's own state."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -9,7 +9,12 @@ from typing import Any
 from dlt.common.destination.client import WithStateSync
 from dlt.common.versioned_state import json_decode_state
 
-from loadsmith.engine.dlt_hooks import list_extracted, moment_of_package
+from loadsmith.engine.dlt_hooks import (
+    describe_packages,
+    discard_pending_packages,
+    list_extracted,
+    moment_of_package,
+)
 from loadsmith.engine.secrets import Redactor
 from loadsmith.engine.workspace.looking import destination_of, secrets_hidden
 from loadsmith.engine.workspace.names import Names
@@ -126,6 +131,35 @@ def reset_cursors(
                 pipeline.normalize()
                 pipeline.load()
         return _shown(found, redactor)
+
+
+def discard_pending(
+    definition: LoadDefinition, request: RunRequest, agree: Callable[[str], bool]
+) -> str | None:
+    """Drop what an earlier run has extracted and not loaded; the cursors go back with it.
+
+    It waits for a run of the load that is under way. Rows of it that are in the destination are
+    removed by the next run.
+
+    Args:
+        definition: The load.
+        request: Names the partition, where each has a working directory of its own.
+        agree: Is told what would be dropped, and says whether it is.
+
+    Returns:
+        What was dropped; None for nothing.
+    """
+    with (
+        secrets_hidden(definition, request),
+        open_workspace(definition, request) as workspace,
+    ):
+        if not workspace.pipeline.has_pending_data:
+            return None
+        contents = describe_packages(workspace.pipeline)
+        if not agree(contents):
+            return None
+        discard_pending_packages(workspace.pipeline)
+        return contents
 
 
 def _forget(

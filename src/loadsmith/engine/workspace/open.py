@@ -26,7 +26,15 @@ from loadsmith.engine.destinations import (
     refuse_ambiguous_dataset,
     traits,
 )
-from loadsmith.engine.dlt_hooks import Fence, rename_pipeline, set_fence
+from loadsmith.engine.dlt_hooks import (
+    Fence,
+    damaged_base,
+    damaged_in_packages,
+    describe_packages,
+    discard_pending_packages,
+    rename_pipeline,
+    set_fence,
+)
 from loadsmith.engine.locks import (
     Holder,
     HolderGivenUpError,
@@ -163,9 +171,9 @@ class Workspace:
         """Return the number that the last run in the directory has noted, and its token."""
         try:
             noted = json.loads((Path(self.pipeline.working_dir) / _NOTE).read_text("utf-8"))
-        except (FileNotFoundError, ValueError):
+            return int(noted["sequence"]), str(noted["token"])
+        except (FileNotFoundError, KeyError, TypeError, ValueError):
             return 0, ""
-        return int(noted["sequence"]), str(noted["token"])
 
     def client(self) -> Any:
         """Return the client of the destination; dlt resolves its settings once for a schema."""
@@ -276,7 +284,7 @@ def open_workspace(
         names.pipelines_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         _take_over_directory(names, waiting)
         working_dir = names.working_dir
-        _remove_broken(working_dir)
+        _remove_broken(working_dir, request)
         bind_local_files(parts, home)
         found = traits(parts.destination)
         prefer_fastest_file_format(parts.destination, found)
@@ -292,6 +300,11 @@ def open_workspace(
             pipeline = new_pipeline(parts, names.state, names.pipelines_dir)
             client = pipeline.destination_client()
             _serves_another_destination(working_dir, pipeline, client.config)
+        elif (broken := damaged_in_packages(working_dir)) is not None:
+            pipeline = _without_packages(pipeline, broken, request) or new_pipeline(
+                parts, names.state, names.pipelines_dir
+            )
+            client = pipeline.destination_client()
         refuse_ambiguous_dataset(client)
         working_dir.chmod(0o700)
         workspace = Workspace(
@@ -365,13 +378,14 @@ def _serves_another_destination(working_dir: Path, pipeline: Any, config: Any) -
     local = getattr(getattr(config, "credentials", None), "database", None)
     mark = hashlib.sha256(json.dumps([*where, str(local)]).encode()).hexdigest()
     path = working_dir / ".destination"
-    known = path.read_text() if path.is_file() else None
-    if known is None:
+    known = path.read_text("ascii", "replace") if path.is_file() else None
+    if known is None or len(known) != len(mark):
+        known = None
         path.write_text(mark)
     return known not in (None, mark)
 
 
-def _remove_broken(working_dir: Path) -> None:
+def _remove_broken(working_dir: Path, request: RunRequest) -> None:
     """Remove what a run leaves that dies in the middle of a write of dlt's.
 
     A directory without a state is of no use. Schemas are written beside their place, and what was
@@ -382,3 +396,30 @@ def _remove_broken(working_dir: Path) -> None:
     for path in working_dir.glob("schemas/*"):
         if ".schema." not in path.name:
             path.unlink()
+    if working_dir.is_dir() and (broken := damaged_base(working_dir)) is not None:
+        request.warn(
+            _damaged(broken) + ". The working directory is emptied; state and schemas are"
+            " read from the destination, and what was not loaded is extracted again"
+        )
+        shutil.rmtree(working_dir)
+
+
+def _without_packages(pipeline: Any, broken: Path, request: RunRequest) -> Any:
+    """Give up what was extracted, of which a file is damaged.
+
+    Returns:
+        The pipeline; None where its directory had to be emptied.
+    """
+    contents = describe_packages(pipeline)
+    request.warn(f"{_damaged(broken)}. It is given up and extracted again: {contents}")
+    try:
+        discard_pending_packages(pipeline)
+    except Exception as error:  # noqa: BLE001 - what dlt says where its own files are damaged, too
+        request.log(f"{pipeline.working_dir} is emptied ({type(error).__name__})")
+        shutil.rmtree(pipeline.working_dir)
+        return None
+    return pipeline
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is damaged: it is not as an earlier run has written it, as after a power cut"

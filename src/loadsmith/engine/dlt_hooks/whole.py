@@ -1,0 +1,170 @@
+"""Find files of a working directory that are not as they were written, as after a power cut.
+
+Packages have a list of their files with checksums; dlt's states and schemas have hashes of their
+own. What else is there can be made again.
+"""
+
+import json
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import semver
+from dlt.common.schema.utils import verify_schema_hash
+from dlt.common.storages import LoadStorage
+from dlt.common.storages.load_package import (
+    PackageStorage,
+    ParsedLoadJobFileName,
+)
+from dlt.common.versioned_state import (
+    decompress_state,
+    generate_state_version_hash,
+    json_decode_state,
+)
+from dlt.normalize import normalize
+from dlt.pipeline.pipeline import Pipeline
+from dlt.pipeline.state_sync import (
+    PIPELINE_STATE_ENGINE_VERSION,
+    generate_pipeline_state_version_hash,
+)
+
+#: The list of the files of a package, in its folder: names and checksums.
+FILE_LIST = "loadsmith_files.json"
+
+_JOB_FOLDERS = ("new_jobs", "started_jobs", "completed_jobs", "failed_jobs")
+
+#: What dlt writes into a package that is listed already.
+_CHANGING: tuple[str, ...] = (
+    PackageStorage.SCHEMA_UPDATES_FILE_NAME,
+    PackageStorage.APPLIED_SCHEMA_UPDATES_FILE_NAME,
+    PackageStorage.LOAD_PACKAGE_STATE_FILE_NAME,
+)
+
+
+class ListedLoadStorage(LoadStorage):
+    """dlt's storage of load files, which lists the files of a package when that is complete."""
+
+    def commit_new_load_package(self, load_id: str) -> None:
+        """Commit as dlt does."""
+        list_files(Path(self.storage.make_full_path(self.get_new_package_path(load_id))))
+        super().commit_new_load_package(load_id)
+
+
+def list_normalized_files() -> None:
+    """Let dlt's normalize write the list of the files of its packages."""
+    assert hasattr(normalize, "LoadStorage")
+    normalize.__dict__["LoadStorage"] = ListedLoadStorage
+
+
+def list_files(folder: Path) -> None:
+    """Write the list of the files of a package that is complete."""
+    sums = {
+        path.relative_to(folder).as_posix(): _checksum(path)
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in (FILE_LIST, *_CHANGING)
+    }
+    (folder / FILE_LIST).write_text(json.dumps(sums), encoding="utf-8")
+
+
+def damaged_base(working_dir: Path) -> Path | None:
+    """Return a damaged file that the pipeline itself needs: its state, a schema, a version."""
+    checks: list[tuple[Iterable[Path], Callable[[Path], Any]]] = [
+        ([working_dir / Pipeline.STATE_FILE], _check_state),
+        (working_dir.glob("schemas/*.schema.json"), _check_schema),
+        (working_dir.glob("*/.version"), lambda path: semver.Version.parse(path.read_text())),
+    ]
+    return next(
+        (path for paths, check in checks for path in paths if _is_damaged(path, check)), None
+    )
+
+
+def damaged_in_packages(working_dir: Path) -> Path | None:
+    """Return a damaged file of a package that is not loaded yet.
+
+    Packages of versions that have written no list of files are taken as they are.
+    """
+    for folder in working_dir.glob("normalize/extracted/*"):
+        if (found := _damaged_in_package(folder)) is not None:
+            return found
+    for folder in working_dir.glob("load/normalized/*"):
+        if (found := _damaged_in_package(folder)) is not None:
+            return found
+    return None
+
+
+def _damaged_in_package(folder: Path) -> Path | None:
+    for name in _CHANGING:
+        if (folder / name).exists() and _is_damaged(folder / name, _check_json):
+            return folder / name
+    schema: Path = folder / PackageStorage.SCHEMA_FILE_NAME
+    # The first package of a schema has it without a hash of what extract has added.
+    if _is_damaged(schema, lambda path: isinstance(json.loads(path.read_bytes()), dict)):
+        return schema
+    listed = folder / FILE_LIST
+    if not listed.exists():
+        return None
+    try:
+        sums: dict[str, int] = dict(json.loads(listed.read_bytes()))
+    except (TypeError, ValueError):
+        return listed
+    # A load moves its files, and counts in their names how often it has tried them.
+    there = {_name(path): path for name in _JOB_FOLDERS for path in (folder / name).glob("*.*")}
+    for name, known in sums.items():
+        path = folder / name
+        if path.parent.name in _JOB_FOLDERS:
+            path = there.get(_name(path), path)
+        if not path.is_file() or _checksum(path) != known:
+            return path
+    return None
+
+
+def _name(path: Path) -> str:
+    try:
+        return ParsedLoadJobFileName.parse(path.name)._replace(retry_count=0).file_name()
+    except Exception:  # noqa: BLE001 - a file of another name is none of the list
+        return path.name
+
+
+def _checksum(path: Path) -> int:
+    result = 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            result = zlib.crc32(chunk, result)
+    return result
+
+
+def _is_damaged(path: Path, check: Callable[[Path], Any]) -> bool:
+    try:
+        return check(path) is False
+    except OSError:
+        return not path.is_file()
+    except Exception:  # noqa: BLE001 - whatever a reader says of a file that is damaged
+        return True
+
+
+def _check_state(path: Path) -> bool:
+    state: Any = json_decode_state(path.read_text("utf-8"))
+    schemas = path.parent / "schemas"
+    if any(
+        not (schemas / f"{name}.schema.json").is_file() for name in state.get("schema_names") or ()
+    ):
+        return False
+    if state["_state_engine_version"] != PIPELINE_STATE_ENGINE_VERSION:
+        return True
+    return bool(state["_version_hash"] == generate_pipeline_state_version_hash(state))
+
+
+def _check_schema(path: Path) -> bool:
+    return verify_schema_hash(json.loads(path.read_bytes()), verifies_if_not_migrated=True)
+
+
+def _check_json(path: Path) -> bool:
+    state: Any = json_decode_state(path.read_text("utf-8"))
+    if path.name != PackageStorage.LOAD_PACKAGE_STATE_FILE_NAME:
+        return isinstance(state, dict)
+    if stored := state.get("pipeline_state"):
+        decompress_state(stored["state"])
+    # dlt counts its metrics elsewhere.
+    found = generate_state_version_hash(state, exclude_attrs=["load_metrics"])
+    return bool(state["_version_hash"] == found)

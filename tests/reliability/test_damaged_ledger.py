@@ -1,0 +1,101 @@
+"""A damaged entry of the ledger is derived again where that is possible, or named."""
+
+import json
+
+import dlt
+import killing
+import pytest
+from killing import in_child, load_batches, run_batch
+
+from loadsmith.engine.run import run_load
+from loadsmith.errors import RunError
+from loadsmith.model import LoadDefinition, RunRequest
+
+DAMAGES = {
+    "empty": lambda text: "",
+    "of another kind": lambda text: "{}",
+    "half": lambda text: text[: len(text) // 2],
+    "changed": lambda text: text.replace("events", "evfnts"),
+    "a list": lambda text: "[1]",
+}
+
+
+def damage_entries(shop, damage, prefix=""):
+    """Damage the entries of the ledger; return how many those are."""
+    change = DAMAGES[damage]
+    if shop.destination == "filesystem":
+        folder = shop.folder / "files" / shop.dataset / "_dlt_loadsmith_loads"
+        paths = list(folder.glob(f"{prefix}*.json"))
+        for path in paths:
+            path.write_text(change(path.read_text()))
+        return len(paths)
+    import duckdb
+
+    with duckdb.connect(str(shop.folder / "shop.duckdb")) as connection:
+        table = f'"{shop.dataset}"."_dlt_loadsmith_loads"'
+        rows = connection.execute(f"SELECT load_id, payload FROM {table}").fetchall()
+        for load_id, payload in rows:
+            connection.execute(
+                f"UPDATE {table} SET payload = ? WHERE load_id = ?", [change(payload), load_id]
+            )
+        return len(rows)
+
+
+@pytest.mark.parametrize("damage", ["empty", "changed"])
+@pytest.mark.parametrize("destination", ["filesystem", "duckdb"])
+def test_the_entry_of_a_dead_load_is_derived_again(make_shop, destination, damage):
+    shop = make_shop(destination)
+    log = shop.folder / "log"
+    killed = in_child(load_batches, shop, (0,), "append job done", output=log)
+    killed.join(60)
+    assert killed.exitcode == -9, log.read_text()[-4000:]
+    assert damage_entries(shop, damage)
+    assert run_batch(shop, 0).success
+    assert killing.found(shop) == killing.expected(1)
+    assert killing.found_nested(shop) == killing.expected_nested(1)
+    assert run_batch(shop, 1).success
+    assert killing.found(shop) == killing.expected(2, merges=destination != "filesystem")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("destination", ["filesystem", "duckdb"])
+def test_the_entry_of_a_loaded_package_is_named(tmp_path, make_shop, destination, damage):
+    shop = make_shop(destination)
+
+    def load():
+        definition = LoadDefinition(
+            name="events",
+            source=lambda: dlt.resource([{"id": 1}], name="events"),
+            pipeline=shop.make_pipeline,
+        )
+        with run_load(definition, RunRequest()):
+            pass
+
+    load()
+    assert damage_entries(shop, damage) == 1
+    with pytest.raises(RunError, match=r"_dlt_loadsmith_loads.* is damaged: it is not what a run"):
+        load()
+    assert shop.read("events", "id") == [(1,)]
+
+
+def test_a_damaged_claim_is_named_and_goes_when_its_lease_is_over(make_shop, monkeypatch):
+    shop = make_shop("filesystem")
+    folder = shop.folder / "files" / shop.dataset / "_dlt_loadsmith_loads"
+
+    def load():
+        definition = LoadDefinition(
+            name="events",
+            source=lambda: dlt.resource([{"id": 1}], name="events"),
+            pipeline=shop.make_pipeline,
+        )
+        with run_load(definition, RunRequest()):
+            pass
+
+    load()
+    (folder / "abc.lease").touch()
+    (folder / "abc.claim").write_text(json.dumps({"token": "abc"}))
+    with pytest.raises(RunError, match=r"abc\.claim is damaged"):
+        load()
+    monkeypatch.setattr("loadsmith.engine.once.claim.LEASE_SECONDS", 0.0)
+    load()
+    assert not (folder / "abc.claim").exists()
