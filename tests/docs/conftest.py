@@ -101,13 +101,12 @@ class Walk:
             project = self.folder
             if block.title == CHECKOUT:
                 self.folder = ROOT
+            is_error = following is not None and following.title == "error"
             for line in _lines(text):
                 self._run(line)
+                assert is_error or self.code == 0, f"{line}: code {self.code}:\n{self.output}"
             if block.title == CHECKOUT:
                 self.folder = project
-            is_error = following is not None and following.title == "error"
-            if not is_error:
-                assert self.code == 0, f"exit code {self.code}:\n{self.output}"
         elif block.title == "error":
             assert self.code != 0, f"the commands before it do not fail:\n{self.output}"
             self._compare(text)
