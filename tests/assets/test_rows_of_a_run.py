@@ -230,6 +230,53 @@ def test_two_loads_that_would_share_a_cursor_are_told_with_both_names(shop: Shop
     assert shop.rows("SELECT prop, count(*) FROM raw.events GROUP BY 1") == [("one", 2)]
 
 
+@pytest.mark.parametrize("how", ["bound", "closure"])
+def test_loads_that_differ_in_what_their_functions_hold_do_not_share_a_cursor(
+    shop: Shop, how: str
+) -> None:
+    class Client:
+        def __init__(self, prop: str) -> None:
+            self.prop = prop
+
+        def get(self) -> Any:
+            return [{"id": number, "prop": self.prop} for number in (1, 2)]
+
+    def ga(prop: str) -> Any:
+        def get() -> Any:
+            return Client(prop).get()
+
+        ask = Client(prop).get if how == "bound" else get
+
+        @dlt.resource(write_disposition="append")
+        def events(at: Any = incremental("id")) -> Any:
+            yield ask()
+
+        return dlt.source(lambda: events, name="ga")()
+
+    one, two = shop.assets(ga("one"), "ga_one"), shop.assets(ga("two"), "ga_two")
+    assert shop.run(one).success
+    assert "Give the load 'ga_two' a pipeline name of its own." in failure_of(shop.run(two))
+
+
+def test_a_run_of_one_resource_loads_all_that_its_cursor_feeds(shop: Shop) -> None:
+    @dlt.source(name="feeds")
+    def feeds() -> Any:
+        @dlt.resource(write_disposition="append")
+        def feed(at: Any = incremental("id")) -> Any:
+            yield [{"id": number} for number in (1, 2, 3)]
+
+        first = dlt.transformer(lambda page: page, data_from=feed, name="first")
+        second = dlt.transformer(lambda page: page, data_from=feed, name="second")
+        return feed, first, second
+
+    assets = shop.assets(feeds(), "feeds")
+    (key,) = (key for key in assets.keys if key.path[-1].endswith("first"))
+    assert shop.run(assets, selection=[key]).success
+    assert shop.run(assets).success
+    for table in ("feed", "first", "second"):
+        assert shop.rows(f"SELECT count(*) FROM raw.{table}") == [(3,)]
+
+
 def definition_of(tmp_path: Path, name: str, prop: str) -> LoadDefinition:
     (tmp_path / "events_of_ga.py").write_text(
         "import dlt\n"

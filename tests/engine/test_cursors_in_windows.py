@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +17,7 @@ import pytest
 from dlt.sources import incremental
 
 from loadsmith.engine.run import run_load
-from loadsmith.engine.sources import bound_to_window
+from loadsmith.engine.sources import bound_to_window, select_resources
 from loadsmith.errors import ConfigError
 from loadsmith.model import (
     DestinationReference,
@@ -244,6 +245,56 @@ def test_each_row_is_in_one_window_where_the_clocks_change(day: tuple[int, ...],
             seen.setdefault(name, []).extend(ids)
         edge = later
     assert seen == {name: list(range(len(moments))) for name in seen}
+
+
+def test_a_day_that_begins_at_one_is_in_its_own_partition():
+    zone = ZoneInfo("America/Santiago")
+    days = [date(2024, 9, day) for day in (7, 8, 9)]
+    starts = [datetime(day.year, day.month, day.day, tzinfo=zone) for day in days]
+    for number, (start, end) in enumerate(pairwise(starts)):
+        window = Window(start=start.astimezone(UTC).astimezone(zone), end=end)
+        for kind in ("date", "text"):
+
+            @dlt.source(name="days")
+            def source(kind: str = kind) -> Any:
+                @dlt.resource(name="t")
+                def rows(at: Any = incremental("at")) -> Any:
+                    for n, day in enumerate(days):
+                        yield {"id": n, "at": day if kind == "date" else day.isoformat()}
+
+                return rows
+
+            assert ids_in(source(), window, "partition") == {"t": [number]}, (kind, window)
+
+
+@pytest.mark.parametrize("ends", ["closed", "open"])
+def test_a_window_has_its_begin_and_not_its_end_whatever_the_source_says(ends: Any):
+    moments = [datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2, 3)]
+
+    @dlt.source(name="s")
+    def source() -> Any:
+        cursor = incremental("at", range_start=ends, range_end=ends)
+
+        @dlt.resource(name="t")
+        def rows(at: Any = cursor) -> Any:
+            yield [{"id": n, "at": moment} for n, moment in enumerate(moments)]
+
+        return rows
+
+    window = Window(start=moments[1], end=moments[2])
+    assert ids_in(source(), window) == {"t": [1]}
+
+
+def test_a_zone_for_a_resource_that_is_not_there_is_refused(tmp_path: Path):
+    definition = LoadDefinition(
+        name="l",
+        source=lambda: make_source([FIRST], days=False),
+        pipeline=lambda: dlt.pipeline("p", pipelines_dir=str(tmp_path)),
+        destination=None,
+        options=RunOptions(cursor_timezone={"awrae__plain": "UTC"}),
+    )
+    with pytest.raises(ConfigError, match="Did you mean 'aware__plain'"):
+        select_resources(definition, RunRequest())
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])

@@ -154,7 +154,7 @@ def test_a_destination_of_the_projects_own_is_found_by_its_path(tmp_path):
 
 
 def test_a_package_that_a_destination_needs_is_named():
-    with pytest.raises(ResolveError, match=r"dlt\[snowflake\]"):
+    with pytest.raises(ResolveError, match=r"loadsmith\[snowflake\]"):
         make_destination(refer("snowflake"))
 
 

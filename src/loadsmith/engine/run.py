@@ -71,6 +71,7 @@ from loadsmith.model import (
     ON_EMPTY,
     ON_ERROR,
     CursorResult,
+    Feeds,
     LoadDefinition,
     LoadResult,
     ResourceFailure,
@@ -191,6 +192,7 @@ class _Run:
         self._empty: list[str] = []
         self._window_cursors: list[CursorResult] = []
         self._first_run = False
+        self._feeds = Feeds(chains={})
         self.at = "sync"
         """The stage that the run is in."""
         if isinstance(self.pipeline.collector, NullCollector):
@@ -212,6 +214,7 @@ class _Run:
         self.at = "extract"
         with working_directory_kept():
             source, self.selected = select_resources(self.definition, self.request)
+            self._feeds = feeds_of(source)
         cursors = cursors_in(self.pipeline.state, source.name)
         self.at = "sync"
         self._plan_reload(source)
@@ -331,7 +334,10 @@ class _Run:
             try:
                 with (
                     bound_to_window(
-                        part, part.resources.selected, self.request, self._zone_of
+                        part,
+                        part.resources.selected,
+                        self.request,
+                        self._zone_of,
                     ) as cursors,
                     window_in_dlt(self.request.window),
                     watched_for_rows(
@@ -442,9 +448,12 @@ class _Run:
             source.resources[name].apply_hints(**hints)
 
     def _zone_of(self, resource: str) -> str | None:
-        """Return what the load says of the time zone of a resource's cursor."""
+        """Return what the load says of the time zone of a cursor, or of what is fed by it."""
         zone = self.params.cursor_timezone or self.definition.options.cursor_timezone
-        return zone.get(resource) if isinstance(zone, Mapping) else zone
+        if not isinstance(zone, Mapping):
+            return zone
+        fed = (name for name in zone if resource in self._feeds.chain(name))
+        return zone.get(resource) or next((zone[name] for name in fed), None)
 
     def _is_finished(self, source: Any, name: str) -> bool:
         """Tell whether a package that was completed first holds all that this run would extract.

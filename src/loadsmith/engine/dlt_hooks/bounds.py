@@ -55,6 +55,10 @@ class Edge:
                 else:
                     early = middle
             local = late.replace(microsecond=0).astimezone(self.zone) + back
+        midnight = datetime.combine(local.date(), time(), self.zone)
+        if midnight.astimezone(timezone.utc) == self.moment:
+            # Where clocks are set forward at midnight, the day begins at 01:00: no time is before.
+            local = midnight
         return local.replace(tzinfo=None, fold=0)
 
     def is_before(self, value: Any) -> bool:

@@ -44,7 +44,7 @@ def values_of(source: Any, names: Iterable[str]) -> dict[str, dict[str, Any] | N
     for name in names:
         try:
             found[name] = _plain(values_in(links[name]))
-        except TypeError:
+        except (TypeError, RecursionError):
             found[name] = None
     return found
 
@@ -63,11 +63,26 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, Incremental):
         return str(value.cursor_path)
-    if inspect.isroutine(value) or inspect.isclass(value) or inspect.ismodule(value):
+    if inspect.ismethod(value):
+        return [_plain(value.__self__), value.__name__]
+    if inspect.isfunction(value):
+        return _plain_function(value)
+    if inspect.isbuiltin(value) or inspect.isclass(value) or inspect.ismodule(value):
         return f"{getattr(value, '__module__', '')}.{value.__name__}"
     if isinstance(value, DltResource):
         return str(value.name)
     raise TypeError(f"{type(value).__name__} is no plain data")
+
+
+def _plain_function(function: Any) -> Any:
+    """Return a function as plain data: its name, and what it does if it is a local one."""
+    name = f"{function.__module__}.{function.__qualname__}"
+    if "<" not in name:
+        return name
+    code = function.__code__
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    constants = [value for value in code.co_consts if not inspect.iscode(value)]
+    return [name, code.co_code.hex(), _plain([constants, cells, function.__defaults__])]
 
 
 def refuse_shared_cursors(

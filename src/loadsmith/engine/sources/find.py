@@ -22,8 +22,8 @@ from loadsmith.engine.sources.arguments import argument_problems
 from loadsmith.engine.sources.feeds import feeds_of, refuse_shared_cursors
 from loadsmith.engine.sources.initial_values import with_times
 from loadsmith.engine.sources.sql import with_defaults
-from loadsmith.errors import ResolveError, did_you_mean
-from loadsmith.model import LoadDefinition, RunRequest, SourceReference
+from loadsmith.errors import ConfigError, ResolveError, did_you_mean
+from loadsmith.model import Feeds, LoadDefinition, RunRequest, SourceReference
 
 # dlt's own sources; the functions in their modules are found too (`filesystem.readers`).
 OWN_SOURCES = ("filesystem", "rest_api", "sql_database")
@@ -100,6 +100,8 @@ def select_resources(
                 f" '{source.name}' has no resource '{name}'.{did_you_mean(name, known)}"
             )
     feeds = feeds_of(source)
+    _check_zones(definition, request, feeds)
+    selected = _with_siblings(definition, request, source, feeds, selected)
     refuse_shared_cursors(definition, request, feeds, selected)
     if definition.part_of is None:
         return source.with_resources(*selected), selected
@@ -108,6 +110,40 @@ def select_resources(
     part = DltSource(source.schema.clone(), source.section, kept)
     part.resources.select(*selected)
     return part, selected
+
+
+def _check_zones(definition: LoadDefinition, request: RunRequest, feeds: Feeds) -> None:
+    """Refuse a time zone for a resource that the source does not have."""
+    known = dict.fromkeys(link for chain in feeds.chains.values() for link in chain)
+    for zones in (definition.options.cursor_timezone, request.params.cursor_timezone):
+        for name in zones if isinstance(zones, Mapping) else ():
+            if name not in known:
+                raise ConfigError(
+                    f"{definition.place or definition.name}: cursor_timezone names '{name}', which"
+                    f" is no resource of the source.{did_you_mean(name, known)}"
+                )
+
+
+def _with_siblings(
+    definition: LoadDefinition,
+    request: RunRequest,
+    source: DltSource,
+    feeds: Feeds,
+    selected: tuple[str, ...],
+) -> tuple[str, ...]:
+    """Add the resources that would miss what this run reads, because it moves their cursor."""
+    if request.window is not None:
+        # A window moves no cursor.
+        return selected
+    moved = {feed for name in selected for feed in feeds.moved(name)}
+    siblings = (
+        name
+        for name in source.resources.selected
+        if name not in selected
+        and definition.resources.matches(name)
+        and not moved.isdisjoint(feeds.moved(name))
+    )
+    return (*selected, *siblings)
 
 
 def find_source(reference: SourceReference) -> tuple[Any, str]:

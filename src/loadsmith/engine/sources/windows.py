@@ -235,8 +235,8 @@ def _set_bounds(
     else:
         # Zero and one are how sources write "from the beginning".
         if not initial or not early.is_before(initial):
-            bounded.initial_value = start
+            bounded.initial_value, bounded.range_start = start, "closed"
         if final is None or not late.is_after(final):
-            bounded.end_value = end
+            bounded.end_value, bounded.range_end = end, "open"
     bounded.allow_external_schedulers = False
     resource.apply_hints(incremental=bounded)
