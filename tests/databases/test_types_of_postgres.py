@@ -187,11 +187,13 @@ def test_what_plain_dlt_cannot_load_is_an_error_that_says_where(
     with psycopg.connect(database, autocommit=True) as connection:
         create_table(connection.execute, "t", {"v": (kind, [value])})
     warehouse = Warehouse("duckdb", tmp_path)
+    # SQLAlchemy 2.0 takes psycopg2 where no driver is named, which reads some of these values.
+    address = database.replace("postgresql", "postgresql+psycopg", 1)
 
     with pytest.raises(Exception, match=r"step=(extract|load)"):
-        load_by_dlt(warehouse, "plain", database, schema="public", table_names=["t"])
+        load_by_dlt(warehouse, "plain", address, schema="public", table_names=["t"])
     with pytest.raises(RunError) as raised:
-        warehouse.load("ours", credentials=database, schema="public", table_names=["t"])
+        warehouse.load("ours", credentials=address, schema="public", table_names=["t"])
 
     assert raised.value.resources == ("t",)
     assert "load 'load', extract, resource 't'" in str(raised.value)

@@ -90,7 +90,7 @@ CAUSES = {
             "resource 'rows', table 'rows': CannotCoerceNullException: In schema `shop`: Cannot"
             " coerce NULL in table `rows` column `title` which is not nullable."
         ),
-        FIX_CAUSE,
+        "Fix the rows or the table and run again.",
     ),
     "tables of different schemas": (
         "import pyarrow as pa\nyield pa.table({'a': [1]})\nyield pa.table({'a': ['x']})",

@@ -7,10 +7,17 @@ from typing import Any
 
 from loadsmith.cli.selection import RANGE_MARK
 
-_OF_PARTITION = "rows_loaded"
-"""Metadata with the rows of a single partition; the other names count all that a run loaded."""
+_ROW_NAMES = (
+    "dagster/partition_row_count",
+    "rows_loaded_in_all_partitions",
+    "rows_loaded",
+    "row_count",
+    "dagster/row_count",
+)
+"""Metadata with rows, the first that is there counts."""
 
-_ROW_NAMES = (_OF_PARTITION, "rows_loaded_in_all_partitions", "row_count", "dagster/row_count")
+_OF_PARTITION = ("dagster/partition_row_count", "rows_loaded")
+"""Those of a single partition; the others count all that a run loaded."""
 
 _LONGEST_VALUE = 100
 """Characters of a value of a failed check that are shown."""
@@ -122,7 +129,7 @@ def _asset_line(event: Any, times: dict[str, float]) -> AssetLine | None:
     metadata = {name: entry.value for name, entry in shown.metadata.items()}
     name = next((name for name in _ROW_NAMES if name in metadata), None)
     rows = metadata[name] if name and isinstance(metadata[name], int) else None
-    of_range = shown.partition is not None and name != _OF_PARTITION
+    of_range = shown.partition is not None and name not in _OF_PARTITION
     place = metadata.get("destination_table_id") or metadata.get("destination_file_uri")
     return AssetLine(
         asset=shown.asset_key.to_user_string(),
