@@ -137,7 +137,7 @@ def make_released(dataset: str) -> None:
         ask(f"DROP TABLE {dataset}._dlt_loadsmith_{table}")
     ledger = f"{dataset}._dlt_loadsmith_loads"
     ask(f"ALTER TABLE {ledger} DROP COLUMN sequence")
-    fields = "'slice', 'execution', 'token', 'marked', 'undone'"
+    fields = "'slice', 'execution', 'token', 'marked', 'undone', 'check'"
     ask(f"UPDATE {ledger} SET payload = ((payload::jsonb) - ARRAY[{fields}])::text")
 
 
