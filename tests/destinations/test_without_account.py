@@ -100,7 +100,7 @@ def run(definitions, instance):
 
 @pytest.mark.skipif(find_spec("snowflake") is not None, reason="snowflake is installed here")
 def test_a_package_that_is_missing_is_named_when_the_load_runs(make_project, instance):
-    assert "dlt[snowflake]" in run(make_project("snowflake", password="x"), instance)
+    assert "loadsmith[snowflake]" in run(make_project("snowflake", password="x"), instance)
 
 
 def test_a_password_that_is_missing_is_asked_for_where_it_belongs(make_project, instance):
