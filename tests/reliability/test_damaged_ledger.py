@@ -47,7 +47,7 @@ def test_the_entry_of_a_dead_load_is_derived_again(make_shop, destination, damag
     shop = make_shop(destination)
     log = shop.folder / "log"
     killed = in_child(load_batches, shop, (0,), "append job done", output=log)
-    killed.join(60)
+    killed.join(300)
     assert killed.exitcode == -9, log.read_text()[-4000:]
     assert damage_entries(shop, damage)
     assert run_batch(shop, 0).success
