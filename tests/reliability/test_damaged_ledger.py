@@ -46,7 +46,7 @@ def damage_entries(shop, damage, prefix=""):
 def test_the_entry_of_a_dead_load_is_derived_again(make_shop, destination, damage):
     shop = make_shop(destination)
     log = shop.folder / "log"
-    killed = in_child(load_batches, shop, (0,), "append job done", output=log)
+    killed = in_child(load_batches, shop, (0,), "package completing", output=log)
     killed.join(300)
     assert killed.exitcode == -9, log.read_text()[-4000:]
     assert damage_entries(shop, damage)
