@@ -93,7 +93,7 @@ def test_a_call_of_a_python_reference_that_fails_leaves_the_resources_that_are_n
 def test_a_secret_that_a_python_reference_lacks_is_no_error_of_the_location(mongo, monkeypatch):
     monkeypatch.delenv("SOURCES__MONGO__CONNECTION_URL")
     project = mongo("source: .mongo.make")
-    with pytest.warns(UnknownTables, match="there are no assets of it"):
+    with pytest.warns(UnknownTables, match="'SOURCES__MONGODB__CONNECTION_URL' not found"):
         assert project.asset_keys() == {"ingest_other_dataset/greetings"}
     project = mongo("source_module: .mongo", "      resources: [movies]\n")
     assert project.asset_keys() == {"raw/movies", "ingest_other_dataset/greetings"}

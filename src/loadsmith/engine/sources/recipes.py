@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from loadsmith.engine.destinations import dataset_of
 from loadsmith.engine.locks import retry
 from loadsmith.engine.secrets import PLACEHOLDER, errors_without_secrets
-from loadsmith.errors import causes_of
+from loadsmith.errors import LoadsmithError, causes_of
 
 _logger = logging.getLogger("loadsmith")
 
@@ -122,9 +122,11 @@ def _make_without_secrets(make: Callable[[], Any]) -> Any:
                 if _NOWHERE in known.values() or PLACEHOLDER not in known.values():
                     raise
                 known.update(dict.fromkeys(known, _NOWHERE))
+            except LoadsmithError:
+                raise
             except Exception as error:
                 # A source that connects at once needs its credentials now.
-                if missing is None or _NO_DATABASE not in "".join(known.values()):
+                if missing is None:
                     raise
                 raise missing_secret(missing, ()) or missing from error
 
