@@ -328,7 +328,7 @@ class _Run:
         parts = [source]
         if self.keeps_others:
             # A feed is extracted once, with all that hangs from it.
-            families = feeds_of(source).families(wanted)
+            families = self._feeds.families(wanted)
             parts = [source.with_resources(*family) for family in families]
         for part in parts:
             try:
@@ -372,10 +372,9 @@ class _Run:
 
     def _warn_of_limit(self, source: Any, wanted: Sequence[str], limit: int) -> None:
         """Say which tables and cursors a part of the rows leaves as if it were all of them."""
-        feeds = feeds_of(source)
         for name in wanted:
             told = f"resource '{name}': `limit: {limit}` reads so many pages at most, and its"
-            if self.request.window is None and feeds.moved(name):
+            if self.request.window is None and self._feeds.moved(name):
                 self.request.warn(
                     f"{told} cursor may go past rows that were not read, which no later run loads."
                     " Forget it with `loadsmith state reset` before the first whole load."
@@ -422,8 +421,7 @@ class _Run:
     def _own_cursors(self, source: Any, wanted: Sequence[str]) -> None:
         if self.request.window is not None:
             return
-        feeds = feeds_of(source)
-        moved = dict.fromkeys(feed for name in wanted for feed in feeds.moved(name))
+        moved = dict.fromkeys(feed for name in wanted for feed in self._feeds.moved(name))
         reference = self.definition.source
         if isinstance(reference, SourceReference) and self.request.source is None:
             values: Any = {name: [reference.module, dict(reference.params)] for name in moved}
@@ -467,7 +465,7 @@ class _Run:
         resource = source.resources[name]
         if self.ways.disposition_of(resource) != "append":
             return False
-        return self.request.window is not None or not feeds_of(source).moved(name)
+        return self.request.window is not None or not self._feeds.moved(name)
 
     def _keep_others(self, error: Any, part: Any) -> None:
         failure = run_error(

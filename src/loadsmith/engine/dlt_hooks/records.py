@@ -47,13 +47,13 @@ class RecordNormalizer(JsonLItemsNormalizer):
         in the destination already, nothing else tells apart the nested rows of the two.
         """
         normalizer: Any = self.schema.data_item_normalizer
-        if not isinstance(normalizer, DataItemNormalizer) or not any(
-            normalizer._normalize_identifier(key) == normalizer.c_dlt_id
-            for item in items
-            if isinstance(item, dict)
-            for key in item
-            if isinstance(key, str) and key.strip()
-        ):
+        if not isinstance(normalizer, DataItemNormalizer):
+            yield
+            return
+        # Millions of records share a few keys.
+        keys = {key for item in items if isinstance(item, dict) for key in item}
+        names = (key for key in keys if isinstance(key, str) and key.strip())
+        if all(normalizer._normalize_identifier(name) != normalizer.c_dlt_id for name in names):
             yield
             return
         table = normalizer._normalize_table_identifier(root_table)
