@@ -27,7 +27,7 @@ LOAD = {
     "dagster-k8s/config": {
         "container_config": {
             "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}},
-            "volume_mounts": [{"name": "work", "mount_path": "/work"}],
+            "volume_mounts": [{"name": "work", "mount_path": "/var/lib/loads"}],
         },
         "pod_spec_config": {
             "node_selector": {"disk": "ssd"},
