@@ -133,14 +133,17 @@ def run_on_celery(
             name = uuid.uuid4().hex
             arguments = [name, *filter(None, [parent])]
             process = cluster.start("run", "python", "-m", "bench.celery_kills", *arguments)
+            # Dagster's storage tells nobody of a new run, so it is asked again and again.
             while found(name) is None and cluster.is_running(process):
                 time.sleep(0.05)
             if left:
+                # The random moment of the kill.
                 time.sleep(chance.uniform(0, longest))
                 what = chance.choice(ENDS)
                 if cluster.is_running(process):
                     left -= 1
                     killed[what] += _end(what, process, found(name), instance, steps)
+            # It is asked again until the time of the trial is over.
             while cluster.is_running(process):
                 if time.monotonic() > end:
                     return killed, failed, "it does not end"
@@ -151,6 +154,7 @@ def run_on_celery(
             failed += ended is not None and ended.status == dg.DagsterRunStatus.FAILURE
             parent = ended.run_id if ended else parent
         # What was given up goes on, and is to change nothing.
+        # Such a step is no child of this process, which therefore cannot wait for its end.
         while steps():
             if time.monotonic() > end:
                 return killed, failed, "a step does not end"

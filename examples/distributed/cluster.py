@@ -126,6 +126,7 @@ class Cluster:
         """Wait until so many workers answer."""
         end = time.monotonic() + PATIENCE
         ready = 0
+        # Only its log says that a worker takes steps.
         while ready < count:
             if time.monotonic() > end:
                 raise SystemExit(f"{ready} of {count} workers answer, see {self.data / 'logs'}")
@@ -152,6 +153,7 @@ class Cluster:
                 os.kill(pid, signal.SIGTERM)
         end = time.monotonic() + PATIENCE
         for path, pid in processes.items():
+            # Another command may have started it, so that this one cannot wait for its end.
             while self.is_running(pid) and time.monotonic() < end:
                 time.sleep(0.1)
             with contextlib.suppress(ProcessLookupError):

@@ -43,7 +43,8 @@ class _Moved(MetaPathFinder, Loader):
             return getattr(loadsmith, name)
 
         module.__getattr__ = load_name  # type: ignore[method-assign]  # that is how Python asks
-        module.__all__ = [name for name in loadsmith.__all__ if not name.startswith("__")]  # type: ignore[attr-defined]
+        names = [name for name in loadsmith.__all__ if not name.startswith("__")]
+        module.__all__ = names  # type: ignore[attr-defined]  # `import *` reads it
 
 
 def assets_of(name: str) -> list[Any]:

@@ -168,7 +168,7 @@ def _nearest_in_time(partitions_def: Any, key: str, known: Sequence[str]) -> str
     digits = re.sub(r"\b(\d{4})(\d\d)(\d\d)\b", r"\1 \2 \3", key)
     numbers = [int(number) for number in re.findall(r"\d+", digits)][:5]
     try:
-        meant = datetime(*[*numbers, 1, 1][: max(len(numbers), 3)])  # type: ignore[arg-type]
+        meant = datetime(*[*numbers, 1, 1][: max(len(numbers), 3)])  # type: ignore[arg-type]  # five at most: none is a zone
     except (TypeError, ValueError):
         return None
 
