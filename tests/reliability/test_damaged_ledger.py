@@ -57,45 +57,35 @@ def test_the_entry_of_a_dead_load_is_derived_again(make_shop, destination, damag
     assert killing.found(shop) == killing.expected(2, merges=destination != "filesystem")
 
 
+def load(shop):
+    definition = LoadDefinition(
+        name="events",
+        source=lambda: dlt.resource([{"id": 1}], name="events"),
+        pipeline=shop.make_pipeline,
+    )
+    with run_load(definition, RunRequest()):
+        pass
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("destination", ["filesystem", "duckdb"])
 def test_the_entry_of_a_loaded_package_is_named(tmp_path, make_shop, destination, damage):
     shop = make_shop(destination)
-
-    def load():
-        definition = LoadDefinition(
-            name="events",
-            source=lambda: dlt.resource([{"id": 1}], name="events"),
-            pipeline=shop.make_pipeline,
-        )
-        with run_load(definition, RunRequest()):
-            pass
-
-    load()
+    load(shop)
     assert damage_entries(shop, damage) == 1
     with pytest.raises(RunError, match=r"_dlt_loadsmith_loads.* is damaged: it is not what a run"):
-        load()
+        load(shop)
     assert shop.read("events", "id") == [(1,)]
 
 
 def test_a_damaged_claim_is_named_and_goes_when_its_lease_is_over(make_shop, monkeypatch):
     shop = make_shop("filesystem")
     folder = shop.folder / "files" / shop.dataset / "_dlt_loadsmith_loads"
-
-    def load():
-        definition = LoadDefinition(
-            name="events",
-            source=lambda: dlt.resource([{"id": 1}], name="events"),
-            pipeline=shop.make_pipeline,
-        )
-        with run_load(definition, RunRequest()):
-            pass
-
-    load()
+    load(shop)
     (folder / "abc.lease").touch()
     (folder / "abc.claim").write_text(json.dumps({"token": "abc"}))
     with pytest.raises(RunError, match=r"abc\.claim is damaged"):
-        load()
+        load(shop)
     monkeypatch.setattr("loadsmith.engine.once.claim.LEASE_SECONDS", 0.0)
-    load()
+    load(shop)
     assert not (folder / "abc.claim").exists()
