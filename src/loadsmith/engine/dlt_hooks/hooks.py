@@ -319,8 +319,9 @@ HOOKS = (
         kind="call",
         reason="dlt's public method applies the user's changes, which have their own reader",
         on_difference="error",
-        lost="Tables of PostgreSQL may be read without their bounds",
+        lost="Tables of databases may be read without their bounds",
         uses={
+            "dlt.sources.sql_database.helpers:BaseTableLoader.__init__": "883d52fd729a",
             "dlt.sources.sql_database.helpers:BaseTableLoader._make_query": "e68422f6ea9d",
             "dlt.sources.sql_database.helpers:BaseTableLoader.make_query": "e711d837d206",
         },
