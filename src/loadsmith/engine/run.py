@@ -404,6 +404,7 @@ class _Run:
             self.packages.refuse(
                 limit=limit, shared=shared_tables(source, self.selected, whole.matches)
             )
+        self.ways.forget_own_state(source, self.selected, self.reload.again)
 
     def _refuse_refresh(self, source: Any) -> None:
         if self.ways.of_partition(source, self.selected):

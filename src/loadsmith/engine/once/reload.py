@@ -29,6 +29,7 @@ class Reload:
         base: The scope of the load as a whole.
         partition: The partition of the run; it is falsy for a load as a whole.
         rows_before: Rows that the partition had by table, as the ledger has counted them.
+        again: The resources whose partition, or a part of it, is loaded already.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Reload:
         window = None if request.window_is_chosen else request.window
         self.partition = Partition(keys=keys, window=window)
         self.rows_before: dict[str, int | None] = {}
+        self.again: set[str] = set()
         self._resources: dict[str, Replaced] = {}
         self._emptied: set[str] = set()
         self._kept: set[str] = set()
@@ -120,6 +122,7 @@ class Reload:
                 )
             rows = _root_rows(record, held)
             self._count(record, held)
+            self.again.update(held)
             self._request.log(
                 f"partition {label} of {names} is loaded already (package"
                 f" {package_of(record)}, {'some' if rows is None else rows} rows): this run"

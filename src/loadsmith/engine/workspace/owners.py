@@ -8,7 +8,7 @@ from loadsmith.errors import ConfigError
 from loadsmith.model import LoadDefinition, RunRequest, defined_loads
 
 #: Beside dlt's own keys in the state of a resource.
-_OWNER_KEY = "loadsmith_owner"
+OWNER_KEY = "loadsmith_owner"
 
 
 def own_cursors(
@@ -44,7 +44,7 @@ def own_cursors(
             "place": definition.place,
             "arguments": digest(text) if text is not None else None,
         }
-        owner: Mapping[str, Any] = states.get(name, {}).get(_OWNER_KEY) or mine
+        owner: Mapping[str, Any] = states.get(name, {}).get(OWNER_KEY) or mine
         before = [former for former in owner.get("before", ()) if former != load]
         is_same = mine["arguments"] is not None and mine["arguments"] == owner["arguments"]
         if owner["load"] != load and not is_same:
@@ -57,13 +57,13 @@ def own_cursors(
             )
             before.append(owner["load"])
         entry = {**mine, "before": before} if before else mine
-        if states.get(name, {}).get(_OWNER_KEY) != entry:
+        if states.get(name, {}).get(OWNER_KEY) != entry:
             changed[name] = entry
 
     def change(state: Any) -> None:
         for name, entry in changed.items():
             of_source = state.setdefault("sources", {}).setdefault(source_name, {})
-            of_source.setdefault("resources", {}).setdefault(name, {})[_OWNER_KEY] = entry
+            of_source.setdefault("resources", {}).setdefault(name, {})[OWNER_KEY] = entry
 
     return change
 
