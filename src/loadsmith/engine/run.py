@@ -32,7 +32,7 @@ from loadsmith.engine.once import (
     RunPackages,
     Ways,
     is_token_given_up,
-    shared_tables,
+    names_by_table,
 )
 from loadsmith.engine.process import import_for_threads, working_directory_kept
 from loadsmith.engine.results import (
@@ -328,7 +328,7 @@ class _Run:
         parts = [source]
         if self.keeps_others:
             # A feed is extracted once, with all that hangs from it.
-            families = self._feeds.families(wanted)
+            families = self._feeds.families(wanted, self.ways.tables_of(source, wanted))
             parts = [source.with_resources(*family) for family in families]
         for part in parts:
             try:
@@ -401,9 +401,13 @@ class _Run:
         whole = self.definition.part_of or self.definition.resources
         limit = self.params.limit or self.definition.options.limit
         with self.workspace.destination("look at the ledger"):
-            self.packages.refuse(
-                limit=limit, shared=shared_tables(source, self.selected, whole.matches)
-            )
+            left_out = [
+                name
+                for name in source.resources
+                if name not in self.selected and whole.matches(name)
+            ]
+            shared = names_by_table(root_tables_of(source, left_out))
+            self.packages.refuse(limit=limit, shared=shared)
         self.ways.forget_own_state(source, self.selected, self.reload.again)
 
     def _refuse_refresh(self, source: Any) -> None:
@@ -568,10 +572,7 @@ class _Run:
 
     def _promised_tables(self, source: Any) -> dict[str, str]:
         """Return the table that each resource of this run loads into, where hints name one."""
-        asked = self.params.get("table_name")
-        if isinstance(asked, str):
-            return dict.fromkeys(self.selected, asked)
-        return root_tables_of(source, self.selected)
+        return self.ways.tables_of(source, self.selected)
 
     def _client_of(self, schema: Any) -> Any:
         is_default = schema.name == self.pipeline.default_schema_name

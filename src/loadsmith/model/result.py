@@ -174,12 +174,14 @@ class LoadResult:
 
     @property
     def rows_loaded(self) -> int:
-        """Rows of all tables whose number is known."""
-        return sum(table.rows_loaded or 0 for table in self.tables)
+        """Rows of all tables whose number is known; a table that resources share counts once."""
+        rows = {table.name: table.rows_loaded or 0 for table in self.tables}
+        return sum(rows.values())
 
     def summary(self) -> str:
         """Return in a line what was loaded, where to, and how long it took."""
-        tables = [table for table in self.tables if table.rows_loaded]
+        by_name = {table.name: table for table in self.tables if table.rows_loaded}
+        tables = list(by_name.values())
         rows = ", ".join(
             f"{table.name} {table.rows_loaded:,}" for table in tables[:_TABLES_IN_SUMMARY]
         )

@@ -10,4 +10,4 @@ from loadsmith.engine.once.recovery import (
     is_token_given_up as is_token_given_up,
 )
 from loadsmith.engine.once.reload import Reload as Reload
-from loadsmith.engine.once.ways import Ways as Ways, shared_tables as shared_tables
+from loadsmith.engine.once.ways import Ways as Ways, names_by_table as names_by_table

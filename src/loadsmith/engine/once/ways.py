@@ -5,7 +5,7 @@ is replaced: its rows are appended as a package, which replaces the packages bef
 `reload`). All other resources are loaded as dlt does.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ class Ways:
         """
         if not self.partition:
             return []
-        tables = root_tables_of(source, names)
+        tables = self.tables_of(source, names)
         found = []
         for name in names:
             by_window = self._replaces_by_window(source, name)
@@ -74,9 +74,17 @@ class Ways:
             )
         return found
 
+    def tables_of(self, source: Any, names: Iterable[str]) -> dict[str, str]:
+        """Return the root table of each resource, unless its rows choose the table."""
+        asked = self.arguments.get("table_name")
+        if isinstance(asked, str):
+            return dict.fromkeys(names, asked)
+        return root_tables_of(source, names)
+
     def apply(self, source: Any, names: Sequence[str], replaced: Sequence[Replaced]) -> None:
         """Hint the resources of a run so that dlt appends what is replaced by package."""
         by_name = {resource.name: resource for resource in replaced}
+        sharing = names_by_table(self.tables_of(source, names))
         asked = self.arguments.get("write_disposition")
         for name in names:
             resource = source.resources[name]
@@ -93,7 +101,9 @@ class Ways:
                 self._reset(source.name, name)
             resource.apply_hints(
                 write_disposition=asked if disposition == "merge" else "append",
-                additional_table_hints={PARTITION_HINT: asdict(own)},
+                additional_table_hints={
+                    PARTITION_HINT: {**asdict(own), "sharing": sharing.get(own.table, [name])}
+                },
             )
 
     def disposition_of(self, resource: Any) -> str:
@@ -219,8 +229,12 @@ class Ways:
             if kept := own.keys() - {"resources"}:
                 self._forget(source.name, own, kept, set(names) - set(again))
 
-    def _forget(self, owner: str, state: Any, keys: Collection[str], others: Collection[str]) -> None:
-        told = f"load '{self.definition.name}': '{owner}' keeps {', '.join(sorted(keys))} in its state"
+    def _forget(
+        self, owner: str, state: Any, keys: Collection[str], others: Collection[str]
+    ) -> None:
+        told = (
+            f"load '{self.definition.name}': '{owner}' keeps {', '.join(sorted(keys))} in its state"
+        )
         if others:
             raise ResolveError(
                 f"{told}, so what it yields for partition {self.partition.label}, which is loaded"
@@ -240,12 +254,9 @@ class Ways:
             kept.pop(resource, None)
 
 
-def shared_tables(
-    source: Any, names: Sequence[str], is_of_load: Callable[[str], bool]
-) -> dict[str, str]:
-    """Return resources of the load that a run leaves out, by the root table that they load into."""
-    return {
-        table: name
-        for name, table in root_tables_of(source, source.resources).items()
-        if name not in names and is_of_load(name)
-    }
+def names_by_table(tables: Mapping[str, str]) -> dict[str | None, list[str]]:
+    """Return the resources that load into each table, sorted."""
+    found: dict[str | None, list[str]] = {}
+    for name in sorted(tables):
+        found.setdefault(tables[name], []).append(name)
+    return found

@@ -42,7 +42,7 @@ def table_results(
         client: The client of the destination for `schema`, if the caller has it.
         promised: The root table that each resource will load into, by resource.
     """
-    owned = tables_by_resource(schema) if schema is not None else {}
+    owned = tables_by_resource(schema, promised) if schema is not None else {}
     names = [(resource, table) for resource in resources for table in owned.get(resource, ())]
     locations = table_locations(pipeline, schema, [table for _, table in names], client)
     results = []
