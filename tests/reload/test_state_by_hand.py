@@ -4,7 +4,7 @@ from typing import Any
 
 import dlt
 import pytest
-from days import day, window
+from days import FIRST, day, window
 
 from loadsmith.errors import ResolveError
 from loadsmith.model import RunOptions
@@ -81,7 +81,7 @@ def test_a_cursor_that_refuses_schedulers_goes_on_by_itself(either, request_, di
             @dlt.resource(write_disposition=disposition)
             def orders(
                 at: Any = dlt.sources.incremental(
-                    "at", initial_value=day(1), allow_external_schedulers=False
+                    "at", initial_value=FIRST, allow_external_schedulers=False
                 ),
             ) -> Any:
                 yield [{"n": number, "at": day(number)} for number in rows]

@@ -98,6 +98,7 @@ def build_backfill_policy(
 ) -> dg.BackfillPolicy | None:
     """Return the policy of a load: a single run for time windows, else a run per partition.
 
+    Windows with exclusions are no single window.
     None where no cursor needs a policy, as in dagster-dlt: a job refuses assets of several.
     """
     if partitions is None:
@@ -105,7 +106,8 @@ def build_backfill_policy(
     if max_partitions_per_run is not None:
         return dg.BackfillPolicy.multi_run(max_partitions_per_run)
     if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
-        return dg.BackfillPolicy.single_run()
+        has_gaps = bool(partitions.exclusions)
+        return dg.BackfillPolicy.multi_run(1) if has_gaps else dg.BackfillPolicy.single_run()
     return dg.BackfillPolicy.multi_run(1) if may_have_cursor else None
 
 

@@ -115,10 +115,10 @@ def _configured(resource: DltResource, parameter: inspect.Parameter) -> Incremen
         return None
     # dlt looks for the fields of a cursor below the name of the argument.
     members = {"__annotations__": {parameter.name: Incremental}, parameter.name: None}
-    arguments = configspec(type("CursorArgument", (BaseConfiguration,), members))()
+    spec: Any = configspec(type("CursorArgument", (BaseConfiguration,), members))
     sections = (known_sections.SOURCES, resource.section, resource.name)
     try:
-        found = resolve_configuration(arguments, sections=tuple(filter(None, sections)))
+        found = resolve_configuration(spec(), sections=tuple(filter(None, sections)))
     except ConfigurationException:
         # dlt tells what is missing when it calls the resource.
         return None

@@ -30,9 +30,9 @@ from loadsmith.engine.dlt_hooks import (
     Fence,
     damaged_base,
     damaged_in_packages,
-    is_draft,
     describe_packages,
     discard_pending_packages,
+    is_draft,
     rename_pipeline,
     set_fence,
 )
