@@ -114,7 +114,6 @@ HELD_BY = {
     "`dagster/table_name`": ("assets/test_like_dagster_dlt.py", "which is no table"),
     "a transformer has": ("assets/test_like_dagster_dlt.py", "is its upstream as well"),
     "the metadata of specs": ("coming_over/test_names_of_dagster_dlt.py", "dlt_load_of(context)"),
-    "`group_name` of": ("coming_over/test_names_of_dagster_dlt.py", "group_of_the_translator"),
     "translators call": ("coming_over/test_names_of_dagster_dlt.py", "private_methods"),
     "static partitions share": ("coming_over/test_names_of_dagster_dlt.py", "static_partitions"),
     "the working directory": ("reliability/test_once.py", "def test_"),
