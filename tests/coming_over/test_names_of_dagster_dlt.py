@@ -249,4 +249,4 @@ def test_a_group_in_two_places_is_an_error() -> None:
     settings = {"orders": {"group_name": "own"}}
     defs = decorated(shop(), pipeline(), group_name="other", resource_settings=settings)
     groups = {spec.group_name for spec in defs.resolve_all_asset_specs() if spec.kinds}
-    assert groups == {"own", "other"}
+    assert groups == {"own"}
