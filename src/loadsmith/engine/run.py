@@ -114,9 +114,11 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
                     yield result
                     run.packages.acknowledge()
                     run.packages.drop_reported()
-                except Exception:
+                except Exception as error:
                     if workspace.lost.is_set():
                         raise run.taken_over() from None
+                    if request.cancelled() and not reporting:
+                        raise InterruptedError("the run was cancelled") from error
                     raise
                 finally:
                     run.packages.end()

@@ -20,6 +20,7 @@ from loadsmith.engine.dlt_hooks import (
     rewind_package,
 )
 from loadsmith.engine.once.answers import ask_ledger, until_answered
+from loadsmith.engine.once.blocked import BlockedSessions
 from loadsmith.engine.once.claim import is_given_up
 from loadsmith.engine.once.entry import LedgerEntry, in_order, was_left_by_attempt
 from loadsmith.engine.once.ledger import Ledger, ledger_of, open_ledger
@@ -132,6 +133,8 @@ class Recovery:
                 renewed.renew_lease(workspace.token)
 
         attempt.keep(renew)
+        blocked = BlockedSessions(self._pipeline.destination_client, self._request, workspace.token)
+        attempt.watch(blocked.look, blocked.close)
         return None
 
     def _settle(self) -> None:
