@@ -27,6 +27,7 @@ from loadsmith.engine.dlt_hooks import (
 )
 from loadsmith.engine.memory import old_objects_set_aside
 from loadsmith.engine.once import (
+    LEDGER_TABLE,
     Recovery,
     Reload,
     RunPackages,
@@ -40,6 +41,7 @@ from loadsmith.engine.results import (
     cursor_results,
     cursors_in,
     discard_results,
+    dropped_from,
     job_records,
     known_types,
     run_error,
@@ -138,6 +140,7 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
                     definition, request, run.pipeline.destination if run else None
                 ),
                 source=definition.source,
+                dropped=run.dropped if run else tuple,
             )
             redactor.raise_clean(error, instead)
         finally:
@@ -251,6 +254,17 @@ class _Run:
         live.schema_names = list(self.pipeline.schema_names)
         live.default_schema_name = self.pipeline.default_schema_name
         live.first_run = False
+
+    def dropped(self) -> list[str]:
+        """Return what dlt has made in the destination and is not there any more, in words."""
+        workspace = self.workspace
+        workspace.set_fence(None)
+        try:
+            with workspace.destination("look for tables"), workspace.open_client() as client:
+                return dropped_from(client, client.schema, LEDGER_TABLE)
+        except Exception as error:  # noqa: BLE001 - the error of the load counts
+            self.request.log(f"what the destination has is not known ({type(error).__name__})")
+            return []
 
     def taken_over(self) -> RunError:
         """Return what is told where another run has taken over from this one."""

@@ -236,7 +236,8 @@ class Recovery:
             with self._stage("load"):
                 packages.load()
         except PipelineStepFailed as error:
-            if not is_terminal(error):
+            # What a refresh drops is extracted again anyway.
+            if not is_terminal(error) and not self._request.params.get("refresh"):
                 raise
             load_ids = self._give_up(load_ids, error)
         self.load_ids.extend(load_ids)
@@ -290,7 +291,7 @@ class Recovery:
         cause = list(causes_of(error))[-1]
         text = " ".join(str(cause).split())[:_SHOWN]
         self._request.warn(
-            f"what an earlier run has extracted cannot be loaded, and never can:"
+            f"what an earlier run has extracted cannot be loaded:"
             f" {type(cause).__name__}: {text}. It is given up, and extracted"
             f" again from where it began: {describe_packages(self._pipeline)}"
         )

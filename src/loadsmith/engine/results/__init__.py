@@ -17,6 +17,10 @@ if TYPE_CHECKING:
         table_results as table_results,
     )
     from loadsmith.engine.results.discards import discard_results as discard_results
+    from loadsmith.engine.results.dropped import (
+        dropped_from as dropped_from,
+        is_of_missing as is_of_missing,
+    )
     from loadsmith.engine.results.failures import (
         run_error as run_error,
         run_error_of_all as run_error_of_all,
