@@ -78,10 +78,9 @@ class BlockedSessions:
                 continue
             self._told[key] = now
             self._request.warn(
-                f"the load waits for session {pid} of '{user}'"
-                + (f" ({name})" if name else "")
-                + f", which is {state} since {seconds or 0:.0f} s after: {_short(query)}. What"
-                f" waits: {_short(statement)}. It goes on when that transaction ends;"
+                f"the load waits for session {pid} of '{user}'{f' ({name})' if name else ''}, which"
+                f" is {state} since {seconds or 0:.0f} s after: {_short(query)}. What waits:"
+                f" {_short(statement)}. It goes on when that transaction ends;"
                 f" `SELECT pg_terminate_backend({pid})` ends it"
             )
         if waits and (self._request.cancelled() or self._request.is_canceled()):

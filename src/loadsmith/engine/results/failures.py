@@ -206,8 +206,10 @@ def _advice_on_dropped(gone: Sequence[str]) -> str:
             "Put it back; or run the load with `refresh: drop_resources`, which drops what is left"
             " of its tables and extracts all rows again"
         )
-    what = f"{told[0].upper()}{told[1:]} {are} not in the destination any more"
-    return f"{what}, as if dropped or renamed. {remedy}."
+    return (
+        f"{told[0].upper()}{told[1:]} {are} not in the destination any more, as if dropped or"
+        f" renamed. {remedy}."
+    )
 
 
 def _names(resources: Sequence[str]) -> str:
