@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from loadsmith.cli.home import HOME_FILES
 from loadsmith.cli.json_schema import make_json_schema
 from loadsmith.cli.output import ProjectCommand
 from loadsmith.cli.show_starters import show_starters
@@ -119,6 +120,7 @@ def make_project(
     code = _CODE_FOLDER if layout == "odp" else f"{_package(project)}/defs/{source.prefix}"
     values = _values(project, layout, source, destination, code)
     files = {
+        **HOME_FILES,
         ".gitignore": _filled("shared/gitignore", values),
         "README.md": _filled("shared/README.md", values),
         "pyproject.toml": _filled(f"{layout}/pyproject.toml", values),

@@ -1,6 +1,5 @@
 """Open the project of a command, whichever layout it has, with the load of each asset."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from loadsmith.cli.home import find_home
 from loadsmith.cli.locate import find_config_folder, find_dg_project
 from loadsmith.cli.output import hide_secrets_of
 from loadsmith.errors import Problem, SelectionError, did_you_mean
@@ -49,6 +49,16 @@ class Project:
     definitions: "dg.Definitions" = field(repr=False)
     files: "ProjectFiles | None" = field(default=None, repr=False)
     skipped: "Mapping[str, Problem]" = field(default_factory=dict)
+
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths of the project start from."""
+        return Path(self.files.base_path) if self.files else self.root
+
+    @property
+    def home(self) -> Path | None:
+        """The folder in which Dagster keeps the runs; None where they are not kept."""
+        return find_home(self.base)
 
     @cached_property
     def assets(self) -> Mapping[str, LoadedAsset]:
@@ -147,15 +157,6 @@ def open_project(path: str | None, *, skips: bool = False) -> Project:
         project = Project(root=root, definitions=build_project(root))
     hide_secrets_of(project.loads)
     return project
-
-
-def open_instance() -> "dg.DagsterInstance":
-    """Return the instance of DAGSTER_HOME, or one that keeps nothing."""
-    import dagster as dg
-
-    if os.environ.get("DAGSTER_HOME"):
-        return dg.DagsterInstance.get()
-    return dg.DagsterInstance.ephemeral()
 
 
 def looking_request(run_id: str, partition: str | None = None) -> RunRequest:
