@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import subprocess
@@ -63,6 +64,82 @@ def test_it_asks_for_what_it_is_not_told(call):
     assert "Destination (" in done.stdout
     assert "Layout (" not in done.stdout
     assert Path("new/odp_config/workflows/files.yaml").exists()
+
+
+def test_a_name_is_asked_for_in_a_terminal_alone(call):
+    done = call("init")
+    assert done.exit_code == 2
+    assert "`loadsmith init shop --yes`" in done.stderr
+    main, side = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from loadsmith.cli import main; main()", "init"],
+        stdin=side,
+        stdout=side,
+        stderr=side,
+    )
+    os.close(side)
+    os.write(main, b"asked\n\n\n\n")
+    with contextlib.suppress(OSError):  # Linux says EIO where the other side is closed
+        while os.read(main, 65536):
+            pass
+    os.close(main)
+    assert process.wait() == 0
+    assert Path("asked/odp_config/workflows/shop.yaml").exists()
+
+
+def test_a_question_that_nobody_answers_names_its_option(call):
+    done = call("init", "new", "--layout", "odp")
+    assert done.exit_code == 2
+    assert "Add --source, or --yes" in done.stderr
+    assert not Path("new").exists()
+
+
+def test_the_choices_and_the_files_are_there_as_json(call):
+    choices = json.loads(call("init", "--list", "--json").stdout)
+    assert [one["name"] for one in choices["layouts"]] == list(LAYOUTS)
+    assert {one["name"]: one["extra"] for one in choices["destinations"]} == {
+        name: one.extra for name, one in DESTINATIONS.items()
+    }
+    assert call("init", "--json", "--list").stdout == call("init", "--list", "--json").stdout
+    made = json.loads(call("init", "new", "--json").stdout)
+    assert made["next"][0] == "cd new"
+    there = {path.relative_to("new").as_posix() for path in Path("new").rglob("*")}
+    assert set(made["files"]) <= there
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_next_steps_work_as_they_are_printed(call, layout):
+    """From the installation to the tests; `loadsmith dev` is tried in test_cli_home."""
+    told = call("init", "my shop", "--layout", layout, "--yes").stdout.splitlines()
+    steps = [line.strip() for line in told if line.startswith("  ")]
+    assert [" ".join(step.split()[:2]) for step in steps] == [
+        "cd 'my",
+        "pip install",
+        "loadsmith list",
+        "loadsmith run",
+        "pytest #",
+        "loadsmith dev",
+    ]
+    dry = "pip install --no-index --dry-run --quiet"
+    done = subprocess.run(
+        ["bash", "-ec", "\n".join(steps[:-1]).replace("pip install", dry)],
+        env={
+            **{key: value for key, value in os.environ.items() if not key.startswith("PYTEST")},
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 assets, 320 rows" in done.stdout
+    assert " passed" in done.stdout
+    assert steps[1].split("'")[1] in Path("my shop/README.md").read_text()
+
+
+def test_extras_of_the_next_steps_are_named_in_the_readme():
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    extras = {one.extra for one in (*SOURCES.values(), *DESTINATIONS.values()) if one.extra}
+    assert {extra for extra in {*extras, "dg", "ui"} if f"`{extra}`" not in text} == set()
 
 
 def test_it_never_writes_over_what_is_there(call):
