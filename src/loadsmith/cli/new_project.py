@@ -101,7 +101,9 @@ def _values(
         "source_title": source.title,
         "commands": "\n".join(first_commands(layout, source, destination, cloned=True)),
         "where": _where(layout, yaml),
-        "next_steps": source.next_steps.format(code=code, yaml=yaml),
+        "next_steps": source.next_steps.format(
+            code=code if layout == "dg" else f"{code}/{source.prefix}", yaml=yaml
+        ),
     }
 
 
@@ -149,7 +151,7 @@ def _where(layout: str, yaml: str) -> str:
     if layout == "dg":
         text += (
             " `loadsmith check` tells every mistake in it with file, line and column: run it "
-            "before `dg dev`, and in CI."
+            "before `loadsmith dev`, and in CI."
         )
     return text
 

@@ -34,6 +34,13 @@ class LoadedAsset:
     resource: str
     table: str | None
 
+    @property
+    def asset_key(self) -> "dg.AssetKey":
+        """The key as Dagster has it."""
+        import dagster as dg
+
+        return dg.AssetKey.from_user_string(self.key)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
@@ -80,6 +87,14 @@ class Project:
         return dict(sorted(found.items()))
 
     @property
+    def loads_of_ops(self) -> list[tuple[LoadDefinition, list[LoadedAsset]]]:
+        """The loads, each as an op runs it, with the assets that it brings."""
+        by_op: dict[int, list[LoadedAsset]] = {}
+        for asset in self.assets.values():
+            by_op.setdefault(id(asset.load), []).append(asset)
+        return [(assets[0].load, assets) for assets in by_op.values()]
+
+    @property
     def loads(self) -> list[LoadDefinition]:
         """The loads, those that several ops run once, as a run of one of the ops has it."""
         by_name = {
@@ -100,7 +115,7 @@ class Project:
             raise SelectionError(f"{key}: no load of loadsmith brings this asset.")
         raise SelectionError(
             f"{key}: there is no such asset.{did_you_mean(key, self.assets)} "
-            f"{'`loadsmith list`' if self.files else '`dg list defs`'} shows all of them."
+            "`loadsmith list` shows all of them."
         )
 
     def resource_params(self) -> dict[str, Mapping[str, Any]]:
