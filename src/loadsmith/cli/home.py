@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 HOME_FOLDER = ".dagster_home"
 HOME_VARIABLE = "DAGSTER_HOME"
 
-HOME_FILES = {
-    f"{HOME_FOLDER}/dagster.yaml": (
+_FILES = {
+    "dagster.yaml": (
         "# Settings of Dagster, which keeps the runs of this project in this folder. Where the\n"
         f"# variable {HOME_VARIABLE} is set, the folder that it names is used instead.\n"
         "\n"
@@ -22,8 +22,9 @@ HOME_FILES = {
         "telemetry:\n"
         "  enabled: false\n"
     ),
-    f"{HOME_FOLDER}/.gitignore": "*\n!.gitignore\n!dagster.yaml\n",
+    ".gitignore": "*\n!.gitignore\n!dagster.yaml\n",
 }
+HOME_FILES = {f"{HOME_FOLDER}/{name}": text for name, text in _FILES.items()}
 """What makes a folder Dagster's, and keeps runs out of git; texts by path in the project."""
 
 
@@ -43,13 +44,19 @@ def find_home(base: Path) -> Path | None:
 def make_home(base: Path) -> Path:
     """Return the folder that keeps the runs of a project, made where there is none."""
     home = find_home(base)
-    if home is not None:
-        return home
-    for name, text in HOME_FILES.items():
-        path = base / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return (base / HOME_FOLDER).absolute()
+    if home is None:
+        home = (base / HOME_FOLDER).absolute()
+        home.mkdir()
+    if not os.environ.get(HOME_VARIABLE):
+        _fill(home)
+    return home
+
+
+def _fill(home: Path) -> None:
+    """Write what a folder of a project lacks, such as one that was made by hand."""
+    for name, text in _FILES.items():
+        if not (home / name).exists():
+            (home / name).write_text(text, encoding="utf-8")
 
 
 def open_instance(home: Path | None) -> "dg.DagsterInstance":
@@ -61,4 +68,5 @@ def open_instance(home: Path | None) -> "dg.DagsterInstance":
         return dg.DagsterInstance.get()
     if home is None:
         return dg.DagsterInstance.ephemeral()
+    _fill(home)
     return dg.DagsterInstance.from_config(str(home))
