@@ -57,6 +57,30 @@ def test_a_project_of_ones_own_keeps_runs_where_it_has_the_folder(shop, call):
     assert len(json.loads(call("info", "--json").stdout)["runs"]) == 1
 
 
+REPORT = """
+assets:
+  - asset_key: report/orders
+    task_type: duckdb_query
+    depends_on: [shop/orders]
+    params: {query: "SELECT count(*) FROM {{shop_orders.destination_table_id}}"}
+"""
+
+
+def test_a_query_runs_by_itself_where_the_load_is_remembered(shop, call):
+    config = Path("odp_config/dagster_config.yaml")
+    duckdb = "  - {resource_kind: duckdb, params: {database_path: data/warehouse.duckdb}}\n"
+    config.write_text(config.read_text() + duckdb)
+    Path("odp_config/workflows/report.yaml").write_text(REPORT)
+    assert call("run", "shop/*").exit_code == 0
+    done = call("run", "report/*")
+    assert done.exit_code == 1
+    assert "make the folder `.dagster_home` in the project, or set DAGSTER_HOME" in done.stderr
+    Path(".dagster_home").mkdir()
+    assert call("run", "shop/*").exit_code == 0
+    done = call("run", "report/*")
+    assert done.exit_code == 0, done.stderr
+
+
 def test_a_page_needs_a_file_that_says_what_the_project_is(shop, call):
     done = call("dev")
     assert done.exit_code == 1

@@ -50,6 +50,21 @@ def test_what_a_new_project_ships_loads_right_away(call, monkeypatch, source):
     assert all(line["rows"] for line in json.loads(done.stdout)["lines"])
 
 
+@pytest.mark.parametrize("source", ["filesystem", "sql_database"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_files_of_a_starter_are_found_from_any_folder(
+    call, tmp_path, monkeypatch, layout, source
+):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    call("init", f"from_{layout}", "--layout", layout, "--source", source, "--yes")
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    done = call("run", "*", str(tmp_path / f"from_{layout}"), "--json")
+    assert done.exit_code == 0, done.stderr
+    assert all(line["rows"] for line in json.loads(done.stdout)["lines"])
+    assert list(Path().iterdir()) == []
+
+
 @pytest.mark.parametrize("source", ["python", "filesystem", "sql_database"])
 def test_the_schema_files_that_are_shipped_are_up_to_date(call, monkeypatch, source):
     call("init", "new", "--source", source, "--yes")

@@ -1,6 +1,7 @@
 """The README keeps to what is there."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,15 @@ def test_every_make_target_of_the_readme_exists():
     targets = re.findall(r"^make (\w+)", MAKE, re.MULTILINE)
     assert targets[:1] == ["demo"]
     assert [name for name in targets if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
+
+
+def test_plain_make_shows_the_targets_and_installs_nothing(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    done = subprocess.run(["make"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    shown = re.findall(r"^  make ([\w-]+) +\S", done.stdout, re.MULTILINE)
+    named = re.findall(r"`make ([\w-]+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert {"help", "demo", "ui", "install", *named} <= set(shown)
+    assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
 
 
 def test_the_asset_of_the_readme_is_the_demos():
