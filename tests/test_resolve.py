@@ -89,6 +89,21 @@ def test_relative_files_of_dlts_own_source_start_beside_the_configuration():
         assert definition.source.params["bucket_url"] == expected
 
 
+def test_a_relative_sqlite_file_of_dlts_own_source_starts_beside_the_configuration():
+    for address, expected in {
+        "sqlite:///sample/x.db": "sqlite:////base/sample/x.db",
+        "sqlite:////abs/x.db?mode=ro": "sqlite:////abs/x.db?mode=ro",
+        "sqlite:///:memory:": "sqlite:///:memory:",
+        "postgresql://db/x": "postgresql://db/x",
+        "{{env.DATABASE}}": "{{env.DATABASE}}",
+    }.items():
+        params = {"credentials": address}
+        definition = resolve(source_module="sql_database", source_params=params)
+        assert definition.source.params == {"credentials": expected}
+    own = resolve(source_module="crm.source", source_params={"credentials": "sqlite:///x.db"})
+    assert own.source.params == {"credentials": "sqlite:///x.db"}
+
+
 def test_a_profile_is_merged_key_by_key():
     profiles = {
         "dev": {"destination_params": {"threads": 1}, "pipeline_params": {"dataset_name": "dev"}},

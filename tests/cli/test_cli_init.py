@@ -1,5 +1,7 @@
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +50,21 @@ def test_what_a_new_project_ships_loads_right_away(call, monkeypatch, source):
     assert all(line["rows"] for line in json.loads(done.stdout)["lines"])
 
 
+@pytest.mark.parametrize("source", ["filesystem", "sql_database"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_files_of_a_starter_are_found_from_any_folder(
+    call, tmp_path, monkeypatch, layout, source
+):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    call("init", f"from_{layout}", "--layout", layout, "--source", source, "--yes")
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    done = call("run", "*", str(tmp_path / f"from_{layout}"), "--json")
+    assert done.exit_code == 0, done.stderr
+    assert all(line["rows"] for line in json.loads(done.stdout)["lines"])
+    assert list(Path().iterdir()) == []
+
+
 @pytest.mark.parametrize("source", ["python", "filesystem", "sql_database"])
 def test_the_schema_files_that_are_shipped_are_up_to_date(call, monkeypatch, source):
     call("init", "new", "--source", source, "--yes")
@@ -63,6 +80,91 @@ def test_it_asks_for_what_it_is_not_told(call):
     assert "Destination (" in done.stdout
     assert "Layout (" not in done.stdout
     assert Path("new/odp_config/workflows/files.yaml").exists()
+
+
+def test_a_name_is_asked_for_in_a_terminal_alone(call):
+    done = call("init")
+    assert done.exit_code == 2
+    assert "`loadsmith init shop --yes`" in done.stderr
+    main, side = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from loadsmith.cli import main; main()", "init"],
+        stdin=side,
+        stdout=side,
+        stderr=side,
+    )
+    os.close(side)
+    os.write(main, b"asked\n\n\n\n")
+    with contextlib.suppress(OSError):  # Linux says EIO where the other side is closed
+        while os.read(main, 65536):
+            pass
+    os.close(main)
+    assert process.wait() == 0
+    assert Path("asked/odp_config/workflows/shop.yaml").exists()
+
+
+def test_a_question_that_nobody_answers_names_its_option(call):
+    done = call("init", "new", "--layout", "odp")
+    assert done.exit_code == 2
+    assert "Add --source, or --yes" in done.stderr
+    assert not Path("new").exists()
+
+
+def test_the_choices_and_the_files_are_there_as_json(call):
+    choices = json.loads(call("init", "--list", "--json").stdout)
+    assert [one["name"] for one in choices["layouts"]] == list(LAYOUTS)
+    assert {one["name"]: one["extra"] for one in choices["destinations"]} == {
+        name: one.extra for name, one in DESTINATIONS.items()
+    }
+    assert call("init", "--json", "--list").stdout == call("init", "--list", "--json").stdout
+    made = json.loads(call("init", "new", "--json").stdout)
+    assert made["next"][0] == "cd new"
+    there = {path.relative_to("new").as_posix() for path in Path("new").rglob("*")}
+    assert set(made["files"]) <= there
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_next_steps_work_as_they_are_printed(call, layout):
+    """From the installation to the run; other tests run `pytest` and `loadsmith dev`."""
+    told = call("init", "my shop", "--layout", layout, "--yes").stdout.splitlines()
+    steps = [line.strip() for line in told if line.startswith("  ")]
+    assert [" ".join(step.split()[:2]) for step in steps] == [
+        "cd 'my",
+        "pip install",
+        "loadsmith list",
+        "loadsmith run",
+        "pytest #",
+        "loadsmith dev",
+    ]
+    dry = "pip install --no-index --dry-run --quiet"
+    done = subprocess.run(
+        ["bash", "-ec", "\n".join(steps[:-2]).replace("pip install", dry)],
+        env={
+            **{key: value for key, value in os.environ.items() if not key.startswith("PYTEST")},
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 assets, 320 rows" in done.stdout
+    assert steps[1].split("'")[1] in Path("my shop/README.md").read_text()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_files_that_the_readme_names_are_there(call, layout, source):
+    call("init", "new", "--layout", layout, "--source", source, "--yes")
+    named = re.findall(r"`([\w./]+/[\w./]+)`", Path("new/README.md").read_text())
+    assert len(named) >= 2
+    for path in named:
+        assert Path("new", path.replace("secrets.toml", "secrets.toml.example")).exists(), path
+
+
+def test_extras_of_the_next_steps_are_named_in_the_readme():
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    extras = {one.extra for one in (*SOURCES.values(), *DESTINATIONS.values()) if one.extra}
+    assert {extra for extra in {*extras, "dg", "ui"} if f"`{extra}`" not in text} == set()
 
 
 def test_it_never_writes_over_what_is_there(call):

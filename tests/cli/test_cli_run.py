@@ -192,3 +192,17 @@ def test_a_run_says_what_it_does_and_where_the_rows_are(shop, call):
     assert "load 'shop': 10 rows loaded into duckdb, dataset raw (" in done.stderr
     assert "The rows are in duckdb, data/warehouse.duckdb, dataset raw." in done.stdout
     assert "To see some: loadsmith show shop/customers" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "schema", "show"])
+def test_a_pattern_that_the_shell_has_taken_is_to_be_quoted(shop, call, command):
+    Path("notes.txt").touch()
+    done = call(command, *sorted(str(path) for path in Path().iterdir()))
+    assert done.exit_code == 2
+    assert f"Quote the pattern: cli {command} '*'" in done.stderr
+
+
+def test_a_file_in_the_place_of_a_pattern_is_to_be_quoted(shop, call):
+    done = call("run", "dlt_project", "odp_config")
+    assert done.exit_code == 1
+    assert "Quote a pattern, such as '*'." in done.stderr

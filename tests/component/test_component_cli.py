@@ -78,7 +78,8 @@ def test_mistakes_of_a_component_are_text_with_a_place(letters):
     assert "ingest/defs.yaml:" in said.output
     assert "Traceback" not in said.output
 
-    assert "give --all" in _schema("letters/letters").output
+    letters.write("ingest/defs.yaml", DEFS)
+    assert "--all also asks" in _schema("letters/letters").output
 
 
 def test_a_project_that_has_nothing_to_ask_says_so(shop):
@@ -89,4 +90,4 @@ def test_a_project_that_has_nothing_to_ask_says_so(shop):
     )
     said = _schema("--all")
     assert said.exit_code == 1
-    assert "no load of this project has to be asked" in said.output
+    assert "no load of this project has a schema file, or has to be asked" in said.output

@@ -363,7 +363,7 @@ def test_json_of_a_definition_holds_the_name_of_the_secret_alone(rest_api, api, 
     monkeypatch.setenv("SHOP_API_TOKEN", api.token)
     component = rest_api.tree().load_component("ingest")
 
-    (load,) = component._resolved_loads()
+    (load,) = component.resolved_loads
     text = json.dumps(load.definition.source.params)
     assert "{{ env.SHOP_API_TOKEN }}" in text
     assert api.token not in text

@@ -141,6 +141,9 @@ class Walk:
                 # Without an index: what the page asks for is what this environment has.
                 options = ["--no-index", "--dry-run", "--quiet", "--disable-pip-version-check"]
                 self._subprocess([sys.executable, "-m", "pip", "install", *options, *wanted])
+            case ["loadsmith", "dev"]:
+                main = "from loadsmith.cli import main; main()"
+                self._open_page([sys.executable, "-c", main, "dev", "--port"])
             case ["loadsmith", *arguments]:
                 self.monkeypatch.chdir(self.folder)
                 done = CliRunner().invoke(cli, arguments)
@@ -149,7 +152,7 @@ class Walk:
                 if done.exception and not isinstance(done.exception, SystemExit):
                     raise AssertionError(f"{line}\n{done.exception!r}\n{done.output}")
             case ["dagster", "dev", *arguments]:
-                self._open_page(arguments)
+                self._open_page([sys.executable, "-m", "dagster", "dev", *arguments, "-p"])
             case ["pytest", *arguments]:
                 self._subprocess([sys.executable, "-m", "pytest", "-p", "no:randomly", *arguments])
             case ["python", *arguments]:
@@ -164,10 +167,10 @@ class Walk:
         self.output += done.stdout + done.stderr
         self.code = done.returncode
 
-    def _open_page(self, arguments: list[str]) -> None:
-        """Start Dagster's page, wait until it shows assets, and end it."""
+    def _open_page(self, command: list[str]) -> None:
+        """Start Dagster's page on a port, wait until it shows assets, and end it."""
         port = _free_port()
-        command = [sys.executable, "-m", "dagster", "dev", *arguments, "-p", port]
+        command = [*command, port]
         with tempfile.TemporaryFile("w+") as log:
             process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, text=True)
             try:
@@ -212,6 +215,13 @@ def walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
             return found
 
         yield begin
+
+
+@pytest.fixture
+def tutorial() -> tuple[str, list[Block]]:
+    """The text of the tutorial and its blocks."""
+    page = DOCS / "tutorial.md"
+    return page.read_text(encoding="utf-8"), blocks_of(page)
 
 
 def _end(processes: list[subprocess.Popen[str]]) -> None:

@@ -1,6 +1,12 @@
 """The tutorial and the how-to pages: each is walked through from top to bottom."""
 
+import re
+
+import dagster as dg
 import pytest
+from dagster_graphql.schema.backfill import GrapheneBackfillPolicy
+
+from loadsmith import build_definitions
 
 
 @pytest.mark.parametrize(
@@ -36,3 +42,30 @@ import pytest
 )
 def test_a_page_works_from_top_to_bottom(walk, page):
     walk(page)
+
+
+def test_the_tutorial_says_of_a_backfill_what_dagsters_dialog_says(tmp_path, tutorial):
+    page, blocks = tutorial
+    for block in blocks:
+        if block.language == "yaml":
+            path = tmp_path / block.title
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # The schema file is what a command of the page writes.
+            path.write_text(re.sub(r" *schema_file_path: .*\n", "", block.text))
+    (tmp_path / "odp_config" / "workflows" / "report.yaml").unlink()
+    when = tmp_path / "odp_config" / "workflows" / "when.yaml"
+    when.write_text(when.read_text().replace(", shop/orders__items", ""))
+    (tmp_path / "dlt_project").mkdir()
+
+    def said(max_partitions_per_run):
+        orders = tmp_path / "odp_config" / "workflows" / "orders.yaml"
+        text = orders.read_text()
+        if max_partitions_per_run:
+            text += f"    max_partitions_per_run: {max_partitions_per_run}\n"
+        orders.write_text(text)
+        graph = build_definitions(tmp_path / "odp_config").resolve_asset_graph()
+        policy = graph.get(dg.AssetKey(["shop", "orders"])).backfill_policy
+        return GrapheneBackfillPolicy(policy).resolve_description(None)
+
+    assert f'"{said(None)}"' in page
+    assert "maximum of 1 partitions per run" in said(1)

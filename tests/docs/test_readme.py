@@ -1,6 +1,7 @@
 """The README keeps to what is there."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,15 @@ def test_every_make_target_of_the_readme_exists():
     assert [name for name in targets if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
 
 
+def test_plain_make_shows_the_targets_and_installs_nothing(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    done = subprocess.run(["make"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    shown = re.findall(r"^  make ([\w-]+) +\S", done.stdout, re.MULTILINE)
+    named = re.findall(r"`make ([\w-]+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert {"help", "demo", "ui", "install", *named} <= set(shown)
+    assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
+
+
 def test_the_asset_of_the_readme_is_the_demos():
     workflow = ROOT / "examples" / "demo" / "odp_config" / "workflows" / "countries.yaml"
     there = [line.split("#")[0].rstrip() for line in workflow.read_text("utf-8").splitlines()]
@@ -34,10 +44,15 @@ def test_the_python_of_the_readme_builds_the_demo(monkeypatch):
 
 
 def test_the_project_of_the_readme_loads(tmp_path, monkeypatch):
-    """In the environment of the tests, which is what the first line activates."""
+    """In the environment of the tests, which stands for what the first two lines make.
+
+    Tests of the command line open the page, which is the last line.
+    """
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    first, *commands = OWN_PROJECT.splitlines()
-    assert first.split("#")[0].strip() == ". .venv/bin/activate"
+    first, install, *commands, page = OWN_PROJECT.splitlines()
+    assert first.endswith(". .venv/bin/activate")
+    assert install.startswith('pip install "loadsmith[ui]" ')
+    assert page.startswith("loadsmith dev ")
     scripts = Path(sys.executable).parent
     text = "\n".join([f'PATH="{scripts}:$PATH"', *commands])
     done = subprocess.run(
@@ -61,4 +76,4 @@ def test_every_row_about_neighbours_has_a_page_that_a_test_runs():
 
 
 def test_the_readme_is_a_screen_and_a_half():
-    assert len(README.splitlines()) < 85
+    assert len(README.splitlines()) < 92

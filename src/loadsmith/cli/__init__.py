@@ -19,6 +19,7 @@ from loadsmith.cli.output import ABANDONED, EXIT_PROBLEM, show_traceback, show_u
 _COMMANDS = {
     "add": ("loadsmith.cli.add", "Add a load to a project, ready to run."),
     "check": ("loadsmith.cli.check", "Show every mistake in the files of a project."),
+    "dev": ("loadsmith.cli.dev", "Start Dagster's page on a project."),
     "discover": (
         "loadsmith.cli.discover",
         "Show the tables, endpoints or files that a source has.",
@@ -76,6 +77,7 @@ Example:
   loadsmith init shop --yes
   cd shop
   loadsmith run '*'
+  loadsmith dev
 """
 
 
@@ -91,8 +93,9 @@ Example:
 def cli(ctx: click.Context, debug: bool) -> None:
     """Run one of the commands."""
     ctx.ensure_object(dict)["debug"] = debug
-    # Dagster warns about every selection by group, which users of a command cannot change.
-    warnings.filterwarnings("ignore", message=".* is currently in beta")
+    # Dagster warns about selections by group and about its own use of what is in preview, which
+    # users of a command cannot change.
+    warnings.filterwarnings("ignore", message=".* is currently in (beta|preview)")
 
 
 def main() -> None:

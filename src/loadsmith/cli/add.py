@@ -10,8 +10,8 @@ from typing import Any
 import click
 import yaml
 
-from loadsmith.cli.init import is_taken, make_project
 from loadsmith.cli.locate import find_config_folder, find_dg_project
+from loadsmith.cli.new_project import is_taken, make_project
 from loadsmith.cli.output import ProjectCommand, show_json
 from loadsmith.cli.show_starters import show_starters
 from loadsmith.cli.starters import DESTINATIONS, SOURCES, DestinationStarter, SourceStarter
@@ -65,12 +65,13 @@ class _Place:
 @click.option(
     "--list",
     is_flag=True,
-    is_eager=True,
     expose_value=False,
     callback=show_starters,
     help="Show the sources and destinations, and add nothing.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Write the paths of the files as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, is_eager=True, help="Write the paths of the files as JSON."
+)
 def add_command(
     name: str, path: str | None, source: str, destination: str | None, as_json: bool
 ) -> None:
@@ -94,8 +95,7 @@ def add_command(
     extras = [extra for extra in (starter.extra, target.extra if destination else None) if extra]
     if extras:
         click.echo(f"It needs: pip install 'loadsmith[{','.join(sorted(extras))}]'")
-    run = f"loadsmith run '{name}/*'" if place.layout == "odp" else f"dg launch --assets '{name}/*'"
-    click.echo(f"Next: loadsmith check, then {run}")
+    click.echo(f"Next: loadsmith check, then loadsmith run '{name}/*'")
 
 
 def _find_place(path: str | None) -> _Place:

@@ -4,15 +4,15 @@ from dataclasses import asdict
 
 import click
 
-from loadsmith.cli.locate import find_config_folder
-from loadsmith.cli.output import ProjectCommand, counted, hide_secrets_of, show_json
-from loadsmith.cli.state import loads_of_ops
+from loadsmith.cli.output import ProjectCommand, counted, show_json
+from loadsmith.cli.projects import open_project
 
 _HELP = """\
 Remove packages that were loaded long ago and locks that nobody holds, and say what was removed.
 
 A load keeps the three newest packages itself; this is for what earlier versions and plain dlt have
-left. What was extracted and is not loaded yet stays. PATH is the folder of the project's files.
+left. What was extracted and is not loaded yet stays. PATH is the folder of the project's files, or
+of a project of Dagster's dg.
 
 \b
 Examples:
@@ -33,8 +33,8 @@ def clean_command(path: str | None, as_json: bool) -> None:
     """Clean the working directories of a project."""
     from loadsmith.engine.workspace import clean_directories
 
-    definitions = [part for _, part, _ in loads_of_ops(find_config_folder(path))]
-    hide_secrets_of(definitions)
+    project = open_project(path)
+    definitions = [project.without_source(part) for part, _ in project.loads_of_ops]
     removed = clean_directories(definitions)
     if as_json:
         show_json([asdict(one) for one in removed])

@@ -11,6 +11,7 @@ import click
 import tomlkit
 import yaml
 
+from loadsmith.cli.home import HOME_FILES
 from loadsmith.cli.locate import find_dg_project
 from loadsmith.engine.packages import pip_install
 from loadsmith.engine.secrets import UNFILLED
@@ -98,7 +99,7 @@ def init_from_dlt(folder: Path) -> None:
 
 
 #: Files of a project that a second source shares.
-_KEPT = ("definitions.py", "odp_config/dagster_config.yaml")
+_KEPT = ("definitions.py", "odp_config/dagster_config.yaml", *HOME_FILES)
 
 
 def find_sources(folder: Path) -> Iterator[FoundSource]:
@@ -275,7 +276,11 @@ def _workflows(sources: list[FoundSource], destination: str) -> dict[str, str]:
         assets.setdefault(source.package, []).append(
             {"asset_key": f"{source.package}/{source.name}", "task_type": "dlt", "params": params}
         )
-    files = {"definitions.py": _DEFINITIONS, "odp_config/dagster_config.yaml": _CONFIG}
+    files = {
+        "definitions.py": _DEFINITIONS,
+        "odp_config/dagster_config.yaml": _CONFIG,
+        **HOME_FILES,
+    }
     for package, entries in assets.items():
         files[f"odp_config/workflows/{package}.yaml"] = _yaml({"assets": entries})
     return files
@@ -330,9 +335,7 @@ def _write_requirements(folder: Path, destination: str) -> None:
 def _commands(sources: list[FoundSource], is_component: bool) -> Iterator[str]:
     yield "pip install -r requirements.txt"
     yield "loadsmith check --deep   # names each value that is still open, with file and line"
-    if is_component:
-        yield "dg launch --assets '*'"
-        return
-    if any(not source.resources for source in sources):
+    if not is_component and any(not source.resources for source in sources):
         yield "loadsmith schema --all   # asks the sources for their tables"
     yield "loadsmith run '*'"
+    yield "loadsmith dev   # Dagster's page, which needs loadsmith[ui]"

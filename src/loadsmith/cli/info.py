@@ -1,6 +1,5 @@
 """`loadsmith info`: show where one is, and what is going on."""
 
-import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -12,9 +11,10 @@ from typing import Any
 import click
 
 from loadsmith import __version__
+from loadsmith.cli.home import HOME_FOLDER, HOME_VARIABLE, find_home, open_instance
 from loadsmith.cli.locate import is_in_project
 from loadsmith.cli.output import ProjectCommand, counted, show_json, show_table
-from loadsmith.cli.projects import Project, looking_request, open_instance, open_project
+from loadsmith.cli.projects import Project, looking_request, open_project
 from loadsmith.errors import LoadsmithError
 from loadsmith.model import LoadDefinition, PipelineSettings, SourceReference
 
@@ -110,21 +110,21 @@ def info_command(path: str | None, as_json: bool) -> None:
 
 def read_info(path: str | None) -> Info:
     """Return what there is to say of the environment, and of the project if there is one."""
-    home = os.environ.get("DAGSTER_HOME")
     project: Project | None = None
     problem = None
     try:
         project = open_project(path) if is_in_project(path) else None
     except LoadsmithError as error:
         problem = str(error)
+    home = find_home(project.base if project else Path())
     return Info(
         versions=_versions(),
         layout=None if project is None else "odp" if project.files else "dg",
         root=None if project is None else str(project.root.absolute()),
         files=tuple(_files_of(project)) if project else (),
-        instance=home,
+        instance=str(home) if home else None,
         loads=tuple(_loads_of(project)) if project else (),
-        runs=tuple(_last_runs()) if home else (),
+        runs=tuple(_last_runs(home)) if home else (),
         problem=problem,
     )
 
@@ -144,7 +144,10 @@ def show_info(info: Info) -> None:
             title=f"Project: {info.root} ({what})",
         )
         _show_loads(info.loads)
-    kept = info.instance or "none: DAGSTER_HOME is not set, so no run is kept"
+    kept = info.instance or (
+        f"none: {HOME_VARIABLE} is not set, and the project has no folder {HOME_FOLDER}, so no run"
+        " is kept"
+    )
     click.echo(f"Dagster's instance: {kept}")
     if info.runs:
         show_table(
@@ -243,8 +246,8 @@ def _load_info(project: Project, load: LoadDefinition, name: str, assets: int) -
     )
 
 
-def _last_runs() -> Iterator[RunInfo]:
-    with open_instance() as instance:
+def _last_runs(home: Path) -> Iterator[RunInfo]:
+    with open_instance(home) as instance:
         for record in instance.get_run_records(limit=_RUNS):
             run, start, end = record.dagster_run, record.start_time, record.end_time
             yield RunInfo(

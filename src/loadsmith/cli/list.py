@@ -4,26 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loadsmith.cli.locate import find_config_folder
-from loadsmith.cli.output import (
-    ProjectCommand,
-    counted,
-    hide_secrets_of,
-    show_json,
-    show_table,
-)
+from loadsmith.cli.output import ProjectCommand, counted, show_json, show_table
+from loadsmith.cli.projects import Project, open_project
 
 if TYPE_CHECKING:
     import dagster as dg
-
-    from loadsmith.model import LoadDefinition
 
 _HELP = """\
 Show the assets of a project with their tables and destinations, and its schedules.
 
 --settings shows the choices that are made for each load (file format, workers, file sizes) and
-who made them. PATH is the folder of the project's files; without it, ODP_CONFIG_PATH or
-./odp_config.
+who made them. PATH is the folder of the project's files, or of a project of Dagster's dg; without
+it, ODP_CONFIG_PATH or ./odp_config.
 
 \b
 Examples:
@@ -43,16 +35,12 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Write it as JSON.")
 def list_command(path: str | None, settings: bool, as_json: bool) -> None:
     """Show what a project has."""
-    folder = find_config_folder(path)
+    project = open_project(path)
     if settings:
-        _list_settings(folder, as_json)
+        _list_settings(project, as_json)
         return
-    from loadsmith.project import build_definitions
-
-    definitions = build_definitions(folder)
-    hide_secrets_of(_loads_of(folder))
-    assets = describe_assets(definitions)
-    schedules = describe_schedules(definitions)
+    assets = describe_assets(project.definitions)
+    schedules = describe_schedules(project.definitions)
     if as_json:
         show_json({"assets": assets, "schedules": schedules})
         return
@@ -114,28 +102,17 @@ def describe_schedules(definitions: "dg.Definitions") -> list[dict[str, Any]]:
     ]
 
 
-def _loads_of(folder: str) -> "list[LoadDefinition]":
-    from loadsmith.config.files import read_project
-    from loadsmith.resolve import merge_definitions, resolve_asset
-
-    files = read_project(folder)
-    groups = merge_definitions(resolve_asset(located, files) for located in files.dlt_assets)
-    return [group.definition for group in groups]
-
-
-def _list_settings(folder: str, as_json: bool) -> None:
+def _list_settings(project: Project, as_json: bool) -> None:
     from loadsmith.engine.settings import effective_settings
 
-    loads = _loads_of(folder)
-    hide_secrets_of(loads)
     rows = [
         {
-            "load": load.name,
+            "load": load.whole or load.name,
             "setting": setting.name,
             "value": setting.value,
             "chosen by": setting.origin,
         }
-        for load in loads
+        for load in project.loads
         for setting in effective_settings(load)
     ]
     if as_json:

@@ -48,6 +48,20 @@ class ProjectCommand(click.Command):
             )
         )
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; where a shell has put files in the place of a pattern, say so."""
+        given = [argument for argument in args if not argument.startswith("-")]
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if len(given) > 2 and all(map(os.path.exists, given)):
+                raise click.UsageError(
+                    "the shell has put the names of files in the place of a pattern. Quote the "
+                    f"pattern: {ctx.command_path} '*'",
+                    ctx,
+                ) from error
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:

@@ -1,6 +1,5 @@
 """Open the project of a command, whichever layout it has, with the load of each asset."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from loadsmith.cli.home import find_home
 from loadsmith.cli.locate import find_config_folder, find_dg_project
 from loadsmith.cli.output import hide_secrets_of
 from loadsmith.errors import Problem, SelectionError, did_you_mean
@@ -34,6 +34,13 @@ class LoadedAsset:
     resource: str
     table: str | None
 
+    @property
+    def asset_key(self) -> "dg.AssetKey":
+        """The key as Dagster has it."""
+        import dagster as dg
+
+        return dg.AssetKey.from_user_string(self.key)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
@@ -49,6 +56,16 @@ class Project:
     definitions: "dg.Definitions" = field(repr=False)
     files: "ProjectFiles | None" = field(default=None, repr=False)
     skipped: "Mapping[str, Problem]" = field(default_factory=dict)
+
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths of the project start from."""
+        return Path(self.files.base_path) if self.files else self.root
+
+    @property
+    def home(self) -> Path | None:
+        """The folder in which Dagster keeps the runs; None where they are not kept."""
+        return find_home(self.base)
 
     @cached_property
     def assets(self) -> Mapping[str, LoadedAsset]:
@@ -68,6 +85,14 @@ class Project:
                     key=name, load=load, resource=target.resource, table=target.table
                 )
         return dict(sorted(found.items()))
+
+    @property
+    def loads_of_ops(self) -> list[tuple[LoadDefinition, list[LoadedAsset]]]:
+        """The loads, each as an op runs it, with the assets that it brings."""
+        by_op: dict[int, list[LoadedAsset]] = {}
+        for asset in self.assets.values():
+            by_op.setdefault(id(asset.load), []).append(asset)
+        return [(assets[0].load, assets) for assets in by_op.values()]
 
     @property
     def loads(self) -> list[LoadDefinition]:
@@ -90,7 +115,7 @@ class Project:
             raise SelectionError(f"{key}: no load of loadsmith brings this asset.")
         raise SelectionError(
             f"{key}: there is no such asset.{did_you_mean(key, self.assets)} "
-            f"{'`loadsmith list`' if self.files else '`dg list defs`'} shows all of them."
+            "`loadsmith list` shows all of them."
         )
 
     def resource_params(self) -> dict[str, Mapping[str, Any]]:
@@ -147,15 +172,6 @@ def open_project(path: str | None, *, skips: bool = False) -> Project:
         project = Project(root=root, definitions=build_project(root))
     hide_secrets_of(project.loads)
     return project
-
-
-def open_instance() -> "dg.DagsterInstance":
-    """Return the instance of DAGSTER_HOME, or one that keeps nothing."""
-    import dagster as dg
-
-    if os.environ.get("DAGSTER_HOME"):
-        return dg.DagsterInstance.get()
-    return dg.DagsterInstance.ephemeral()
 
 
 def looking_request(run_id: str, partition: str | None = None) -> RunRequest:

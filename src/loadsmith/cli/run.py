@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from loadsmith.cli.completion import complete_key
+from loadsmith.cli.home import open_instance
 from loadsmith.cli.output import (
     EXIT_PROBLEM,
     EXIT_STOPPED,
@@ -22,7 +23,7 @@ from loadsmith.cli.output import (
     show_table,
     show_text,
 )
-from loadsmith.cli.projects import open_instance, open_project
+from loadsmith.cli.projects import open_project
 from loadsmith.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ rows of each resource into a scratch database that is thrown away, and shows the
 destination nor a cursor is touched. --full-refresh drops the tables of the selected assets and
 their cursors, and loads all anew, as `refresh: drop_resources` does.
 
-The run is recorded in the Dagster instance of DAGSTER_HOME where that is set; without it,
-nothing is kept but the data. A load that was stopped is completed by the next run.
+The run is recorded in the Dagster instance of DAGSTER_HOME, or else of the project's folder
+.dagster_home; without both, nothing is kept but the data. A load that was stopped is completed by
+the next run.
 
 \b
 Examples:
@@ -114,7 +116,7 @@ def run_command(
             run_sample(project, keys, limit=limit, partition=partition, as_json=as_json)
             return
         if not limit:
-            with open_instance() as instance:
+            with open_instance(project.home) as instance:
                 partition_tags(definitions, keys, partition, instance)
                 if full_refresh:
                     refuse_part_of_partitions(definitions, keys, partition, instance)
@@ -128,7 +130,7 @@ def run_command(
             as_json=as_json,
         )
         return
-    with open_instance() as instance:
+    with open_instance(project.home) as instance:
         report = _materialize(
             ctx, definitions, asset_selection, partition, full_refresh, as_json, instance
         )

@@ -4,14 +4,12 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import click
 
 from loadsmith.cli.completion import complete_key
-from loadsmith.cli.locate import find_config_folder, find_dg_project
 from loadsmith.cli.output import (
     EXIT_PROBLEM,
     ProjectCommand,
@@ -22,11 +20,8 @@ from loadsmith.cli.output import (
     show_table,
     show_text,
 )
-from loadsmith.cli.sampling import scratch_load
-from loadsmith.config.files import read_project
-from loadsmith.config.models import DltAsset
-from loadsmith.config.project_files import Located, ProjectFiles
-from loadsmith.errors import ConfigError, LoadsmithError, SelectionError, did_you_mean
+from loadsmith.cli.schema_loads import find_schema_loads
+from loadsmith.errors import LoadsmithError
 from loadsmith.model import LoadDefinition, LoadResult, SchemaChange
 
 _HELP = """\
@@ -39,8 +34,8 @@ of the project's files.
 
 With --check nothing is written, and the exit code is 1 where the file would change.
 
-In a project of Dagster's dg, --all asks the sources of the components for their tables, as
-`dg utils refresh-defs-state` does.
+In a project of Dagster's dg, the loads with a `schema_file_path` are meant. --all also asks the
+sources of the other components for their tables, as `dg utils refresh-defs-state` does.
 
 \b
 Examples:
@@ -103,14 +98,7 @@ def schema_command(
         asset_key, path = None, asset_key
     if all_assets == bool(asset_key):
         raise click.UsageError("name one ASSET_KEY (or a pattern), or give --all.")
-    root = find_dg_project(path)
-    if root is not None:
-        if not all_assets:
-            raise click.UsageError("the components of a dg project are asked together: give --all.")
-        _refresh_components(ctx, root, check)
-        return
-    files = read_project(find_config_folder(path))
-    loads = choose_loads(files, asset_key or "*")
+    loads, base, is_changed = find_schema_loads(path, asset_key, check=check, as_json=as_json)
     changes: dict[str, FileChanges] = {}
     console = make_console(stderr=True)
     failed: list[LoadsmithError] = []
@@ -118,20 +106,20 @@ def schema_command(
         for load in loads:
             try:
                 with (
-                    console.status(f"Looking at {load.name} ..."),
-                    scratch_load(
-                        load, files, rows=limit, partition=partition, run_id="schema"
-                    ) as scratch,
+                    console.status(f"Looking at {load.definition.name} ..."),
+                    load.open(rows=limit, partition=partition, run_id="schema") as scratch,
                 ):
                     result, schema = scratch.run("schema")
-                    changed = _update(load, schema, files, Path(folder) if check else None, prune)
+                    changed = _update(
+                        load.definition, schema, base, Path(folder) if check else None, prune
+                    )
             except LoadsmithError as error:
                 # The others are looked at all the same.
                 if len(loads) == 1 or is_debug(ctx):
                     raise
                 failed.append(error)
                 continue
-            _tell_of_resources_without_rows(load, result)
+            _tell_of_resources_without_rows(load.definition, result)
             before = changes.get(changed.file)
             changes[changed.file] = (
                 FileChanges(
@@ -149,7 +137,8 @@ def schema_command(
             _show(entry, check)
     for failure in failed:
         show_error(failure)
-    if failed or (check and not all(entry.is_empty for entry in changes.values())):
+    is_changed = is_changed or not all(entry.is_empty for entry in changes.values())
+    if failed or (check and is_changed):
         ctx.exit(EXIT_PROBLEM)
 
 
@@ -168,60 +157,8 @@ def _tell_of_resources_without_rows(load: LoadDefinition, result: LoadResult) ->
         )
 
 
-def _refresh_components(ctx: click.Context, root: Path, check: bool) -> None:
-    from loadsmith.cli.dg_project import refresh_project
-
-    if refresh_project(root, check=check) and check:
-        ctx.exit(EXIT_PROBLEM)
-
-
-def choose_loads(files: ProjectFiles, pattern: str) -> list[LoadDefinition]:
-    """Return the loads of the dlt assets that match a pattern, merged as in a run.
-
-    Raises:
-        SelectionError: There is no such asset.
-        ConfigError: An asset names no schema file.
-    """
-    from loadsmith.resolve import merge_definitions, resolve_asset
-
-    assets = _dlt_assets(files)
-    chosen = [
-        located
-        for key, located in assets.items()
-        # The key of a nested table selects its resource.
-        if fnmatchcase(key, pattern) or pattern.startswith(f"{key}__")
-    ]
-    if pattern == "*":
-        # A load that names its resources needs no schema file.
-        chosen = [each for each in chosen if each.value.params.schema_file_path] or chosen
-    if not chosen:
-        others = "" if assets else " This project has no dlt asset."
-        raise SelectionError(
-            f"{pattern}: there is no such dlt asset.{did_you_mean(pattern, assets)}{others}"
-        )
-    problems = [
-        located.problem(
-            "there is no `schema_file_path` to write to. Add one, such as "
-            f"`schema_file_path: schemas/export/{located.value.asset_key.split('/')[0]}"
-            ".schema.yaml`.",
-            "params",
-            at_key=True,
-        )
-        for located in chosen
-        if not located.value.params.schema_file_path
-    ]
-    if problems:
-        raise ConfigError(problems)
-    merged = merge_definitions(resolve_asset(located, files) for located in chosen)
-    return [group.definition for group in merged]
-
-
-def _dlt_assets(files: ProjectFiles) -> dict[str, Located[DltAsset]]:
-    return {located.value.asset_key: located for located in files.dlt_assets}
-
-
 def _update(
-    load: LoadDefinition, schema: Any, files: ProjectFiles, scratch: Path | None, prune: bool
+    load: LoadDefinition, schema: Any, base: Path, scratch: Path | None, prune: bool
 ) -> FileChanges:
     """Update the schema file, or a copy of it in `scratch` if there is such a folder."""
     from loadsmith.engine.schema_files import update_schema_file
@@ -237,11 +174,10 @@ def _update(
     changes = update_schema_file(
         schema, str(target), prunes=lambda resource: prune and load.resources.matches(resource)
     )
-    return FileChanges(_shown(path, files), is_new, tuple(changes))
+    return FileChanges(_shown(path, base), is_new, tuple(changes))
 
 
-def _shown(path: Path, files: ProjectFiles) -> str:
-    base = Path(files.base_path)
+def _shown(path: Path, base: Path) -> str:
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)
 
 

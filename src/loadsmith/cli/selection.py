@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loadsmith.errors import SelectionError, did_you_mean
@@ -46,9 +47,11 @@ def _select(graph: Any, known: dict[str, Any], part: str) -> set[Any]:
         return by_pattern
     selected = _select_by_dagster(graph, part) & set(known.values())
     if not selected:
+        # A shell puts the names of files in the place of a pattern that is not quoted.
+        quote = " Quote a pattern, such as '*'." if Path(part).exists() else ""
         raise SelectionError(
-            f"{part}: no asset of this project is selected by it.{did_you_mean(part, known)} "
-            "`loadsmith list` shows all of them."
+            f"{part}: no asset of this project is selected by it.{did_you_mean(part, known)}"
+            f"{quote} `loadsmith list` shows all of them."
         )
     return selected
 

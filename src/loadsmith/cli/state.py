@@ -1,27 +1,19 @@
 """`loadsmith state`: show the cursors of loads, or forget them."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from loadsmith.cli.completion import complete_key
-from loadsmith.cli.locate import find_config_folder
-from loadsmith.cli.output import (
-    ProjectCommand,
-    counted,
-    hide_secrets_of,
-    make_console,
-    show_json,
-    show_table,
-)
-from loadsmith.errors import ConfigError, SelectionError, did_you_mean
-from loadsmith.model import LoadDefinition, RunRequest, SourceReference
+from loadsmith.cli.output import ProjectCommand, counted, make_console, show_json, show_table
+from loadsmith.cli.projects import Project, looking_request, open_project
+from loadsmith.errors import SelectionError, did_you_mean
+from loadsmith.model import LoadDefinition, RunRequest
 
 if TYPE_CHECKING:
-    from loadsmith.config.project_files import ProjectFiles
     from loadsmith.engine.workspace import StoredCursor
 
 _HELP = """\
@@ -38,7 +30,8 @@ Show where the cursors of a load are: path, values, and the package that took ea
 
 LOAD is the name of a load, an asset key, or a pattern of them; all loads where it is left out.
 They are read from the destination's state, or from the working directory where the destination
-keeps none. PATH is the folder of the project's files. Nothing is changed.
+keeps none. PATH is the folder of the project's files, or of a project of Dagster's dg.
+Nothing is changed.
 
 \b
 Examples:
@@ -91,7 +84,7 @@ class ChosenLoad:
     def requests(self) -> Iterator[RunRequest]:
         """Yield a request for each partition."""
         for partition in self.partitions:
-            yield RunRequest(run_id="state", partition_key=partition, log=_note, warn=_note)
+            yield looking_request("state", partition)
 
 
 @click.group(
@@ -112,7 +105,7 @@ def show_state_command(
     load: str | None, path: str | None, partition: str | None, as_json: bool
 ) -> None:
     """Show cursors."""
-    chosen = choose_cursors(find_config_folder(path), load or "*", partition)
+    chosen = choose_cursors(open_project(path), load or "*", partition)
     cursors = _fetch(chosen)
     if as_json:
         show_json([asdict(cursor) for cursor in cursors])
@@ -143,7 +136,7 @@ def reset_state_command(
     """Forget cursors."""
     if as_json and not yes:
         raise click.UsageError("--json leaves no room for a question. Add --yes.")
-    chosen = choose_cursors(find_config_folder(path), load, partition, resource)
+    chosen = choose_cursors(open_project(path), load, partition, resource)
     if not yes:
         cursors = _fetch(chosen)
         show_cursors(cursors)
@@ -190,7 +183,7 @@ def discard_command(load: str, path: str | None, partition: str | None, yes: boo
         )
         return yes or click.confirm("Discard")
 
-    chosen = choose_cursors(find_config_folder(path), load, partition)
+    chosen = choose_cursors(open_project(path), load, partition)
     gone = [
         contents
         for part in chosen
@@ -235,37 +228,37 @@ def show_cursors(cursors: Sequence["StoredCursor"]) -> None:
 
 
 def choose_cursors(
-    folder: str, pattern: str, partition: str | None, resource: str | None = None
+    project: Project, pattern: str, partition: str | None, resource: str | None = None
 ) -> list[ChosenLoad]:
     """Return the selected loads, each as an op runs it.
 
     Raises:
-        ConfigError: The files have mistakes.
         SelectionError: There is no such load, resource or partition.
     """
     known: set[str] = set()
     resources: set[str] = set()
     chosen: list[ChosenLoad] = []
-    for load, part, keys in loads_of_ops(folder):
-        names = {load, part.name}
-        known |= names | set(keys)
+    graph = project.definitions.resolve_asset_graph()
+    for part, assets in project.loads_of_ops:
+        names = {part.whole or part.name, part.name}
+        known |= names | {asset.key for asset in assets}
         meant = dict.fromkeys(
-            name
-            for key, name in keys.items()
-            if any(fnmatchcase(own_name, pattern) for own_name in (key, *names))
+            asset.resource
+            for asset in assets
+            if any(fnmatchcase(own_name, pattern) for own_name in (asset.key, *names))
         )
         resources |= set(meant)
         if resource is not None:
             meant = {name: None for name in meant if name == resource}
         if meant:
+            partitions_def = graph.get(assets[0].asset_key).partitions_def
             chosen.append(
                 ChosenLoad(
-                    definition=part,
+                    definition=project.without_source(part),
                     resources=tuple(meant),
-                    partitions=_partitions(part, partition),
+                    partitions=_partitions(part.name, partitions_def, partition),
                 )
             )
-    hide_secrets_of(one.definition for one in chosen)
     if not resources:
         raise SelectionError(
             f"{pattern}: there is no such load or dlt asset.{did_you_mean(pattern, known)}"
@@ -278,68 +271,26 @@ def choose_cursors(
     return chosen
 
 
-def loads_of_ops(folder: str) -> Iterator[tuple[str, LoadDefinition, dict[str, str]]]:
-    """Yield the loads of a project, each as an op runs it.
+def _partitions(name: str, partitions_def: Any, wanted: str | None) -> tuple[str | None, ...]:
+    import dagster as dg
 
-    Yields:
-        The name of the load, the part of it that an op loads, and the resources by asset key.
-
-    Raises:
-        ConfigError: The files have mistakes.
-    """
-    from loadsmith.assets.define import RESOURCE_KEY, DagsterDltTranslator, build_specs, split_load
-    from loadsmith.config.files import read_project
-    from loadsmith.project.loads import inspect_project
-
-    files = read_project(folder)
-    loads, problems = inspect_project(files)
-    if problems:
-        raise ConfigError(problems)
-    for load in loads.loads:
-        specs = build_specs(
-            load.snapshot,
-            DagsterDltTranslator(),
-            load.definition,
-            key_for=load.key_for,
-            deps_for=load.deps_for,
-        )
-        for part, own in split_load(load.definition, specs, load.snapshot):
-            keys = {spec.key.to_user_string(): spec.metadata[RESOURCE_KEY] for spec in own}
-            yield load.definition.name, _rendered(part, files), keys
-
-
-def _partitions(definition: LoadDefinition, wanted: str | None) -> tuple[str | None, ...]:
-    settings = definition.partitions
-    kind = settings.kind if settings else None
-    if settings is None or kind not in ("static", "dynamic"):
+    if isinstance(partitions_def, dg.DynamicPartitionsDefinition):
+        if wanted is None:
+            raise SelectionError(f"{name}: its partitions are dynamic. Add --partition KEY.")
+        return (wanted,)
+    if not isinstance(partitions_def, dg.StaticPartitionsDefinition):
         if wanted is None:
             return (None,)
-        why = "has no partitions" if settings is None else "has windows, which keep no cursor"
-        raise SelectionError(f"--partition {wanted}: {definition.name} {why}. Leave it out.")
-    if kind == "dynamic":
-        if wanted is None:
-            raise SelectionError(
-                f"{definition.name}: its partitions are dynamic. Add --partition KEY."
-            )
-        return (wanted,)
+        why = "has no partitions" if partitions_def is None else "has windows, which keep no cursor"
+        raise SelectionError(f"--partition {wanted}: {name} {why}. Leave it out.")
+    keys = tuple(partitions_def.get_partition_keys())
     if wanted is None:
-        return settings.keys
-    if wanted not in settings.keys:
+        return keys
+    if wanted not in keys:
         raise SelectionError(
-            f"--partition {wanted}: {definition.name} has no such partition."
-            f"{did_you_mean(wanted, settings.keys)}"
+            f"--partition {wanted}: {name} has no such partition.{did_you_mean(wanted, keys)}"
         )
     return (wanted,)
-
-
-def _rendered(definition: LoadDefinition, files: "ProjectFiles") -> LoadDefinition:
-    """Return the load with the variables of its destination filled in; its source is not asked."""
-    from loadsmith.resolve import early_variables, render_definition, used_variables
-
-    if isinstance(definition.source, SourceReference):
-        definition = replace(definition, source=replace(definition.source, params={}))
-    known = {entry.value.resource_kind: entry.value.params for entry in files.resources}
-    return render_definition(definition, early_variables(used_variables(definition), known))
 
 
 def _fetch(chosen: Iterable[ChosenLoad]) -> list["StoredCursor"]:
@@ -352,7 +303,3 @@ def _fetch(chosen: Iterable[ChosenLoad]) -> list["StoredCursor"]:
             with console.status(f"Looking at {part.definition.name} ..."):
                 cursors.extend(fetch_cursors(part.definition, request, part.resources))
     return cursors
-
-
-def _note(line: str) -> None:
-    click.echo(line, err=True)

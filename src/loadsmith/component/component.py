@@ -204,7 +204,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         sensors: list[dg.SensorDefinition] = []
         specs: list[dg.AssetSpec] = []
         unknown: list[ComponentLoad] = []
-        for load in self._resolved_loads():
+        for load in self.resolved_loads:
             with naming(load):
                 try:
                     known = look_at(load, state)
@@ -243,23 +243,18 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
         """
         if self._asks_sources():
             return await super().refresh_state(project_root)
-        await asyncio.to_thread(refresh, self._resolved_loads(), None)
+        await asyncio.to_thread(refresh, self.resolved_loads, None)
         return "files"
-
-    @property
-    def asked_loads(self) -> Sequence[str]:
-        """Names of the loads whose tables only their source knows."""
-        return [load.definition.name for load in self._resolved_loads() if asks_source(load)]
 
     def problems(self, *, deep: bool) -> Iterator[str]:
         """Yield the problems of the destinations and, if deep, of the declared sources."""
         yield from self._failed_calls
-        for load in self._resolved_loads():
+        for load in self.resolved_loads:
             yield from problems_of(load, deep=deep)
 
     def warnings(self) -> Iterator[str]:
         """Yield what loading partitions again may surprise with, as far as files tell."""
-        partitioned = (load for load in self._resolved_loads() if load.spec.partitions_def)
+        partitioned = (load for load in self.resolved_loads if load.spec.partitions_def)
         for load in partitioned:
             known = inspect_load(load.definition) if load.definition.schema_file_path else None
             for warning in reload_warnings(load.definition, known):
@@ -270,12 +265,12 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
 
         Shows what changed, and writes nothing.
         """
-        loads = [load for load in self._resolved_loads() if load.definition.snapshot_path]
+        loads = [load for load in self.resolved_loads if load.definition.snapshot_path]
         return refresh(loads, None, write=False)
 
     def write_state_to_path(self, state_path: Path) -> None:
         """Ask the sources and write their answers."""
-        refresh(self._resolved_loads(), state_path)
+        refresh(self.resolved_loads, state_path)
 
     def _where(self) -> Home:
         home: Home | None = getattr(self, "_home", None)
@@ -284,11 +279,12 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
     def _asks_sources(self) -> bool:
         return any(
             asks_source(load) and load.definition.snapshot_path is None
-            for load in self._resolved_loads()
+            for load in self.resolved_loads
         )
 
-    def _resolved_loads(self) -> list[ComponentLoad]:
-        """Return the loads as definitions, resolved once for each home of the component."""
+    @property
+    def resolved_loads(self) -> Sequence[ComponentLoad]:
+        """The loads as definitions, resolved once for each home of the component."""
         home = self._where()
         known: tuple[Home, list[ComponentLoad]] | None = getattr(self, "_known_loads", None)
         if known is None or known[0] != home:

@@ -98,9 +98,14 @@ def _metadata_of(
         ).records
         event = records[0].asset_materialization if records else None
     if event is None:
+        forgets = (
+            " Runs before this one are not known: make the folder `.dagster_home` in the project, "
+            "or set DAGSTER_HOME, so that Dagster keeps them."
+        )
         raise ResolveError(
             f"the asset '{key.to_user_string()}'{_partitions_shown(keys)} was not materialized "
             "yet, and a variable asks for its metadata. Materialize it first, or both in one run."
+            f"{forgets if context.instance.is_ephemeral else ''}"
         )
     return plain_metadata(event.metadata)
 

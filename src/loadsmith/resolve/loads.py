@@ -13,7 +13,7 @@ from loadsmith.config.models import DltAsset
 from loadsmith.config.profiles import ProfileChoice, choose_profile
 from loadsmith.config.project_files import Located, ProjectFiles
 from loadsmith.config.settings import AssetSettings, ResourceOpSettings, merged
-from loadsmith.engine.destinations import name_problem
+from loadsmith.engine.destinations import absolute_sqlite, name_problem
 from loadsmith.errors import ConfigError
 from loadsmith.model import (
     AssetAttributes,
@@ -31,6 +31,9 @@ from loadsmith.names import identifier
 
 _OWN_FILES = re.compile(r"^(dlt\.sources\.)?filesystem(\.|$)")
 """dlt's source whose `bucket_url` may be a relative path."""
+
+_OWN_DATABASES = re.compile(r"^(dlt\.sources\.)?sql_database(\.|$)")
+"""dlt's source whose `credentials` may name a SQLite file by a relative path."""
 
 _DATASET_PARAMS = ("dataset", "dataset_name")
 """Settings of a destination that name a dataset."""
@@ -249,6 +252,9 @@ def _source_params(params: LoadParams, base_path: str) -> dict[str, Any]:
         and not url.startswith("{{")
     ):
         given["bucket_url"] = _absolute(url, base_path)
+    address = given.get("credentials")
+    if _OWN_DATABASES.match(params.source_module) and isinstance(address, str):
+        given["credentials"] = absolute_sqlite(address, base_path)
     return given
 
 

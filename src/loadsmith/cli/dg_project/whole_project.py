@@ -15,6 +15,7 @@ from dotenv import dotenv_values
 from loadsmith.cli.dg_project.defs_files import DefsFiles, look_at_defs
 from loadsmith.cli.output import places_start_in
 from loadsmith.component.component import DltLoadCollectionComponent
+from loadsmith.component.discovery import asks_source
 from loadsmith.component.templating import PlacedError
 from loadsmith.documents import Document, decode, read_whole, toml_problem
 from loadsmith.errors import ConfigError, LoadsmithError, Problem, ResolveError, causes_of
@@ -83,8 +84,27 @@ def build_project(root: Path) -> dg.Definitions:
     return definitions
 
 
-def refresh_project(root: Path, *, check: bool = False) -> bool:
+def find_components(root: Path) -> list[DltLoadCollectionComponent]:
+    """Return our components of a project, made as Dagster makes them.
+
+    Raises:
+        LoadsmithError: A `defs.yaml` is wrong.
+    """
+    tree = open_project(root)
+    files = _look_at(tree)
+    if files.problems:
+        raise ConfigError(files.problems)
+    try:
+        return list(tree.get_all_components(of_type=DltLoadCollectionComponent))
+    except Exception as error:
+        # Making components runs the project's own Python, which may raise anything.
+        raise _as_ours(error, root) from error
+
+
+def refresh_project(root: Path, *, check: bool = False) -> bool | None:
     """Ask the sources of all components of a project, and return whether anything changed.
+
+    None stands for a project without a component whose source has to be asked.
 
     Args:
         root: The root of the project.
@@ -92,23 +112,14 @@ def refresh_project(root: Path, *, check: bool = False) -> bool:
 
     Raises:
         LoadsmithError: A `defs.yaml` is wrong, or a source could not be asked.
-        ConfigError: The project has no component whose source has to be asked.
     """
-    tree = open_project(root)
-    files = _look_at(tree)
-    if files.problems:
-        raise ConfigError(files.problems)
-    try:
-        components = tree.get_all_components(of_type=DltLoadCollectionComponent)
-    except Exception as error:
-        # Making components runs the project's own Python, which may raise anything.
-        raise _as_ours(error, root) from error
-    asking = [component for component in components if component.asked_loads]
+    asking = [
+        component
+        for component in find_components(root)
+        if any(map(asks_source, component.resolved_loads))
+    ]
     if not asking:
-        raise ConfigError(
-            f"{root}: no load of this project has to be asked for its tables. Add `snapshot_path` "
-            "to one that has."
-        )
+        return None
     changed = False
     failed: list[LoadsmithError] = []
     for component in asking:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
         traits as traits,
     )
     from loadsmith.engine.destinations.named import named_destination as named_destination
-    from loadsmith.engine.destinations.params import destination_problems as destination_problems
+    from loadsmith.engine.destinations.params import (
+        absolute_sqlite as absolute_sqlite,
+        destination_problems as destination_problems,
+    )
 
 __getattr__ = names_on_first_use(__name__)

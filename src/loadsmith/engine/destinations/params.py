@@ -189,14 +189,17 @@ def _absolute(reference: DestinationReference, name: str, value: Any) -> Any:
     if name == "credentials" and kind in ("duckdb", "sqlite"):
         return text if text in IN_MEMORY or "://" in text else _under(reference.base_path, text)
     if name == "credentials" and kind == "sqlalchemy":
-        match = re.fullmatch(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:)([^?]+)(.*)", text)
-        if match:
-            return f"{match[1]}{_under(reference.base_path, match[2])}{match[3]}"
-        return text
+        return absolute_sqlite(text, reference.base_path)
     if name == "bucket_url":
         is_path = not urlsplit(text).scheme or re.match(r"^[A-Za-z]:[\\/]", text)
         return _under(reference.base_path, text) if is_path else text
     return text
+
+
+def absolute_sqlite(url: str, base_path: str) -> str:
+    """Return the address of a SQLite file with an absolute path, and any other one unchanged."""
+    match = re.fullmatch(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:)([^?]+)(.*)", url)
+    return f"{match[1]}{_under(base_path, match[2])}{match[3]}" if match else url
 
 
 def _under(base_path: str, path: str) -> str:

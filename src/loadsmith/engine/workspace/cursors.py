@@ -126,6 +126,9 @@ def reset_cursors(
                 names=workspace.names,
                 owns=None if is_whole else definition.resources.matches,
             )
+            if pipeline.default_schema_name is None:
+                # Nothing was loaded by it yet, such as a partition that never ran.
+                return ()
             found = _forget(definition, request, workspace, resources)
             if found and list_extracted(pipeline):
                 pipeline.normalize()
