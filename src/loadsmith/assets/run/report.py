@@ -22,6 +22,7 @@ from loadsmith.assets.run.checks import (
 )
 from loadsmith.assets.run.metadata import (
     ResultIndex,
+    jobs_table,
     materialization_metadata,
     read_last_schema_change,
     rows_markdown,
@@ -164,6 +165,7 @@ class ResultEvents:
             metadata = materialization_metadata(
                 index, table.resource, [table], **self._shared_metadata(key)
             )
+            metadata["jobs"] = jobs_table(metadata["jobs"])
             self._log(key, {**metadata, "loadsmith/undeclared": True})
 
     def _log(self, key: dg.AssetKey, metadata: Mapping[str, Any]) -> None:
@@ -191,7 +193,10 @@ class ResultEvents:
             nested=tables.shown_in(target),
             **self._shared_metadata(key),
         )
-        return self.extract(target.resource, metadata)
+        metadata = self.extract(target.resource, metadata)
+        # An override takes and gives plain data.
+        jobs = {"jobs": jobs_table(metadata["jobs"])} if "jobs" in metadata else {}
+        return {**metadata, **jobs}
 
     def _shared_metadata(self, key: dg.AssetKey) -> dict[str, Any]:
         return {
