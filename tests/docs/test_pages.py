@@ -12,6 +12,7 @@ import pytest
         "cli.md",
         "how-to/alerts.md",
         "how-to/bigquery.md",
+        "how-to/dbt.md",
         "how-to/deploy.md",
         "how-to/deployments.md",
         "how-to/editor.md",
