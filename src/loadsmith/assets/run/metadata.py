@@ -14,6 +14,7 @@ from loadsmith.engine.results import Rows
 from loadsmith.model import (
     CursorResult,
     DiscardResult,
+    InputSnapshot,
     LoadResult,
     SchemaChange,
     TableResult,
@@ -131,15 +132,25 @@ def materialization_metadata(
     discards = index.discards_of.get(resource)
     if discards and discards.rows:
         metadata["discarded"] = dict(discards.rows)
-    cursors = [_cursor(cursor, index.result) for cursor in index.cursors_of.get(resource, ())]
-    if cursors:
-        metadata["cursor"] = cursors[0] if len(cursors) == 1 else cursors
+    metadata.update(_origin(index, resource))
     metadata.update(index.base)
     jobs = [job for table in tables for job in index.jobs_of.get(table.name, ())]
     if jobs:
         metadata["bytes_loaded"] = sum(job["file_size"] or 0 for job in jobs)
     metadata["jobs"] = jobs
     return metadata
+
+
+def inputs_table(inputs: Iterable[InputSnapshot]) -> Any:
+    """Return what was read as Dagster shows a table."""
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord(
+                {"kind": one.kind, "location": one.location or "", "read": ", ".join(one.names)}
+            )
+            for one in inputs
+        ]
+    )
 
 
 def jobs_table(jobs: Any) -> Any:
@@ -277,6 +288,18 @@ def _place(table: TableResult) -> dict[str, Any]:
         metadata[f"dagster-dlt/{name}"] = value
     if table.rows_total is not None:
         metadata["dagster/row_count"] = table.rows_total
+    return metadata
+
+
+def _origin(index: ResultIndex, resource: str) -> dict[str, Any]:
+    """Return what a resource has read, and how far."""
+    metadata: dict[str, Any] = {}
+    inputs = index.result.inputs.get(resource)
+    if inputs:
+        metadata["inputs"] = inputs_table(inputs)
+    cursors = [_cursor(cursor, index.result) for cursor in index.cursors_of.get(resource, ())]
+    if cursors:
+        metadata["cursor"] = cursors[0] if len(cursors) == 1 else cursors
     return metadata
 
 
