@@ -11,6 +11,7 @@ from dlt.sources.filesystem import readers
 from dlt.sources.sql_database import sql_database
 
 from loadsmith import DagsterDltResource, dlt_assets
+from loadsmith.assets.links import link_loads
 
 
 def load(source: Any, pipeline: Any, **settings: Any) -> dg.AssetsDefinition:
@@ -122,3 +123,50 @@ def test_a_source_of_ones_own_says_what_it_read_and_secrets_stay_out(
 
     event = events_of(run(load(crm(), pipeline)))["dlt_crm_deals"]
     assert read(event) == [{"kind": "crm", "location": "https://crm/***", "read": "Deal"}]
+
+
+@pytest.mark.parametrize("reads", ["in", "."])
+def test_a_load_is_downstream_of_the_files_that_another_has_written(
+    tmp_path: Path, reads: str
+) -> None:
+    lake = tmp_path / "lake"
+    (lake / "in").mkdir(parents=True)
+    (lake / "in" / "a.jsonl").write_text('{"a": 1}\n')
+
+    def loads() -> list[dg.AssetsDefinition]:
+        return [
+            load(
+                readers((lake / bucket).as_uri(), file_glob=glob).with_resources(reader),
+                dlt.pipeline(
+                    name,
+                    destination=dlt.destinations.filesystem(str(lake)),
+                    dataset_name=name,
+                    pipelines_dir=str(tmp_path / "pipelines"),
+                ),
+                name=name,
+            )
+            for name, bucket, glob, reader in (
+                ("first", reads, "**/a.jsonl", "read_jsonl"),
+                ("second", "first", "read_jsonl/*.parquet", "read_parquet"),
+            )
+        ]
+
+    def parents(assets: list[dg.AssetsDefinition]) -> dict[str, set[str]]:
+        resources = {"dlt": DagsterDltResource()}
+        graph = dg.Definitions(assets=assets, resources=resources).resolve_asset_graph()
+        return {
+            key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
+            for key in graph.materializable_asset_keys
+        }
+
+    first, second = "dlt_readers_read_jsonl", "dlt_readers_read_parquet"
+    sources = {first: {"readers_filesystem"}, second: {"readers_filesystem"}}
+    assert parents(link_loads(loads())) == sources
+    for assets in loads():
+        assert run(assets).success
+    assert parents(loads()) == sources
+    # A first load that may read what the second writes makes no circle.
+    below, above = (second, first) if reads == "in" else (first, second)
+    assert parents(link_loads(loads())) == {**sources, below: {"readers_filesystem", above}}
+    linked = dg.materialize(link_loads(loads()), resources={"dlt": DagsterDltResource()})
+    assert linked.success

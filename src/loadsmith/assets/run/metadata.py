@@ -9,12 +9,11 @@ from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets.define import table_schema
+from loadsmith.assets.define import inputs_table, table_schema
 from loadsmith.engine.results import Rows
 from loadsmith.model import (
     CursorResult,
     DiscardResult,
-    InputSnapshot,
     LoadResult,
     SchemaChange,
     TableResult,
@@ -139,18 +138,6 @@ def materialization_metadata(
         metadata["bytes_loaded"] = sum(job["file_size"] or 0 for job in jobs)
     metadata["jobs"] = jobs
     return metadata
-
-
-def inputs_table(inputs: Iterable[InputSnapshot]) -> Any:
-    """Return what was read as Dagster shows a table."""
-    return dg.MetadataValue.table(
-        records=[
-            dg.TableRecord(
-                {"kind": one.kind, "location": one.location or "", "read": ", ".join(one.names)}
-            )
-            for one in inputs
-        ]
-    )
 
 
 def jobs_table(jobs: Any) -> Any:
