@@ -112,6 +112,7 @@ HELD_BY = {
     "a partition that is loaded again": ("reload/test_reload.py", "replace"),
     "new tables of the file system": ("coming_over/test_data_stays.py", "keep_their_format"),
     "`dagster/table_name`": ("assets/test_like_dagster_dlt.py", "which is no table"),
+    "`jobs` is a list": ("coming_over/test_names_of_dagster_dlt.py", '["jobs"].records'),
     "a transformer has": ("assets/test_like_dagster_dlt.py", "is its upstream as well"),
     "the metadata of specs": ("coming_over/test_names_of_dagster_dlt.py", "dlt_load_of(context)"),
     "translators call": ("coming_over/test_names_of_dagster_dlt.py", "private_methods"),

@@ -159,7 +159,7 @@ def test_what_code_reads_after_a_run_is_as_with_dagster_dlt() -> None:
     result = dg.materialize([load], resources={"dlt": Extracting()})
     (metadata,) = metadata_of(result).values()
     assert metadata["own"] == ["append", 1, ["orders"]]
-    (job,) = metadata["jobs"]
+    (job,) = [record.data for record in metadata["jobs"].records]
     names = {"file_path", "created_at", "elapsed", "file_id", "retry_count", "is_compressed"}
     assert names | {"failed_message", "state", "file_format", "job_id", "table_name"} <= set(job)
     others = {

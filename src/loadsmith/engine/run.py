@@ -44,6 +44,7 @@ from loadsmith.engine.results import (
     dropped_from,
     job_records,
     known_types,
+    origins_of,
     run_error,
     run_error_of_all,
     schema_changes,
@@ -525,6 +526,8 @@ class _Run:
         for info in self.packages.load_infos:
             changes.extend(schema_changes(info, before))
         destination = self.pipeline.destination
+        told = (self._extracts, self.packages.load_infos)
+        origins = origins_of(told, self._feeds, self.selected, source, self.redactor, self.request)
         return LoadResult(
             load=self.definition.name,
             pipeline_name=self.workspace.base_name,
@@ -544,6 +547,7 @@ class _Run:
                     declared_tables(self.definition.schema_file_path),
                     self._client_of(schema) if schema is not None else None,
                     promised=self._promised_tables(source),
+                    places=origins.places,
                 )
             ),
             stages=tuple(self._stages),
@@ -566,6 +570,8 @@ class _Run:
             waits=tuple(self.workspace.waits),
             recovered_load_ids=tuple(self.recovery.load_ids),
             working_dir=self.pipeline.working_dir,
+            inputs=origins.inputs,
+            columns_read=origins.columns,
             jobs=tuple(
                 self.redactor.redact_value(job)
                 for info in self.packages.load_infos
