@@ -6,7 +6,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
-from typing import Any
+from typing import Any, Literal, overload
 
 import dagster as dg
 
@@ -20,7 +20,10 @@ from loadsmith.assets.define import (
     build_live_specs,
     known_options,
     live_definition,
+    look_at_live,
     read_options,
+    split_load,
+    with_granularity,
 )
 from loadsmith.assets.run import CurrentLoad, current_load, mark_load
 from loadsmith.assets.run_config import DltRunConfig
@@ -28,6 +31,45 @@ from loadsmith.engine.sources import ByPartition, takes_partition
 from loadsmith.errors import ConfigError, did_you_mean
 from loadsmith.model import AssetAttributes, LoadDefinition, note_defined
 from loadsmith.names import op_name
+
+
+@overload
+def dlt_assets(
+    *,
+    dlt_source: DltSourceLike,
+    dlt_pipeline: DltPipelineLike,
+    name: str | None = None,
+    group_name: str | None = None,
+    dagster_dlt_translator: DagsterDltTranslator | None = None,
+    partitions_def: "dg.PartitionsDefinition[Any] | None" = None,
+    backfill_policy: dg.BackfillPolicy | None = None,
+    op_tags: Mapping[str, Any] | None = None,
+    pool: str | None = None,
+    nested_tables: bool = False,
+    schema_file_path: str | None = None,
+    checks: Mapping[str, Mapping[str, Any]] | Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    resource_settings: Mapping[str, Mapping[str, Any]] | None = None,
+    on_error: str = "fail",
+    on_empty: str | None = None,
+    normalizer: str = "arrow",
+    cursor_timezone: str | Mapping[str, str] | None = None,
+    partitioned: bool | None = None,
+    reload: str | None = None,
+    guard: float | Mapping[str, float] | None = None,
+    granularity: Literal["source"] = "source",
+    **multi_asset_options: Any,
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]: ...
+
+
+@overload
+def dlt_assets(
+    *,
+    dlt_source: DltSourceLike,
+    dlt_pipeline: DltPipelineLike,
+    granularity: Literal["component", "table"],
+    **options: Any,
+) -> Callable[[Callable[..., Any]], list[dg.AssetsDefinition]]: ...
 
 
 def dlt_assets(
@@ -53,8 +95,9 @@ def dlt_assets(
     partitioned: bool | None = None,
     reload: str | None = None,
     guard: float | Mapping[str, float] | None = None,
+    granularity: str = "source",
     **multi_asset_options: Any,
-) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+) -> Callable[[Callable[..., Any]], Any]:
     """Make assets of the resources of a dlt source; the function runs them.
 
     The function takes a `DagsterDltResource` and ends in `yield from dlt.run(context=context)`. The
@@ -95,6 +138,9 @@ def dlt_assets(
             not what the write disposition says.
         guard: The share of the rows there that a reload or a `replace` has to bring, from 0 to 1:
             `{"at_least": 0.8}`, or the number alone.
+        granularity: `source` makes one op. `component` makes an op for each resource, together with
+            the transformers that it feeds; `table` makes one for each resource that no other one
+            feeds. The decorator then returns a list of assets, and calls the function in each op.
         multi_asset_options: Any other argument of Dagster's `multi_asset`.
 
     Raises:
@@ -127,12 +173,13 @@ def dlt_assets(
             for resource, given in (resource_settings or {}).items()
         },
     )
-    specs = build_live_specs(definition, dagster_dlt_translator)
+    definition = with_granularity(definition, granularity)
+    specs, snapshot = look_at_live(definition, dagster_dlt_translator)
     _check_names(resource_settings or {}, specs)
     if group_name:
         _refuse_group_of_translator(definition, specs)
 
-    def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
+    def decorate(function: Callable[..., Any]) -> Any:
         op = name or function.__name__
         load = replace(definition, name=op_name(op), place=_place_of(function))
         note_defined(load)
@@ -149,17 +196,37 @@ def dlt_assets(
         if ours is None and given.get("config_schema") is None:
             given["config_schema"] = DltRunConfig.to_fields_dict()
             ours = True
-        options = multi_asset_options_of(load, specs, given)
-        current = CurrentLoad(
-            definition=load,
-            config_is_ours=bool(ours),
-            translator=dagster_dlt_translator,
-        )
-        with known_options(f"dlt_assets '{op}'", dlt_assets):
-            multi_asset = dg.multi_asset(**options)
-        return multi_asset(inside_load(current, function))
+        parts = [(load, specs)] if granularity == "source" else split_load(load, specs, snapshot)
+        made = []
+        for part, own_specs in parts:
+            options = multi_asset_options_of(
+                part, own_specs, _of_part(given, part, load, own_specs)
+            )
+            current = CurrentLoad(
+                definition=part,
+                config_is_ours=bool(ours),
+                translator=dagster_dlt_translator,
+            )
+            with known_options(f"dlt_assets '{op}'", dlt_assets):
+                multi_asset = dg.multi_asset(**options)
+            made.append(multi_asset(inside_load(current, function)))
+        return made[0] if granularity == "source" else made
 
     return decorate
+
+
+def _of_part(
+    given: Mapping[str, Any],
+    part: LoadDefinition,
+    load: LoadDefinition,
+    specs: Sequence[dg.AssetSpec],
+) -> dict[str, Any]:
+    """Return the options of the op of a part: its own name, and the checks of its assets."""
+    if part.name == load.name:
+        return dict(given)
+    keys = {spec.key for spec in specs}
+    checks = [check for check in given.get("check_specs") or () if check.asset_key in keys]
+    return {**given, "name": part.name, "check_specs": checks}
 
 
 def _place_of(function: Callable[..., Any]) -> str | None:

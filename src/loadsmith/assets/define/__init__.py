@@ -17,6 +17,7 @@ from loadsmith.assets.define.from_live import (
     DltSourceLike as DltSourceLike,
     build_live_specs as build_live_specs,
     live_definition as live_definition,
+    look_at_live as look_at_live,
     with_seen_tables as with_seen_tables,
 )
 from loadsmith.assets.define.keys import (

@@ -42,10 +42,20 @@ def live_definition(
 def build_live_specs(
     definition: LoadDefinition, translator: DagsterDltTranslator | None = None
 ) -> list[dg.AssetSpec]:
-    """Build the specs of a load whose source and pipeline are functions or live objects.
+    """Build the specs of a load; see `look_at_live`."""
+    return look_at_live(definition, translator)[0]
+
+
+def look_at_live(
+    definition: LoadDefinition, translator: DagsterDltTranslator | None = None
+) -> tuple[list[dg.AssetSpec], LoadSnapshot]:
+    """Look at a load whose source and pipeline are functions or live objects.
 
     The translator gets the live dlt resources. If a file knows the tables, a function that makes
     the source is not called, because it may need a secret that only the run has.
+
+    Returns:
+        The specs of its assets, and what is known of its resources.
 
     Raises:
         TranslationError: The translator returned something unusable.
@@ -65,13 +75,14 @@ def build_live_specs(
         else:
             snapshot = _with_seen_tables(snapshot, definition, looked.names, looked.pipelines_dir)
     pipeline = definition.pipeline.value if isinstance(definition.pipeline, Live) else None
-    return build_specs(
+    specs = build_specs(
         snapshot,
         translator or DagsterDltTranslator(),
         definition,
         live=resources,
         pipeline=pipeline,
     )
+    return specs, snapshot
 
 
 def with_seen_tables(snapshot: LoadSnapshot, definition: LoadDefinition) -> LoadSnapshot:
