@@ -231,4 +231,4 @@ def test_a_new_project_is_checked_without_being_installed(tmp_path):
     folder = tmp_path / "bakery"
     assert "loadsmith check" in (folder / "README.md").read_text()
     done = subprocess.run([*command, "check"], cwd=folder, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "No mistakes: 2 assets.\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "No mistakes: 3 assets.\n"), done.stderr
