@@ -82,6 +82,16 @@ $(LOWEST)/.installed: pyproject.toml constraints.txt constraints-lowest.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e . --group lowest
 	touch $@
 
+# dbt with dagster-dbt, for examples/dbt. It needs older versions than constraints.txt has of a few
+# packages; these and its own are in constraints-dbt.txt.
+DBT := .venv-dbt
+$(DBT)/.installed: pyproject.toml constraints.txt constraints-dbt.txt
+	$(PYTHON) -m venv $(DBT)
+	$(DBT)/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	awk -F== 'NR == FNR { own[$$1]; print; next } !($$1 in own)' constraints-dbt.txt constraints.txt > $(DBT)/constraints.txt
+	$(DBT)/bin/python -m pip install --quiet --disable-pip-version-check -c $(DBT)/constraints.txt -e ".[dbt]"
+	touch $@
+
 # What loadsmith relies on in dlt and Dagster, compared with what is installed. `make dlt-check
 # DLT=1.32.0` installs that dlt into an environment of its own.
 EXAMPLES ?= 500
@@ -119,7 +129,7 @@ docs: $(INSTALLED)  ## the site, in site/
 	$(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove environments and what was loaded
-	rm -rf $(VENV) $(LOWEST) .venv-dlt-* site .demo .bench examples/*/data .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) $(DBT) .venv-dlt-* site .demo .bench examples/*/data .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 bench: $(INSTALLED)  ## the measurements of docs/performance.md
 	$(BIN)/python -m bench

@@ -88,7 +88,7 @@ def test_a_run_loads_each_schema_into_its_dataset(destination: Any, tmp_path: Pa
         "crm/raw/deals": 2,
         "erp/raw/users": 2,
     }
-    assert metadata["erp/raw/users"]["destination_table_id"] == "erp.users"
+    assert metadata["erp/raw/users"]["dagster/table_name"] == "erp.users"
     with duckdb.connect(str(tmp_path / "factory.duckdb"), read_only=True) as connection:
         assert connection.execute("select count(*) from crm.users__tags").fetchone() == (1,)
 
@@ -229,7 +229,7 @@ def test_something_else_than_a_resource_is_refused() -> None:
 def test_a_bare_resource_is_taken_and_its_table_is_that_of_the_name(destination: Any) -> None:
     bare = dlt.resource(rows, name="crm.users")
     definitions = DagsterDltFactory.build_definitions([bare], destination)
-    assert run(definitions)["crm/raw/users"]["destination_table_id"] == "crm.users"
+    assert run(definitions)["crm/raw/users"]["dagster/table_name"] == "crm.users"
     assert bare.table_name == "crm.users"
 
 

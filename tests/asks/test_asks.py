@@ -429,7 +429,7 @@ def test_ask_23_the_cursor_says_where_it_is_and_which_package_took_it_there(shop
         "start": "1",
         "end": None,
         "last_value": "2",
-        "load_id": event["load_id"],
+        "load_id": event["load_ids"][-1],
     }
 
 

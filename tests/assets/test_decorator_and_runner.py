@@ -93,11 +93,10 @@ def test_a_run_reports_rows_names_and_times_of_each_table(pipeline, events_of, r
     orders = events["dlt_shop_orders"]
     assert orders["rows_loaded"] == 3
     assert orders["dagster/table_name"] == "ds.orders"
-    assert orders["destination_table_id"] == "ds.orders"
     assert orders["dataset_name"] == "ds"
     assert orders["destination_name"] == "duckdb"
     assert orders["first_run"] is True
-    assert orders["jobs"]
+    assert [record.data["table_name"] for record in orders["jobs"].records] == ["orders"]
     assert orders["started_at"] < orders["finished_at"]
     assert orders["orders__items"].columns[0].name == "sku"
     columns = {column.name: column for column in orders["dagster/column_schema"].columns}
@@ -452,7 +451,7 @@ def test_the_file_system_counts_its_rows_and_names_its_folder(tmp_path, events_o
     users = events_of(run(counted))["dlt_shop_users"]
     assert (users["rows_loaded"], users["dagster/row_count"]) == (2, 4)
     assert users["destination_file_uri"].endswith("/out/ds/users")
-    assert "destination_table_id" not in users
+    assert users["dagster/table_name"] == "ds.users"
 
 
 def test_nested_tables_are_assets_once_a_run_has_seen_them(pipeline, instance, events_of):

@@ -28,14 +28,14 @@ def test_later_runs_show_the_last_change_with_its_load(pipeline, events_of, inst
     ]
     orders = [run["dlt_shop_orders"] for run in runs]
     told = orders[1]["last_schema_change"]
-    assert f"Load {orders[1]['load_id']}, {orders[1]['finished_at']}" in told
+    assert f"Load {orders[1]['load_ids'][-1]}, {orders[1]['finished_at']}" in told
     assert "| orders | new column | total |" in told
     assert "| id |" not in told
     assert "schema_changes" not in orders[2]
     assert [run["last_schema_change"] for run in orders[2:]] == [told, told]
     users = [run["dlt_shop_users"]["last_schema_change"] for run in runs]
     assert set(users) == {users[0]}
-    assert runs[0]["dlt_shop_users"]["load_id"] in users[0]
+    assert runs[0]["dlt_shop_users"]["load_ids"][-1] in users[0]
 
 
 def test_dagster_is_asked_once_for_all_assets(pipeline, instance, monkeypatch):

@@ -109,3 +109,28 @@ def test_the_state_of_several_keys_without_a_window_is_that_of_none_alone():
 def test_a_mistake_in_the_settings_says_what_to_do(settings, message):
     with pytest.raises(ConfigError, match=message):
         build_partitions_def(settings)
+
+
+def test_a_window_over_partitions_that_are_excluded_is_refused():
+    daily = dg.TimeWindowPartitionsDefinition(
+        start="2024-01-01",
+        fmt="%Y-%m-%d",
+        cron_schedule="0 0 * * *",
+        exclusions=["0 0 2 * *"],
+        end="2024-01-09",
+    )
+    days = daily.get_partition_keys()
+    assert "2024-01-02" not in days
+    with pytest.raises(SelectionError, match=r"2024-01-02T00:00:00.* belongs to none of them"):
+        window_of_keys(daily, days)
+    assert window_of_keys(daily, days[1:]).start == utc(2024, 1, 3)
+    assert window_of_keys(daily, days[:1]).end == utc(2024, 1, 2)
+    assert build_backfill_policy(daily) == dg.BackfillPolicy.multi_run(1)
+
+    both = dg.MultiPartitionsDefinition(
+        {"day": daily, "color": dg.StaticPartitionsDefinition(["red"])}
+    )
+    keys = [dg.MultiPartitionKey({"day": day, "color": "red"}) for day in days]
+    with pytest.raises(SelectionError, match="belongs to none of them"):
+        window_of_keys(both, keys)
+    assert window_of_keys(both, keys[1:]).end == utc(2024, 1, 9)

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from dlt.sources import incremental
 
 from loadsmith import ConfigurableDltResource, DagsterDltFactory, DagsterDltResource, dlt_assets
 from loadsmith.engine.run import run_load
+from loadsmith.engine.workspace import reset_cursors
 from loadsmith.errors import ConfigError, UnknownArgument
 from loadsmith.model import (
     DestinationReference,
@@ -311,12 +312,41 @@ def test_a_load_that_was_renamed_keeps_its_cursor(tmp_path: Path):
     assert load("second_name", "one") == (0, [])
     # Other arguments of the same load are its own.
     assert load("second_name", "two") == (0, [])
-    # Nobody can tell this from another load, until the first one comes back.
-    rows, warnings = load("third_name", "three")
-    assert (rows, len(warnings)) == (0, 1)
-    assert "was moved by the load 'second_name' until now" in warnings[0]
-    with pytest.raises(ConfigError, match="the load 'second_name' and the load 'third_name'"):
-        load("second_name", "two")
+    # Another name and other arguments are another load, though this process defines one alone.
+    with pytest.raises(ConfigError, match="the load 'third_name' and the load 'second_name'"):
+        load("third_name", "three")
+    with pytest.raises(ConfigError, match="state reset"):
+        load("third_name", "three")
+    assert load("second_name", "two") == (0, [])
+    reset_cursors(definition_of(tmp_path, "third_name", "three"), RunRequest())
+    assert load("third_name", "three") == (2, [])
+
+
+def test_a_cursor_whose_owner_cannot_be_compared_is_kept_until_the_other_load_comes_back(
+    tmp_path: Path,
+):
+    def load(name: str) -> list[str]:
+        warnings: list[str] = []
+        client = object()
+
+        @dlt.source(name="ga")
+        def ga() -> Any:
+            @dlt.resource(write_disposition="append")
+            def events(at: Any = incremental("id")) -> Any:
+                assert client
+                yield [{"id": 1}, {"id": 2}]
+
+            return events
+
+        definition = replace(definition_of(tmp_path, name, "one"), source=ga())
+        with run_load(definition, RunRequest(warn=warnings.append)):
+            return warnings
+
+    assert load("first_name") == []
+    (warning,) = load("second_name")
+    assert "was moved by the load 'first_name' until now" in warning
+    with pytest.raises(ConfigError, match="the load 'first_name' and the load 'second_name'"):
+        load("first_name")
 
 
 def test_a_run_with_another_table_reports_its_rows_for_the_selected_asset(shop: Shop):
@@ -396,6 +426,7 @@ def test_the_first_loads_of_several_threads_do_not_meet_in_an_import(tmp_path: P
 import threading
 import dlt
 from loadsmith.engine.run import run_load
+from loadsmith.engine.workspace import reset_cursors
 from loadsmith.model import DestinationReference, LoadDefinition, PipelineSettings, RunRequest
 
 failed, begin = [], threading.Barrier(6)

@@ -159,7 +159,7 @@ def test_what_code_reads_after_a_run_is_as_with_dagster_dlt() -> None:
     result = dg.materialize([load], resources={"dlt": Extracting()})
     (metadata,) = metadata_of(result).values()
     assert metadata["own"] == ["append", 1, ["orders"]]
-    (job,) = metadata["jobs"]
+    (job,) = [record.data for record in metadata["jobs"].records]
     names = {"file_path", "created_at", "elapsed", "file_id", "retry_count", "is_compressed"}
     assert names | {"failed_message", "state", "file_format", "job_id", "table_name"} <= set(job)
     others = {
@@ -236,10 +236,17 @@ def test_a_load_of_a_component_takes_what_multi_asset_takes() -> None:
     assert seen == [{"day": "monday"}]
 
 
-def test_the_group_of_the_translator_wins() -> None:
+def test_a_group_in_two_places_is_an_error() -> None:
     class Grouping(DagsterDltTranslator):
         def get_group_name(self, resource):
             return "own"
 
-    defs = decorated(shop(), pipeline(), group_name="other", dagster_dlt_translator=Grouping())
+    with pytest.raises(dg.DagsterInvariantViolationError, match="Cannot set group_name"):
+        decorated(shop(), pipeline(), group_name="other", dagster_dlt_translator=Grouping())
+    defs = decorated(shop(), pipeline(), dagster_dlt_translator=Grouping())
     assert {spec.group_name for spec in defs.resolve_all_asset_specs() if spec.kinds} == {"own"}
+    # Settings of one resource are more than those of all.
+    settings = {"orders": {"group_name": "own"}}
+    defs = decorated(shop(), pipeline(), group_name="other", resource_settings=settings)
+    groups = {spec.group_name for spec in defs.resolve_all_asset_specs() if spec.kinds}
+    assert groups == {"own"}

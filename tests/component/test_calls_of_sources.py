@@ -60,8 +60,13 @@ def mongo(project, monkeypatch):
     return write
 
 
-def test_named_resources_mean_that_the_source_is_called_in_the_run_alone(mongo, monkeypatch):
-    project = mongo("source_module: .mongo", "      resources: [movies]\n")
+@pytest.mark.parametrize(
+    "source", ["source_module: .mongo", "source: .mongo.make", "source: .mongo.mongodb"]
+)
+def test_named_resources_mean_that_the_source_is_called_in_the_run_alone(
+    mongo, monkeypatch, source
+):
+    project = mongo(source, "      resources: [movies]\n")
     assert project.asset_keys() == {"raw/movies", "ingest_other_dataset/greetings"}
     assert not Path("called").exists()
     monkeypatch.setenv("SOURCES__MONGO__CONNECTION_URL", "mongodb://up")
@@ -83,11 +88,6 @@ def test_a_call_that_fails_costs_that_load_alone_and_check_tells_why(mongo, sour
     )
     assert "Name its `resources`, and it is not called before the run." in done.output
     assert "s3cr3t" not in done.output
-
-
-def test_a_call_of_a_python_reference_that_fails_leaves_the_resources_that_are_named(mongo):
-    project = mongo("source: .mongo.make", "      resources: [movies]\n")
-    assert project.asset_keys() == {"raw/movies", "ingest_other_dataset/greetings"}
 
 
 def test_a_secret_that_a_python_reference_lacks_is_no_error_of_the_location(mongo, monkeypatch):

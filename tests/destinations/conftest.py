@@ -212,7 +212,7 @@ def open_postgres(folder: Path) -> Iterator[Warehouse]:
             params={"credentials": POSTGRES},
             dataset=dataset,
             rows=lambda table: rows_of(connection, f'SELECT * FROM {dataset}."{table}"'),
-            location=lambda table: {"destination_table_id": f"{dataset}.{table}"},
+            location=lambda table: {"dagster/table_name": f"{dataset}.{table}"},
             forget_commits=lambda: connection.cursor().execute(f"DELETE FROM {dataset}._dlt_loads"),
         )
     finally:
@@ -238,7 +238,7 @@ def open_sqlite(folder: Path) -> Iterator[Warehouse]:
         name="sqlite",
         params={"database": "data/shop.db"},
         rows=rows,
-        location=lambda table: {"destination_table_id": f"shop_data.{table}"},
+        location=lambda table: {"dagster/table_name": f"shop_data.{table}"},
         forget_commits=forget_commits,
     )
 
@@ -259,7 +259,7 @@ def open_mariadb(folder: Path) -> Iterator[Warehouse]:
             params={"credentials": f"mysql+pymysql://root@127.0.0.1:3306/{dataset}"},
             dataset=dataset,
             rows=lambda table: rows_of(connection, f"SELECT * FROM {dataset}.{table}"),
-            location=lambda table: {"destination_table_id": f"{dataset}.{table}"},
+            location=lambda table: {"dagster/table_name": f"{dataset}.{table}"},
             forget_commits=lambda: connection.cursor().execute(f"DELETE FROM {dataset}._dlt_loads"),
         )
     finally:

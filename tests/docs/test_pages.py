@@ -18,6 +18,7 @@ from loadsmith import build_definitions
         "cli.md",
         "how-to/alerts.md",
         "how-to/bigquery.md",
+        "how-to/dbt.md",
         "how-to/deploy.md",
         "how-to/deployments.md",
         "how-to/editor.md",

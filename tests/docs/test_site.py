@@ -141,7 +141,7 @@ def test_every_key_of_metadata_is_on_its_page():
     page = (DOCS / "reference" / "metadata.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE))
     written = metadata_keys()
-    assert {"rows_loaded", "cursor", "load_id"} <= written
+    assert {"rows_loaded", "cursor", "load_ids"} <= written
     assert sorted(written - documented) == []
 
 

@@ -109,7 +109,7 @@ def test_a_day_is_loaded_and_the_query_downstream_reads_it(
     )
     metadata = _metadata(loaded)
     assert metadata["github/api/pull_requests"]["rows_loaded"].value == 6
-    table = metadata["github/api/pull_requests"]["destination_table_id"].value
+    table = metadata["github/api/pull_requests"]["dagster/table_name"].value
     assert table == "github_data.pull_requests"
     assert metadata["github/api/pull_requests__comments"]["rows_loaded"].value == sum(
         number % 4 for number in range(7, 13)
@@ -119,8 +119,11 @@ def test_a_day_is_loaded_and_the_query_downstream_reads_it(
         asset_selection=[dg.AssetKey("process_pull_requests")], instance=instance
     )
     query = _metadata(processed)["process_pull_requests"]
-    assert query["column_names"].value == ["day", "opened"]
-    assert query["row_count"].value == 1
+    assert [column.name for column in query["dagster/column_schema"].value.columns] == [
+        "day",
+        "opened",
+    ]
+    assert query["dagster/row_count"].value == 1
     assert "| 2024-01-02 | 6 |" in query["preview"].value
     assert "GITHUB__API_TOKEN" not in os.environ
 

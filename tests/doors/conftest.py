@@ -355,8 +355,9 @@ class Built:
 
     def told(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
         found = {name: getattr(value, "value", value) for name, value in metadata.items()}
-        for name in ("started_at", "finished_at", "load_id", "load_ids", "jobs"):
+        for name in ("started_at", "finished_at", "load_ids", "jobs", "bytes_loaded"):
             found.pop(name, None)
+        found = {name: value for name, value in found.items() if not name.startswith("seconds")}
         for name in (
             "loadsmith/load",
             "pipeline_name",

@@ -237,7 +237,7 @@ def test_the_choices_of_the_launchpad_are_followed(build: Any) -> None:
     assert built.door.rows("SELECT id FROM ds.orders") == [(1,)]
     jobs = built.run("orders", config={"loader_file_format": "jsonl", "refresh": "drop_resources"})
     (event,) = jobs.get_asset_materialization_events()
-    files = event.materialization.metadata["jobs"].value
+    files = [record.data for record in event.materialization.metadata["jobs"].records]
     assert {job["file_format"] for job in files if job["table_name"] == "orders"} >= {"jsonl"}
 
 

@@ -53,7 +53,7 @@ def test_the_demo_loads_everything_and_a_second_time_doubles_nothing(
 
     metadata = _metadata(result)
     assert metadata["nycflights13/flights"]["rows_loaded"].value == 336_776
-    assert metadata["nycflights13/flights"]["destination_table_id"].value == "flights.flights"
+    assert metadata["nycflights13/flights"]["dagster/table_name"].value == "flights.flights"
     assert (
         metadata["countryinfo/countries__borders"]["rows_loaded"].value
         == countries["countries__borders"]
@@ -61,7 +61,11 @@ def test_the_demo_loads_everything_and_a_second_time_doubles_nothing(
     preview = metadata["reports/flights_by_time_zone"]["preview"].value
     assert "| 192377 |" in preview
     regions = metadata["reports/countries_by_region"]
-    assert regions["column_names"].value == ["region", "countries", "borders"]
+    assert [column.name for column in regions["dagster/column_schema"].value.columns] == [
+        "region",
+        "countries",
+        "borders",
+    ]
 
     materialize(defs, instance=instance)
     assert count_rows(database, "countries") == countries

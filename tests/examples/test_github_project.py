@@ -85,8 +85,13 @@ def test_the_query_reads_the_tables_that_its_parents_report(
     result = materialize(defs, "process_pull_requests", instance=instance)
     (event,) = result.get_asset_materialization_events()
     metadata = event.materialization.metadata
-    assert metadata["column_names"].value == ["author", "pull_requests", "merged", "comments"]
-    assert metadata["row_count"].value == len(
+    assert [column.name for column in metadata["dagster/column_schema"].value.columns] == [
+        "author",
+        "pull_requests",
+        "merged",
+        "comments",
+    ]
+    assert metadata["dagster/row_count"].value == len(
         {pull["user"] and pull["user"]["login"] for pull in _opened(github, "2024-01-01")}
     )
 

@@ -26,6 +26,7 @@ POSTGRES = "postgresql://postgres:x@127.0.0.1:5432/postgres"
 EXTRAS = {
     "bigquery",
     "connectorx",
+    "dbt",
     "deltalake",
     "dg",
     "distributed",

@@ -39,7 +39,7 @@ def test_the_tables_of_a_load_are_read_from_its_schema_file(make_project: Make) 
     project.build()
     assert project.asset_keys() == {"shop/api", "shop/api/orders", "shop/api/orders__items"}
     spec = project.spec("shop/api/orders__items")
-    assert [dep.asset_key.to_user_string() for dep in spec.deps] == ["shop/api"]
+    assert [dep.asset_key.to_user_string() for dep in spec.deps] == ["shop/api/orders"]
     assert spec.group_name == "sales"
 
 
@@ -107,7 +107,7 @@ def test_a_table_with_a_name_of_its_own_is_named_by_the_table(make_project: Make
     assert [dep.asset_key.to_user_string() for dep in project.spec("names").deps] == [
         "shop/api/humans"
     ]
-    assert project.metadata(project.run())["names"]["row_count"] == 1
+    assert project.metadata(project.run())["names"]["dagster/row_count"] == 1
     job = project.definitions.resolve_job_def("people")
     assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == {
         "shop/api/humans",

@@ -59,8 +59,12 @@ def test_a_query_reports_rows_columns_and_a_preview(make_project: Make) -> None:
     project = make_project(q=query("select 1 as a, 'x|y' as b union all select 2, null order by 1"))
     project.build()
     metadata = project.metadata(project.run())["answer"]
-    assert metadata["row_count"] == 2
-    assert metadata["column_names"] == ["a", "b"]
+    assert metadata["dagster/row_count"] == 2
+    columns = metadata["dagster/column_schema"].columns
+    assert [(column.name, column.type) for column in columns] == [
+        ("a", "INTEGER"),
+        ("b", "VARCHAR"),
+    ]
     assert metadata["preview"] == "| a | b |\n| --- | --- |\n| 1 | x\\|y |\n| 2 |  |"
 
 
@@ -68,8 +72,8 @@ def test_a_query_without_rows_is_fine(make_project: Make) -> None:
     project = make_project(q=query("select 1 as a where false"))
     project.build()
     metadata = project.metadata(project.run())["answer"]
-    assert metadata["row_count"] == 0
-    assert metadata["column_names"] == ["a"]
+    assert metadata["dagster/row_count"] == 0
+    assert [column.name for column in metadata["dagster/column_schema"].columns] == ["a"]
 
 
 def test_the_last_of_several_statements_reports(make_project: Make) -> None:
@@ -78,14 +82,30 @@ def test_the_last_of_several_statements_reports(make_project: Make) -> None:
     )
     project.build()
     metadata = project.metadata(project.run())["answer"]
-    assert metadata["row_count"] == 25_000
+    assert metadata["dagster/row_count"] == 25_000
     assert metadata["preview"].count("\n") == 11
 
 
 def test_a_statement_that_changes_rows_counts_them(make_project: Make) -> None:
     project = make_project(q=query("create table t as select range as n from range(7)"))
     project.build()
-    assert project.metadata(project.run())["answer"]["row_count"] == 7
+    metadata = project.metadata(project.run())["answer"]
+    assert metadata["dagster/row_count"] == 7
+    columns = metadata["dagster/column_schema"].columns
+    assert [(column.name, column.type) for column in columns] == [("n", "BIGINT")]
+
+
+def test_a_query_shows_its_sql_without_secrets(make_project: Make) -> None:
+    sql = "select '{{context.run_id}}' as run, 'postgresql://ada:hunter22@host/db' as address"
+    project = make_project(q=query(sql))
+    (spec,) = project.build().resolve_all_asset_specs()
+    shown = spec.metadata["sql"].value
+    assert shown.startswith("```sql\nselect '{{context.run_id}}' as run, 'postgresql://ada:***@")
+    project.write({"odp_config/sql/answer.sql": "select 1 as one"})
+    project = make_project(q=query("odp_config/sql/answer.sql", "is_file: true"))
+    project.write({"odp_config/sql/answer.sql": "select 1 as one"})
+    (spec,) = project.build().resolve_all_asset_specs()
+    assert spec.metadata["sql"].value == "```sql\nselect 1 as one\n```"
 
 
 def test_a_query_file_starts_from_the_project_folder_and_has_variables(
@@ -151,7 +171,7 @@ def test_a_query_over_loads_needs_no_resource_of_its_own(make_project: Make) -> 
         }
     )
     project.build()
-    assert project.metadata(project.run())["count"]["row_count"] == 2
+    assert project.metadata(project.run())["count"]["dagster/row_count"] == 2
 
 
 def test_a_query_without_any_database_says_what_to_add(make_project: Make) -> None:
@@ -199,7 +219,7 @@ def test_a_query_waits_for_a_process_that_has_the_database(make_project: Make) -
     holder.start()
     try:
         assert ready.wait(30)
-        assert project.metadata(project.run())["answer"]["row_count"] == 1
+        assert project.metadata(project.run())["answer"]["dagster/row_count"] == 1
     finally:
         holder.join()
 

@@ -75,11 +75,32 @@ def assert_is_told(error: ConfigError, target: Target, raw: bytes) -> None:
 
 
 def test_thousands_of_damaged_files_end_in_a_project_or_in_file_and_line(targets):
+    read, refused = damaged(targets, DAMAGES, built_every=BUILT_EVERY)
+    # Damages that only ever destroy, or never do, would show nothing.
+    assert min(read, refused) > DAMAGES // 10
+
+
+def test_damaged_settings_beside_a_query_end_in_assets_or_in_file_and_line(targets):
+    # The query asks for the resource that the damaged file defines.
+    beside = [
+        target
+        for target in targets
+        if target.config.parent.name == "demo" and target.file.stem == "dagster_config"
+    ]
+    assert "duckdb_query" in "".join(
+        file.read_text("utf-8") for file in beside[0].config.rglob("*.yaml")
+    )
+    read, refused = damaged(beside, 150, built_every=1)
+    assert min(read, refused) > 10
+
+
+def damaged(targets: list[Target], damages: int, *, built_every: int) -> tuple[int, int]:
+    """Damage files; return how often they were read, and how often refused in our own words."""
     print(f"seed {SEED}")  # noqa: T201 - shown with a failure
     random_ = random.Random(SEED)
     read = refused = built = 0
     failures = []
-    for number in range(DAMAGES):
+    for number in range(damages):
         target = random_.choice(targets)
         how, raw = damage(random_, target.text)
         original = target.file.with_suffix(".yaml")
@@ -90,7 +111,7 @@ def test_thousands_of_damaged_files_end_in_a_project_or_in_file_and_line(targets
         try:
             read_project(target.config)
             read += 1
-            if read % BUILT_EVERY == 0:
+            if read % built_every == 0:
                 built += 1
                 started = time.process_time()
                 build_definitions(target.config)
@@ -109,5 +130,4 @@ def test_thousands_of_damaged_files_end_in_a_project_or_in_file_and_line(targets
         aside.rename(original)
     print(f"{read} read, of which {built} built; {refused} refused")  # noqa: T201 - the figures of the test
     assert not failures, f"seed {SEED}, {len(failures)}:\n" + "\n".join(failures[:20])
-    # Damages that only ever destroy, or never do, would show nothing.
-    assert min(read, refused) > DAMAGES // 10
+    return read, refused

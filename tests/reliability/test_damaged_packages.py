@@ -144,3 +144,25 @@ def test_each_other_file_of_a_working_directory_may_be_damaged(shop, tmp_path, m
                 if counts != (200, 200, 200):
                     wrong.append((stage, name, damage, counts))
         assert not wrong
+
+
+@pytest.mark.parametrize("stage", ["extracted", "normalized"])
+def test_what_dlt_had_not_moved_to_its_place_yet_is_no_package(shop, tmp_path, stage):
+    # dlt writes each file beside its place first, and a kill leaves it there.
+    moments = {"extracted": "/extracted/", "normalized": "/normalized/"}
+    with pytest.raises(InterruptedError):
+        shop.load(
+            cancelled=lambda: any(
+                moments[stage] in name and "/new_jobs/orders." in name for name in shop.files()
+            )
+        )
+    base = min((path.parent for path in (tmp_path / "p").rglob("state.json")), key=str)
+    folders = [base / name for name in ("", "schemas", "normalize/extracted", "load/normalized")]
+    drafts = [folder / "868976787f6d8b2b" for folder in (*folders, base / "load" / "new")]
+    for draft in drafts:
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text("{")
+    shop.load()
+    assert not [line for line in shop.lines if "damaged" in line]
+    assert not [draft for draft in drafts if draft.exists()]
+    assert shop.counts() == (100, 100, 100)

@@ -11,7 +11,8 @@ from entries import claim_of, entry_of, workspace_of
 
 from loadsmith.engine.once.entry import LedgerEntry, LedgerTable
 from loadsmith.engine.once.ledger_sql import SqlLedger
-from loadsmith.model import RunRequest
+from loadsmith.engine.run import run_load
+from loadsmith.model import LoadDefinition, RunRequest
 
 pytestmark = pytest.mark.postgres
 
@@ -106,3 +107,71 @@ def test_what_a_session_that_was_cut_off_had_told_the_database_to_commit_is_undo
         assert ledger.undo(own) == 1
         with client.sql_client.execute_query(f"SELECT id FROM {loaded.dataset}.rows") as rows:
             assert rows.fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("told", ["cancelled", "is_canceled"])
+@pytest.mark.parametrize("change", ["column", "row"])
+def test_a_load_that_waits_for_a_session_names_it_and_ends_when_it_is_cancelled(
+    make_shop, other, told, change
+):
+    shop = make_shop("postgres")
+    lines: list[str] = []
+    is_told, is_waiting = threading.Event(), threading.Event()
+
+    def take(line: str) -> None:
+        lines.append(line)
+        if "waits for session" in line:
+            is_waiting.set()
+
+    def run(rows: list[dict[str, int]]) -> None:
+        definition = LoadDefinition(
+            name="orders",
+            source=lambda: dlt.resource(
+                rows, name="orders", write_disposition="merge", primary_key="id"
+            ),
+            pipeline=lambda: dlt.pipeline(
+                "orders",
+                destination=dlt.destinations.postgres(killing.POSTGRES),
+                dataset_name=shop.dataset,
+                pipelines_dir=str(shop.pipelines_dir),
+            ),
+        )
+        asked = RunRequest(log=take, warn=take, **{told: is_told.is_set})
+        with run_load(definition, asked):
+            pass
+
+    run([{"id": 1}])
+    with other.cursor() as cursor:
+        cursor.execute(
+            f"SELECT * FROM {shop.dataset}.orders"
+            + (" WHERE id = 1 FOR UPDATE" if change == "row" else "")
+        )
+    rows = [{"id": 1, "more": 2}] if change == "column" else [{"id": 1}, {"id": 2}]
+    failed: list[BaseException] = []
+
+    def load() -> None:
+        try:
+            run(rows)
+        except Exception as error:  # noqa: BLE001 - looked at below
+            failed.append(error)
+        finally:
+            is_waiting.set()
+
+    loading = threading.Thread(target=load)
+    loading.start()
+    assert is_waiting.wait(60)
+    assert not failed
+    is_told.set()
+    loading.join(30)
+    assert not loading.is_alive()
+    assert len(failed) == 1
+    (waits,) = [line for line in lines if "waits for session" in line]
+    assert f"session {other.get_backend_pid()}" in waits
+    assert "idle in transaction" in waits
+    assert f"{shop.dataset}.orders" in waits
+    other.rollback()
+    is_told.clear()
+    run(rows)
+    with other.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM {shop.dataset}.orders")
+        assert cursor.fetchall() == [(len(rows),)]

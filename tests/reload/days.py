@@ -55,6 +55,7 @@ class Warehouse:
         attributes: Settings of resources, by name.
         name: The name of the load; the pipeline has the same.
         twin: Whether a second resource yields the same rows into the same table.
+        own_tables: Whether it has a table of its own, unless the run names one.
     """
 
     folder: Path
@@ -71,6 +72,7 @@ class Warehouse:
     attributes: dict[str, Any] = field(default_factory=dict)
     name: str = "days"
     twin: bool = False
+    own_tables: bool = False
 
     def source(self) -> Any:
         rows, hints, fails = self.rows, self.hints, self.fails
@@ -104,7 +106,7 @@ class Warehouse:
             if not self.twin:
                 return events, lookup, log.with_name("log")
             twins = events.with_name("twins")
-            twins.apply_hints(table_name="events")
+            twins.apply_hints(table_name="twins" if self.own_tables else "events")
             return events, lookup, twins
 
         return shop()

@@ -15,6 +15,7 @@ from loadsmith.assets.define import (
     build_check_specs,
     build_partitions_def,
     build_specs,
+    build_upstream_specs,
     loads_in,
     split_load,
 )
@@ -206,18 +207,6 @@ def with_unique_names(definitions: Iterable[LoadDefinition]) -> list[LoadDefinit
         taken.add(name)
         found.append(definition if name == definition.name else replace(definition, name=name))
     return found
-
-
-def build_upstream_specs(specs: Iterable[dg.AssetSpec]) -> list[dg.AssetSpec]:
-    """Build external assets, in the same groups, for dependencies that are not among the specs."""
-    specs = list(specs)
-    own = {spec.key for spec in specs}
-    groups: dict[dg.AssetKey, str | None] = {}
-    for spec in specs:
-        for dep in spec.deps:
-            if dep.asset_key not in own:
-                groups.setdefault(dep.asset_key, spec.group_name)
-    return [dg.AssetSpec(key, group_name=group) for key, group in groups.items()]
 
 
 def checked_options(

@@ -26,7 +26,7 @@ from loadsmith.assets.run import CurrentLoad, current_load, mark_load
 from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.engine.sources import ByPartition, takes_partition
 from loadsmith.errors import ConfigError, did_you_mean
-from loadsmith.model import AssetAttributes, note_defined
+from loadsmith.model import AssetAttributes, LoadDefinition, note_defined
 from loadsmith.names import op_name
 
 
@@ -67,7 +67,7 @@ def dlt_assets(
             a look at the resources it gets the first key.
         dlt_pipeline: A dlt pipeline, or a function that makes one, also of a `partition_key`.
         name: Name of the op; that of the function if None.
-        group_name: Group of the assets to which the translator gives no group.
+        group_name: Group of the assets. A translator must give none then, as in dagster-dlt.
         dagster_dlt_translator: Decides how a resource becomes an asset.
         partitions_def: Partitions of all assets. Time windows bound the incrementals of the
             source.
@@ -100,6 +100,7 @@ def dlt_assets(
     Raises:
         TranslationError: The translator gave something unusable.
         ConfigError: A check or an option is wrong.
+        DagsterInvariantViolationError: Both `group_name` and the translator give a group.
     """
     dlt_source, dlt_pipeline, is_by_partition = _by_partition(
         dlt_source, dlt_pipeline, partitions_def
@@ -128,6 +129,8 @@ def dlt_assets(
     )
     specs = build_live_specs(definition, dagster_dlt_translator)
     _check_names(resource_settings or {}, specs)
+    if group_name:
+        _refuse_group_of_translator(definition, specs)
 
     def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
         op = name or function.__name__
@@ -163,6 +166,18 @@ def _place_of(function: Callable[..., Any]) -> str | None:
     """Return `file:line` of a function, from the folder of the process; None for a callable."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else None
+
+
+def _refuse_group_of_translator(definition: LoadDefinition, specs: Sequence[dg.AssetSpec]) -> None:
+    """Refuse a group in two places, in the words of dagster-dlt; settings of ours may refine it."""
+    settings = (definition.attributes, *definition.resource_attributes.values())
+    own = {attributes.group_name for attributes in settings}
+    if any(spec.group_name is not None and spec.group_name not in own for spec in specs):
+        source = getattr(definition.source, "name", None) or definition.name
+        raise dg.DagsterInvariantViolationError(
+            f"Cannot set group_name parameter on dlt_assets with source {source} because one or"
+            " more of the underlying dlt asset specs have a group_name defined."
+        )
 
 
 def _check_names(given: Mapping[str, Any], specs: Sequence[dg.AssetSpec]) -> None:

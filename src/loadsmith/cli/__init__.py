@@ -29,6 +29,10 @@ _COMMANDS = {
         "loadsmith.cli.compare",
         "Show what changes for a module that uses dagster-dlt.",
     ),
+    "dbt-sources": (
+        "loadsmith.cli.dbt_sources",
+        "Write the tables of loads as sources of a dbt project.",
+    ),
     "init": ("loadsmith.cli.init", "Make a new project that loads something right away."),
     "clean": ("loadsmith.cli.clean", "Remove what loads left in working directories."),
     "json-schema": ("loadsmith.cli.json_schema", "Write the JSON Schema that editors read."),

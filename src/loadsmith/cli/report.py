@@ -130,7 +130,7 @@ def _asset_line(event: Any, times: dict[str, float]) -> AssetLine | None:
     name = next((name for name in _ROW_NAMES if name in metadata), None)
     rows = metadata[name] if name and isinstance(metadata[name], int) else None
     of_range = shown.partition is not None and name not in _OF_PARTITION
-    place = metadata.get("destination_table_id") or metadata.get("destination_file_uri")
+    place = metadata.get("destination_file_uri") or metadata.get("dagster/table_name")
     return AssetLine(
         asset=shown.asset_key.to_user_string(),
         rows=None if of_range else rows,

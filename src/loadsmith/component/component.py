@@ -21,6 +21,7 @@ from loadsmith.assets.define import (
     split_load,
 )
 from loadsmith.assets.freshness import build_freshness
+from loadsmith.assets.links import link_loads
 from loadsmith.assets.run import CurrentLoad, DagsterDltResource, mark_load
 from loadsmith.assets.run_config import DltRunConfig
 from loadsmith.component.definitions import ComponentLoad, resolve_loads
@@ -225,7 +226,7 @@ class DltLoadCollectionComponent(dg.StateBackedComponent, dg.Resolvable):
                 checks += freshness[0]
                 sensors += freshness[1]
         warn_of_unknown_tables(unknown)
-        return dg.Definitions(assets=assets, asset_checks=checks, sensors=sensors)
+        return dg.Definitions(assets=link_loads(assets), asset_checks=checks, sensors=sensors)
 
     @property
     def defs_state_config(self) -> DefsStateConfig:

@@ -151,11 +151,13 @@ def look_at(load: ComponentLoad, state: Mapping[str, LoadSnapshot]) -> Known | N
     snapshot: LoadSnapshot | None
     if path is not None and Path(path).is_file():
         snapshot = inspect_load(_whole(definition))
-    elif not load.is_declared:
+    elif not load.is_declared and not _names_resources_of_function(definition):
         try:
             return _look_at_python(load)
         except Exception as error:  # noqa: BLE001 - the user's source may raise anything
             snapshot = _of_failed_call(load, error)
+    elif not load.is_declared:
+        snapshot = inspect_load(definition, may_ask_source=False)
     elif asks_source(load):
         snapshot = state.get(definition.name) if path is None else None
     else:
@@ -167,6 +169,15 @@ def look_at(load: ComponentLoad, state: Mapping[str, LoadSnapshot]) -> Known | N
         return None
     _refuse_unknown_names(load, (resource.name for resource in snapshot.resources))
     return Known(snapshot=sent_by_run(replace(snapshot, **load.names), definition))
+
+
+def _names_resources_of_function(definition: LoadDefinition) -> bool:
+    """Tell whether a load needs no call of its source to know its resources."""
+    from dlt.extract import DltResource, DltSource
+
+    source = definition.source
+    is_made = callable(source) and not isinstance(source, DltResource | DltSource)
+    return is_made and definition.schema_file_path is None and definition.resources.is_plain
 
 
 def _of_failed_call(load: ComponentLoad, error: Exception) -> LoadSnapshot:

@@ -27,12 +27,13 @@ from loadsmith.engine.dlt_hooks import (
 )
 from loadsmith.engine.memory import old_objects_set_aside
 from loadsmith.engine.once import (
+    LEDGER_TABLE,
     Recovery,
     Reload,
     RunPackages,
     Ways,
     is_token_given_up,
-    shared_tables,
+    names_by_table,
 )
 from loadsmith.engine.process import import_for_threads, working_directory_kept
 from loadsmith.engine.results import (
@@ -40,8 +41,10 @@ from loadsmith.engine.results import (
     cursor_results,
     cursors_in,
     discard_results,
+    dropped_from,
     job_records,
     known_types,
+    origins_of,
     run_error,
     run_error_of_all,
     schema_changes,
@@ -114,9 +117,11 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
                     yield result
                     run.packages.acknowledge()
                     run.packages.drop_reported()
-                except Exception:
+                except Exception as error:
                     if workspace.lost.is_set():
                         raise run.taken_over() from None
+                    if request.cancelled() and not reporting:
+                        raise InterruptedError("the run was cancelled") from error
                     raise
                 finally:
                     run.packages.end()
@@ -136,6 +141,7 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
                     definition, request, run.pipeline.destination if run else None
                 ),
                 source=definition.source,
+                dropped=run.dropped if run else tuple,
             )
             redactor.raise_clean(error, instead)
         finally:
@@ -250,6 +256,17 @@ class _Run:
         live.default_schema_name = self.pipeline.default_schema_name
         live.first_run = False
 
+    def dropped(self) -> list[str]:
+        """Return what dlt has made in the destination and is not there any more, in words."""
+        workspace = self.workspace
+        workspace.set_fence(None)
+        try:
+            with workspace.destination("look for tables"), workspace.open_client() as client:
+                return dropped_from(client, client.schema, LEDGER_TABLE)
+        except Exception as error:  # noqa: BLE001 - the error of the load counts
+            self.request.log(f"what the destination has is not known ({type(error).__name__})")
+            return []
+
     def taken_over(self) -> RunError:
         """Return what is told where another run has taken over from this one."""
         # Who asks from here on has no claim.
@@ -328,7 +345,7 @@ class _Run:
         parts = [source]
         if self.keeps_others:
             # A feed is extracted once, with all that hangs from it.
-            families = self._feeds.families(wanted)
+            families = self._feeds.families(wanted, self.ways.tables_of(source, wanted))
             parts = [source.with_resources(*family) for family in families]
         for part in parts:
             try:
@@ -401,9 +418,14 @@ class _Run:
         whole = self.definition.part_of or self.definition.resources
         limit = self.params.limit or self.definition.options.limit
         with self.workspace.destination("look at the ledger"):
-            self.packages.refuse(
-                limit=limit, shared=shared_tables(source, self.selected, whole.matches)
-            )
+            left_out = [
+                name
+                for name in source.resources
+                if name not in self.selected and whole.matches(name)
+            ]
+            shared = names_by_table(root_tables_of(source, left_out))
+            self.packages.refuse(limit=limit, shared=shared)
+        self.ways.forget_own_state(source, self.selected, self.reload.again)
 
     def _refuse_refresh(self, source: Any) -> None:
         if self.ways.of_partition(source, self.selected):
@@ -504,6 +526,8 @@ class _Run:
         for info in self.packages.load_infos:
             changes.extend(schema_changes(info, before))
         destination = self.pipeline.destination
+        told = (self._extracts, self.packages.load_infos)
+        origins = origins_of(told, self._feeds, self.selected, source, self.redactor, self.request)
         return LoadResult(
             load=self.definition.name,
             pipeline_name=self.workspace.base_name,
@@ -523,6 +547,7 @@ class _Run:
                     declared_tables(self.definition.schema_file_path),
                     self._client_of(schema) if schema is not None else None,
                     promised=self._promised_tables(source),
+                    places=origins.places,
                 )
             ),
             stages=tuple(self._stages),
@@ -545,6 +570,8 @@ class _Run:
             waits=tuple(self.workspace.waits),
             recovered_load_ids=tuple(self.recovery.load_ids),
             working_dir=self.pipeline.working_dir,
+            inputs=origins.inputs,
+            columns_read=origins.columns,
             jobs=tuple(
                 self.redactor.redact_value(job)
                 for info in self.packages.load_infos
@@ -567,10 +594,7 @@ class _Run:
 
     def _promised_tables(self, source: Any) -> dict[str, str]:
         """Return the table that each resource of this run loads into, where hints name one."""
-        asked = self.params.get("table_name")
-        if isinstance(asked, str):
-            return dict.fromkeys(self.selected, asked)
-        return root_tables_of(source, self.selected)
+        return self.ways.tables_of(source, self.selected)
 
     def _client_of(self, schema: Any) -> Any:
         is_default = schema.name == self.pipeline.default_schema_name

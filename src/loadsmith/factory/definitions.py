@@ -7,10 +7,16 @@ import dagster as dg
 
 from loadsmith.assets.build import (
     build_load_definitions,
-    build_upstream_specs,
     checked_options,
 )
-from loadsmith.assets.define import DagsterDltTranslator, known_options, with_granularity
+from loadsmith.assets.define import (
+    DagsterDltTranslator,
+    build_upstream_specs,
+    described_sources,
+    known_options,
+    with_granularity,
+)
+from loadsmith.assets.links import link_loads
 from loadsmith.errors import ConfigError
 from loadsmith.factory.loads import (
     CollectionLoad,
@@ -255,11 +261,16 @@ def _build(
         sensors += built.sensors or ()
         if not own_deps:
             sources.update({spec.key: spec for spec in load.source_specs()})
+    specs = [spec for asset in assets for spec in asset.specs]
     if own_spec or own_deps:
         # Only upstream assets that a translated asset depends on are kept.
-        wanted = build_upstream_specs([spec for asset in assets for spec in asset.specs])
+        wanted = build_upstream_specs(specs)
         sources = {spec.key: sources.get(spec.key, spec) for spec in wanted}
-    return dg.Definitions(assets=[*assets, *sources.values()], asset_checks=checks, sensors=sensors)
+    return dg.Definitions(
+        assets=[*link_loads(assets), *described_sources(sources.values(), specs)],
+        asset_checks=checks,
+        sensors=sensors,
+    )
 
 
 def _options_of(load: FactoryLoad, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from loadsmith.model.arguments import (
     timezone_problem as timezone_problem,
 )
 from loadsmith.model.feeds import Feeds as Feeds
+from loadsmith.model.inputs import InputSnapshot as InputSnapshot
 from loadsmith.model.load import (
     GRANULARITIES as GRANULARITIES,
     NORMALIZERS as NORMALIZERS,

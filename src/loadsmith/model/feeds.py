@@ -49,9 +49,22 @@ class Feeds:
         """Return the names whose cursors move when a resource is read."""
         return tuple(feed for feed in self.chain(name) if feed in self.cursors)
 
-    def families(self, names: Iterable[str]) -> list[tuple[str, ...]]:
-        """Return `names` in groups that hang from one root."""
-        found: dict[str, list[str]] = {}
+    def families(self, names: Iterable[str], tables: Mapping[str, str]) -> list[tuple[str, ...]]:
+        """Return `names` in groups that hang from one root, or load into one table.
+
+        Args:
+            names: Names of resources.
+            tables: The table of a resource, where it has one.
+        """
+        found: list[tuple[set[str], list[str]]] = []
         for name in names:
-            found.setdefault(self.root(name), []).append(name)
-        return [tuple(family) for family in found.values()]
+            marks = {f"root {self.root(name)}", f"table {tables.get(name, name)}"}
+            own = [family for family in found if not marks.isdisjoint(family[0])]
+            found = [family for family in found if family not in own]
+            found.append(
+                (
+                    marks.union(*(family[0] for family in own)),
+                    [*(member for family in own for member in family[1]), name],
+                )
+            )
+        return [tuple(family[1]) for family in found]

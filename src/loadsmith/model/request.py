@@ -45,6 +45,7 @@ class RunRequest:
         attempt: How often Dagster has retried the step in this run.
         outcome_of: Tells how this step ended in an earlier run, by its id: `succeeded`, `failed`,
             `running` or `unknown`.
+        is_canceled: Tells whether Dagster was asked to cancel this run; a signal may come later.
         has_ended: Tells whether Dagster counts this very run as ended; a queue may deliver a step
             after that.
         resources: Resources to load, by name; None for all of the definition.
@@ -72,6 +73,7 @@ class RunRequest:
     attempt: int = 0
     outcome_of: Callable[[str], str] = lambda _run_id: "unknown"
     has_ended: Callable[[], bool] = lambda: False
+    is_canceled: Callable[[], bool] = lambda: False
     resources: tuple[str, ...] | None = None
     tables: tuple[str, ...] | None = None
     partition_key: str | None = None

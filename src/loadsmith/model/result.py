@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from loadsmith.errors import ContractBreach, Verdict
+from loadsmith.model.inputs import InputSnapshot
 from loadsmith.model.snapshot import ColumnSnapshot
 
 _TABLES_IN_SUMMARY = 8
@@ -102,6 +103,7 @@ class TableResult:
         destination_table_id: Qualified name in the destination's own form (`dataset.table`,
             `project.dataset.table`); None for the file system.
         destination_file_uri: Folder of the table's files; None for SQL destinations.
+        place: Where it is, in the form that `InputSnapshot.reads` takes; None where unknown.
         hints: What dlt's schema says of the table: `write_disposition`, `resource`, ...
     """
 
@@ -118,6 +120,7 @@ class TableResult:
     destination_table_id: str | None = None
     destination_file_uri: str | None = None
     qualified_name: str | None = None
+    place: str | None = None
     hints: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -148,6 +151,8 @@ class LoadResult:
         tables: Every table of the selected resources, the ones without rows too.
         failures: Resources that failed while the others were kept.
         discards: What schema contracts left out, for each resource whose contract discards.
+        inputs: Where each resource has read from, as far as its source says it.
+        columns_read: The column of a database behind each column, by resource.
         empty_resources: Resources that yielded no row, where `on_empty` asked to look.
     """
 
@@ -171,15 +176,19 @@ class LoadResult:
     recovered_load_ids: tuple[str, ...] = ()
     working_dir: str | None = None
     jobs: tuple[Mapping[str, Any], ...] = field(default_factory=tuple)
+    inputs: Mapping[str, tuple[InputSnapshot, ...]] = field(default_factory=dict)
+    columns_read: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def rows_loaded(self) -> int:
-        """Rows of all tables whose number is known."""
-        return sum(table.rows_loaded or 0 for table in self.tables)
+        """Rows of all tables whose number is known; a table that resources share counts once."""
+        rows = {table.name: table.rows_loaded or 0 for table in self.tables}
+        return sum(rows.values())
 
     def summary(self) -> str:
         """Return in a line what was loaded, where to, and how long it took."""
-        tables = [table for table in self.tables if table.rows_loaded]
+        by_name = {table.name: table for table in self.tables if table.rows_loaded}
+        tables = list(by_name.values())
         rows = ", ".join(
             f"{table.name} {table.rows_loaded:,}" for table in tables[:_TABLES_IN_SUMMARY]
         )

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from loadsmith.model.inputs import InputSnapshot
+
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnSnapshot:
@@ -37,6 +39,7 @@ class TableSnapshot:
     """A table: a root table has a `resource`, a nested one a `parent` table.
 
     `resource` of a nested table is the resource of its root table, so that it is never empty.
+    `place` is where a run has put it, in the form that `InputSnapshot.reads` takes.
     """
 
     name: str
@@ -45,6 +48,7 @@ class TableSnapshot:
     columns: tuple[ColumnSnapshot, ...] = ()
     description: str | None = None
     write_disposition: str | None = None
+    place: str | None = None
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -69,6 +73,7 @@ class ResourceSnapshot:
         feeds: Names of all that feeds this one, the next first; they need not be in the source.
         cursors: Names, its own or of `feeds`, whose cursors move when this resource is read.
         selected: Whether the source loads it unless told otherwise.
+        inputs: Where a run has read the resource from.
         meta: Plain data that the resource carries for Dagster.
         seen: The resource as the last run of it saw it, where nobody asks the source. It says
             more of what is there, and never what is there.
@@ -88,6 +93,7 @@ class ResourceSnapshot:
     selected: bool = True
     incremental: IncrementalSnapshot | None = None
     tables: tuple[TableSnapshot, ...] = ()
+    inputs: tuple[InputSnapshot, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
     seen: "ResourceSnapshot | None" = None
 
@@ -142,6 +148,7 @@ def _read_resource(value: Mapping[str, Any]) -> ResourceSnapshot:
             **{key: tuple(value.get(key, ())) for key in ("primary_key", "feeds", "cursors")},
             "incremental": IncrementalSnapshot(**incremental) if incremental else None,
             "tables": tuple(_read_table(table) for table in value.get("tables", ())),
+            "inputs": tuple(map(InputSnapshot.from_dict, value.get("inputs", ()))),
             "seen": _read_resource(value["seen"]) if value.get("seen") else None,
         }
     )

@@ -8,8 +8,9 @@ from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets.build import build_load_definitions, build_upstream_specs
-from loadsmith.assets.define import build_partitions_def
+from loadsmith.assets.build import build_load_definitions
+from loadsmith.assets.define import build_partitions_def, build_upstream_specs
+from loadsmith.assets.links import link_loads
 from loadsmith.config.files import ReadProject, look_at_project
 from loadsmith.config.models import TaskAsset
 from loadsmith.config.project_files import Located
@@ -305,6 +306,7 @@ class _Project:
             schedules += part.schedules or ()
             sensors += part.sensors or ()
         specs = [spec for asset in assets for spec in asset.specs]
+        assets = link_loads(assets)
         prefixes = {key for load in loads.loads for key in load.upstream_keys}
         return dg.Definitions(
             # Other assets in `deps` may be defined outside of this project.

@@ -1,13 +1,16 @@
 """The task `duckdb_query`: run SQL and report the number of rows and a preview."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import dagster as dg
 from pydantic import Field
 
 from loadsmith.documents import read_whole
+from loadsmith.engine.secrets import Redactor
 from loadsmith.errors import ResolveError
 from loadsmith.project.tasks import Task, TaskContext, TaskResult
 
@@ -24,6 +27,13 @@ PREVIEW_WIDTH = 80
 BATCH_ROWS = 10_000
 
 
+_CREATED = re.compile(
+    r"create\s+(?:or\s+replace\s+)?(?:temp(?:orary)?\s+)?table\s+(?:if\s+not\s+exists\s+)?"
+    r"((?:\"[^\"]+\"|\w+)(?:\.(?:\"[^\"]+\"|\w+))*)",
+    re.IGNORECASE,
+)
+
+
 class DuckDBQuery(Task):
     """Run SQL statements in the project's DuckDB, and report the result of the last one."""
 
@@ -36,6 +46,20 @@ class DuckDBQuery(Task):
         description="Whether `query` is a path, from the folder that holds the configuration "
         "folder. Variables in the file are filled in as well.",
     )
+
+    @classmethod
+    def spec_metadata(cls, params: Mapping[str, Any], project_folder: Path) -> dict[str, Any]:
+        """Return the SQL as it stands in the file, with its variables, for the asset's page."""
+        sql = str(params.get("query", ""))
+        if params.get("is_file"):
+            try:
+                sql = read_whole(project_folder / sql).decode("utf-8")
+            except (OSError, UnicodeDecodeError):
+                # The run says so.
+                return {}
+        redactor = Redactor()
+        redactor.add_params({"query": sql})
+        return {"sql": dg.MetadataValue.md(f"```sql\n{redactor.redact(sql).strip()}\n```")}
 
     def run(self, context: TaskContext) -> TaskResult:
         """Run the query, waiting while another process has the database open.
@@ -70,8 +94,9 @@ class _Answer:
     """The result of the last statement."""
 
     row_count: int
-    column_names: tuple[str, ...] = ()
+    columns: Sequence[tuple[str, str]] = ()
     first_rows: tuple[tuple[Any, ...], ...] = ()
+    has_preview: bool = False
 
 
 def _run_query(connection: "duckdb.DuckDBPyConnection", sql: str, *, place: str) -> _Answer:
@@ -92,27 +117,36 @@ def _run_query(connection: "duckdb.DuckDBPyConnection", sql: str, *, place: str)
     if duckdb.ExpectedResultType.CHANGED_ROWS in last.expected_result_type:
         # `CREATE TABLE ... AS`, `INSERT` and the like return a single number, `Count`.
         changed = connection.fetchone()
-        return _Answer(row_count=int(changed[0]) if changed else 0)
+        return _Answer(
+            row_count=int(changed[0]) if changed else 0, columns=_columns_made(connection, last)
+        )
     if not connection.description:
         return _Answer(row_count=0)
-    names = tuple(column[0] for column in connection.description)
+    columns = [(column[0], str(column[1])) for column in connection.description]
     first = connection.fetchmany(PREVIEW_ROWS)
     count = len(first)
     while batch := connection.fetchmany(BATCH_ROWS):
         count += len(batch)
-    return _Answer(row_count=count, column_names=names, first_rows=tuple(first))
+    return _Answer(row_count=count, columns=columns, first_rows=tuple(first), has_preview=True)
+
+
+def _columns_made(connection: "duckdb.DuckDBPyConnection", statement: Any) -> list[tuple[str, str]]:
+    """Return the columns of the table that a statement has created; none where it is another."""
+    made = _CREATED.match(statement.query.lstrip())
+    if made is None:
+        return []
+    return [(name, kind) for name, kind, *_ in connection.execute(f"DESCRIBE {made[1]}").fetchall()]
 
 
 def _describe(answer: _Answer) -> Mapping[str, Any]:
-    metadata: dict[str, Any] = {
-        "row_count": answer.row_count,
-        "column_names": list(answer.column_names),
-        "dagster/row_count": answer.row_count,
-    }
-    if answer.column_names:
-        metadata["preview"] = dg.MetadataValue.md(
-            markdown_table(answer.column_names, answer.first_rows)
+    metadata: dict[str, Any] = {"dagster/row_count": answer.row_count}
+    if answer.columns:
+        metadata["dagster/column_schema"] = dg.TableSchema(
+            [dg.TableColumn(name, type_name) for name, type_name in answer.columns]
         )
+    if answer.has_preview:
+        names = [name for name, _ in answer.columns]
+        metadata["preview"] = dg.MetadataValue.md(markdown_table(names, answer.first_rows))
     return metadata
 
 

@@ -161,11 +161,21 @@ def _build_spec(
         kinds={*getattr(model, "kinds", ()), *entry.kinds},
         metadata={
             **code_reference(task, around.files.root),
+            **_metadata_of(task, model, around),
             **entry.metadata,
             "loadsmith/task_type": entry.task_type,
         },
         automation_condition=condition,
     )
+
+
+def _metadata_of(
+    task: Located[TaskAsset], model: type[BaseModel], around: TaskSurroundings
+) -> Mapping[str, Any]:
+    # Any pydantic model with a `run` is a task type.
+    tells = getattr(model, "spec_metadata", None)
+    found = tells(task.value.params, Path(around.files.base_path)) if tells else {}
+    return dict(found)
 
 
 def _build_op(

@@ -96,6 +96,16 @@ class Task(BaseModel):
     kinds: ClassVar[tuple[str, ...]] = ()
     required_resources: ClassVar[tuple[str, ...]] = ()
 
+    @classmethod
+    def spec_metadata(cls, params: Mapping[str, Any], project_folder: Path) -> Mapping[str, Any]:
+        """Return what the page of the asset shows before any run.
+
+        Args:
+            params: The fields as they stand in the workflow file, with their variables.
+            project_folder: The folder that holds the configuration folder.
+        """
+        return {}
+
     def run(self, context: TaskContext) -> TaskResult | Mapping[str, Any] | None:
         """Make the asset; a returned mapping is its metadata.
 

@@ -71,12 +71,25 @@ def project_variables(
 
 
 def _value_of(metadata: Mapping[str, Any], name: str, key: str) -> Any:
-    if name in metadata:
-        return metadata[name]
+    values = {**_by_short_names(metadata), **metadata}
+    if name in values:
+        return values[name]
     raise ResolveError(
         f"the metadata of '{key}' has no '{name}', which a variable asks for."
-        + did_you_mean(name, metadata)
+        + did_you_mean(name, values)
     )
+
+
+def _by_short_names(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is in the metadata under a name that a variable cannot have."""
+    short: dict[str, Any] = {}
+    if load_ids := metadata.get("load_ids"):
+        short["load_id"] = load_ids[-1]
+    if "dagster/row_count" in metadata:
+        short["row_count"] = metadata["dagster/row_count"]
+    if "dagster/table_name" in metadata and "destination_file_uri" not in metadata:
+        short["destination_table_id"] = metadata["dagster/table_name"]
+    return short
 
 
 def plain_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

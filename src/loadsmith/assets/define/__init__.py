@@ -41,6 +41,8 @@ from loadsmith.assets.define.settings import (
 from loadsmith.assets.define.spec_metadata import (
     RESOURCE_KEY as RESOURCE_KEY,
     TABLE_KEY as TABLE_KEY,
+    LoadName as LoadName,
+    inputs_table as inputs_table,
     loads_in as loads_in,
     table_schema as table_schema,
 )
@@ -61,4 +63,8 @@ from loadsmith.assets.define.split import (
 from loadsmith.assets.define.translator import (
     DagsterDltTranslator as DagsterDltTranslator,
     DltResourceTranslatorData as DltResourceTranslatorData,
+)
+from loadsmith.assets.define.upstream import (
+    build_upstream_specs as build_upstream_specs,
+    described_sources as described_sources,
 )

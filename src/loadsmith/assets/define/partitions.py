@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -97,6 +98,7 @@ def build_backfill_policy(
 ) -> dg.BackfillPolicy | None:
     """Return the policy of a load: a single run for time windows, else a run per partition.
 
+    Windows with exclusions are no single window.
     None where no cursor needs a policy, as in dagster-dlt: a job refuses assets of several.
     """
     if partitions is None:
@@ -104,7 +106,8 @@ def build_backfill_policy(
     if max_partitions_per_run is not None:
         return dg.BackfillPolicy.multi_run(max_partitions_per_run)
     if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
-        return dg.BackfillPolicy.single_run()
+        has_gaps = bool(partitions.exclusions)
+        return dg.BackfillPolicy.multi_run(1) if has_gaps else dg.BackfillPolicy.single_run()
     return dg.BackfillPolicy.multi_run(1) if may_have_cursor else None
 
 
@@ -146,8 +149,9 @@ def window_of_keys(partitions: Partitions, keys: Sequence[str]) -> Window | None
     if not keys:
         return None
     if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
-        windows = [partitions.time_window_for_partition_key(key) for key in (keys[0], keys[-1])]
-        return Window(start=windows[0].start, end=windows[1].end)
+        ends = keys if partitions.exclusions else (keys[0], keys[-1])
+        windows = [partitions.time_window_for_partition_key(key) for key in ends]
+        return _one_window(keys, windows, is_whole=bool(partitions.exclusions))
     if isinstance(partitions, dg.MultiPartitionsDefinition):
         return _window_of_multi(partitions, keys)
     return None
@@ -183,6 +187,29 @@ def _window_of_multi(
         (time.partitions_def.time_window_for_partition_key(part[time.name]) for part in parts),
         key=lambda window: window.start,
     )
+    return _one_window(keys, windows, is_whole=True)
+
+
+def _one_window(keys: Sequence[str], windows: Sequence[Any], *, is_whole: bool) -> Window:
+    """Return the window that the windows of partitions make up.
+
+    Args:
+        keys: The partition keys, for the message.
+        windows: Their windows in the order of time.
+        is_whole: Whether all windows are there; otherwise the first and the last.
+
+    Raises:
+        SelectionError: There is a gap, as `exclusions` leave. The window would hold rows that
+            belong to none of the partitions.
+    """
+    gaps = ((one, next_one) for one, next_one in pairwise(windows) if one.end < next_one.start)
+    gap = next(gaps, None) if is_whole else None
+    if gap is not None:
+        raise SelectionError(
+            f"partitions {keys[0]}...{keys[-1]}: the time from {gap[0].end.isoformat()} to"
+            f" {gap[1].start.isoformat()} belongs to none of them, and one run loads one window."
+            " Set backfill_policy=dg.BackfillPolicy.multi_run(1), or max_partitions_per_run: 1."
+        )
     return Window(start=windows[0].start, end=windows[-1].end)
 
 

@@ -8,6 +8,7 @@ import dagster as dg
 from loadsmith.model import (
     ColumnSnapshot,
     Feeds,
+    InputSnapshot,
     LoadDefinition,
     LoadSnapshot,
     TableSnapshot,
@@ -110,6 +111,18 @@ def spec_metadata(
         if other.columns:
             metadata[other.name] = table_schema(other.columns)
     return metadata
+
+
+def inputs_table(inputs: Iterable[InputSnapshot]) -> Any:
+    """Return what was read as Dagster shows a table."""
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord(
+                {"kind": one.kind, "location": one.location or "", "read": ", ".join(one.names)}
+            )
+            for one in inputs
+        ]
+    )
 
 
 def table_schema(columns: Iterable[ColumnSnapshot]) -> dg.TableSchema:

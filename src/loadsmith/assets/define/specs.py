@@ -166,10 +166,12 @@ def _table_specs(
         shown = () if definition.nested_tables else nested
         yield _with(spec, key, spec_metadata(resource.name, root, nested=shown, **named))
         if definition.nested_tables:
+            keys = {root.name: key}
             for table in nested:
+                keys[table.name] = nested_key(key, root.name, table.name)
                 yield _with(
-                    spec,
-                    nested_key(key, root.name, table.name),
+                    spec.replace_attributes(deps=[keys[str(table.parent)]]),
+                    keys[table.name],
                     spec_metadata(resource.name, table, **named),
                     table.description or _nested_description(table),
                 )
@@ -201,6 +203,9 @@ def _add_seen_parents(
     """
     for key, spec in specs.items():
         resource = resources[str(spec.metadata[RESOURCE_KEY])]
+        table = spec.metadata.get(TABLE_KEY)
+        if any(nested.name == table and nested.parent for nested in resource.tables):
+            continue
         feeds = resource.seen.upstream if resource.seen and resource.upstream is None else None
         parent = roots.get(feeds) if feeds else None
         if parent is not None and parent != key:

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from loadsmith.assets.define import TABLE_KEY, table_schema
+from loadsmith.assets.define import inputs_table, table_schema
 from loadsmith.engine.results import Rows
 from loadsmith.model import (
     CursorResult,
@@ -21,6 +21,24 @@ from loadsmith.model import (
 
 #: Lines of the last schema change that later runs repeat; a new table can have a thousand columns.
 REPEATED_CHANGES = 50
+
+#: Columns of jobs that come first, with their types.
+_JOB_COLUMNS = {
+    "table_name": "string",
+    "state": "string",
+    "file_format": "string",
+    "file_size": "int",
+    "elapsed": "float",
+    "retry_count": "int",
+}
+
+#: Names of the seconds that a stage of a run takes.
+_SECONDS = {
+    "sync": "seconds_sync",
+    "extract": "seconds_extract",
+    "normalize": "seconds_normalize",
+    "load": "seconds_load",
+}
 
 #: Characters of a value that a preview shows.
 _LONGEST_VALUE = 100
@@ -106,19 +124,33 @@ def materialization_metadata(
         markdown = schema_changes_markdown(changes)
         metadata["schema_changes"] = dg.MetadataValue.md(markdown)
         last_schema_change = schema_change_of_a_load(
-            markdown, index.base.get("load_id"), index.base["finished_at"]
+            markdown, _last_of(index.base["load_ids"]), index.base["finished_at"]
         )
     if last_schema_change:
         metadata["last_schema_change"] = dg.MetadataValue.md(last_schema_change)
     discards = index.discards_of.get(resource)
     if discards and discards.rows:
         metadata["discarded"] = dict(discards.rows)
-    cursors = [_cursor(cursor, index.result) for cursor in index.cursors_of.get(resource, ())]
-    if cursors:
-        metadata["cursor"] = cursors[0] if len(cursors) == 1 else cursors
+    metadata.update(_origin(index, resource))
     metadata.update(index.base)
-    metadata["jobs"] = [job for table in tables for job in index.jobs_of.get(table.name, ())]
+    jobs = [job for table in tables for job in index.jobs_of.get(table.name, ())]
+    if jobs:
+        metadata["bytes_loaded"] = sum(job["file_size"] or 0 for job in jobs)
+    metadata["jobs"] = jobs
     return metadata
+
+
+def jobs_table(jobs: Any) -> Any:
+    """Return jobs as Dagster shows a table; what a user made of them stays as it is."""
+    if not isinstance(jobs, list) or not all(isinstance(job, Mapping) for job in jobs):
+        return jobs
+    names = dict.fromkeys((*_JOB_COLUMNS, *(name for job in jobs for name in job)))
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({name: _scalar(job.get(name)) for name in names}) for job in jobs],
+        schema=dg.TableSchema(
+            [dg.TableColumn(name, _JOB_COLUMNS.get(name, "string")) for name in names]
+        ),
+    )
 
 
 def schema_changes_markdown(changes: Iterable[SchemaChange]) -> str:
@@ -163,7 +195,7 @@ def read_last_schema_change(metadata: Mapping[str, Any]) -> str | None:
     """Return the last schema change in the metadata of an earlier materialization, as Markdown."""
     values = {
         name: metadata[name].value
-        for name in ("last_schema_change", "schema_changes", "load_id", "finished_at")
+        for name in ("last_schema_change", "schema_changes", "load_ids", "finished_at")
         if name in metadata
     }
     if "last_schema_change" in values:
@@ -171,7 +203,7 @@ def read_last_schema_change(metadata: Mapping[str, Any]) -> str | None:
     if "schema_changes" not in values:
         return None
     return schema_change_of_a_load(
-        str(values["schema_changes"]), values.get("load_id"), values.get("finished_at")
+        str(values["schema_changes"]), _last_of(values.get("load_ids")), values.get("finished_at")
     )
 
 
@@ -189,8 +221,10 @@ def _load_metadata(result: LoadResult) -> dict[str, Any]:
     }
     if result.dataset_name:
         metadata["dataset_name"] = result.dataset_name
-    if result.load_ids:
-        metadata["load_id"] = result.load_ids[-1]
+    metadata["seconds"] = (result.ended_at - result.started_at).total_seconds()
+    for stage in result.stages:
+        if stage.name in _SECONDS:
+            metadata[_SECONDS[stage.name]] = float(stage.seconds)
     if result.recovered_load_ids:
         metadata["recovered_load_ids"] = list(result.recovered_load_ids)
     if result.waits:
@@ -231,12 +265,9 @@ def _rows(
 
 def _place(table: TableResult) -> dict[str, Any]:
     metadata: dict[str, Any] = {
-        TABLE_KEY: table.name,
         "dagster/table_name": table.qualified_name or table.name,
         "dagster/column_schema": table_schema(table.columns),
     }
-    if table.destination_table_id:
-        metadata["destination_table_id"] = table.destination_table_id
     if table.destination_file_uri:
         metadata["destination_file_uri"] = table.destination_file_uri
     for name, hint in table.hints.items():
@@ -247,14 +278,30 @@ def _place(table: TableResult) -> dict[str, Any]:
     return metadata
 
 
+def _origin(index: ResultIndex, resource: str) -> dict[str, Any]:
+    """Return what a resource has read, and how far."""
+    metadata: dict[str, Any] = {}
+    inputs = index.result.inputs.get(resource)
+    if inputs:
+        metadata["inputs"] = inputs_table(inputs)
+    cursors = [_cursor(cursor, index.result) for cursor in index.cursors_of.get(resource, ())]
+    if cursors:
+        metadata["cursor"] = cursors[0] if len(cursors) == 1 else cursors
+    return metadata
+
+
 def _cursor(cursor: CursorResult, result: LoadResult) -> dict[str, Any]:
     return {
         "path": cursor.cursor_path,
         "start": cursor.start_value,
         "end": cursor.end_value,
         "last_value": cursor.last_value,
-        "load_id": result.load_ids[-1] if result.load_ids else None,
+        "load_id": _last_of(result.load_ids),
     }
+
+
+def _last_of(load_ids: Sequence[str] | None) -> str | None:
+    return load_ids[-1] if load_ids else None
 
 
 def _cell(part: str | None) -> str:
@@ -266,6 +313,12 @@ def _value(value: Any) -> str:
     text = json.dumps(value) if isinstance(value, Mapping | list) else str(value)
     text = text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
     return "" if value is None else re.sub(r"([\\`*_\[\]<>&#|~])", r"\\\1", text).replace("\n", " ")
+
+
+def _scalar(value: Any) -> str | int | float | bool | None:
+    """Return a value as a cell of a table can hold it."""
+    plain = _plain(value)
+    return plain if plain is None or isinstance(plain, str | int | float) else json.dumps(plain)
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,13 @@ def has_ended(context: Any) -> bool:
     return record is not None and bool(record.dagster_run.is_finished)
 
 
+def is_canceled(context: Any) -> bool:
+    """Tell whether somebody has asked Dagster to cancel the run of a context."""
+    record = context.instance.get_run_record_by_id(context.run.run_id)
+    canceled = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
+    return record is not None and record.dagster_run.status in canceled
+
+
 def outcome_of(context: Any, load: str, run_id: str) -> str:
     """Return `succeeded`, `failed` or `running`; `unknown` if Dagster has no such run.
 

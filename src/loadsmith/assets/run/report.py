@@ -20,8 +20,10 @@ from loadsmith.assets.run.checks import (
     row_count_result,
     schema_change_result,
 )
+from loadsmith.assets.run.lineage import column_lineage
 from loadsmith.assets.run.metadata import (
     ResultIndex,
+    jobs_table,
     materialization_metadata,
     read_last_schema_change,
     rows_markdown,
@@ -164,6 +166,7 @@ class ResultEvents:
             metadata = materialization_metadata(
                 index, table.resource, [table], **self._shared_metadata(key)
             )
+            metadata["jobs"] = jobs_table(metadata["jobs"])
             self._log(key, {**metadata, "loadsmith/undeclared": True})
 
     def _log(self, key: dg.AssetKey, metadata: Mapping[str, Any]) -> None:
@@ -191,7 +194,11 @@ class ResultEvents:
             nested=tables.shown_in(target),
             **self._shared_metadata(key),
         )
-        return self.extract(target.resource, metadata)
+        metadata |= self._lineage(key, index, tables.of(target))
+        metadata = self.extract(target.resource, metadata)
+        # An override takes and gives plain data.
+        jobs = {"jobs": jobs_table(metadata["jobs"])} if "jobs" in metadata else {}
+        return {**metadata, **jobs}
 
     def _shared_metadata(self, key: dg.AssetKey) -> dict[str, Any]:
         return {
@@ -199,6 +206,16 @@ class ResultEvents:
             "partition_count": len(self.partitions.keys),
             "last_schema_change": self._last_changes.get(key),
         }
+
+    def _lineage(
+        self, key: dg.AssetKey, index: ResultIndex, tables: Sequence[TableResult]
+    ) -> dict[str, Any]:
+        if len(tables) != 1 or not self.context.has_assets_def:
+            return {}
+        spec = self.context.assets_def.get_asset_spec(key)
+        upstream = [dep.asset_key for dep in spec.deps]
+        lineage = column_lineage(index, tables[0], self.targets, upstream)
+        return {} if lineage is None else {"dagster/column_lineage": lineage}
 
     def _preview(
         self, index: ResultIndex, target: AssetTarget, tables: AssetTables

@@ -21,7 +21,7 @@ from loadsmith.assets.define import (
     read_partitions,
     targets_of,
 )
-from loadsmith.assets.run.outcome import has_ended, outcome_of
+from loadsmith.assets.run.outcome import has_ended, is_canceled, outcome_of
 from loadsmith.assets.run.report import LoadEvent, ResultEvents
 from loadsmith.assets.run_config import asks_for_row_counts, has_our_config, read_choices
 from loadsmith.config.templates import names_in
@@ -444,6 +444,7 @@ class _StepRun:
             attempt=context.retry_number,
             outcome_of=partial(outcome_of, context, self.definition.name),
             has_ended=partial(has_ended, context),
+            is_canceled=partial(is_canceled, context),
             resources=tuple(dict.fromkeys(target.resource for target in chosen)),
             tables=tables if is_subset and len(tables) == len(chosen) else None,
             partition_key=partitions.keys[0] if len(partitions.keys) == 1 else None,

@@ -112,6 +112,7 @@ if TYPE_CHECKING:
     from loadsmith.engine.dlt_hooks.whole import (
         damaged_base as damaged_base,
         damaged_in_packages as damaged_in_packages,
+        is_draft as is_draft,
     )
     from loadsmith.engine.dlt_hooks.window_pages import (
         WindowIncremental as WindowIncremental,

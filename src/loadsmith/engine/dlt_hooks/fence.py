@@ -123,6 +123,10 @@ def _fenced_client(base: Any) -> Any:
             self.fence.mark(self, load_id)
 
         def complete_unasked(self, load_id: str) -> None:
+            if isinstance(self, FSClientBase):
+                # dlt makes the folder with the first load, and somebody may have removed it.
+                folder = self.get_table_dir(self.schema.loads_table_name)
+                self.fs_client.makedirs(folder, exist_ok=True)
             super().complete_load(load_id)
 
     return _called_like(base, Fenced)

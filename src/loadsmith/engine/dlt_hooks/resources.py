@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, get_args, get_origin
 
+from dlt.common.configuration import configspec, known_sections, resolve_configuration
+from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.configuration.specs import BaseConfiguration
 from dlt.extract import DltResource, Incremental
 from dlt.extract.incremental import IncrementalResourceWrapper
 from dlt.extract.reference import SourceFactory
@@ -81,25 +84,46 @@ def incremental_of(resource: DltResource) -> Incremental[Any] | None:
         found = _chosen(parameter, given)
     if found is None:
         found = next((value for value in given.values() if isinstance(value, Incremental)), None)
+    if found is None and parameter is not None:
+        found = _configured(resource, parameter)
     if found is None or not found.cursor_path:
         return None
     annotation = parameter.annotation if parameter is not None else None
     if not hasattr(found, "__orig_class__") and get_args(annotation):
-        if _is_of_cursor(annotation):
+        own = _cursor_annotation(annotation)
+        if own is not None:
             found = found.copy()
-            found.__orig_class__ = annotation
+            found.__orig_class__ = own
         else:
             # dlt would take `Optional[Any]` for the class of the cursor, and fail with IndexError.
             found.__orig_class__ = Incremental[Any]
     return found
 
 
-def _is_of_cursor(annotation: Any) -> bool:
-    """Tell whether an annotation is a cursor with the type of its values."""
+def _cursor_annotation(annotation: Any) -> Any:
+    """Return the cursor with the type of its values, of an annotation that may be optional."""
     kind = get_origin(annotation)
     if isinstance(kind, type) and issubclass(kind, Incremental):
-        return True
-    return any(map(_is_of_cursor, get_args(annotation)))
+        return annotation
+    inner = map(_cursor_annotation, get_args(annotation))
+    return next((own for own in inner if own is not None), None)
+
+
+def _configured(resource: DltResource, parameter: inspect.Parameter) -> Incremental[Any] | None:
+    """Return the cursor that dlt's configuration alone describes; None if there is none."""
+    if parameter.default is None or _cursor_annotation(parameter.annotation) is None:
+        return None
+    # dlt looks for the fields of a cursor below the name of the argument.
+    members = {"__annotations__": {parameter.name: Incremental}, parameter.name: None}
+    spec: Any = configspec(type("CursorArgument", (BaseConfiguration,), members))
+    sections = (known_sections.SOURCES, resource.section, resource.name)
+    try:
+        found = resolve_configuration(spec(), sections=tuple(filter(None, sections)))
+    except ConfigurationException:
+        # dlt tells what is missing when it calls the resource.
+        return None
+    cursor: Incremental[Any] = found[parameter.name]
+    return cursor
 
 
 def _arguments_in(function: Any) -> dict[str, Any] | None:

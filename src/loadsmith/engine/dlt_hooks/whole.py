@@ -5,6 +5,7 @@ own. What else is there can be made again.
 """
 
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -33,6 +34,8 @@ from dlt.pipeline.state_sync import (
 FILE_LIST = "loadsmith_files.json"
 
 _JOB_FOLDERS = ("new_jobs", "started_jobs", "completed_jobs", "failed_jobs")
+
+_DRAFT = re.compile(r"[0-9a-f]{16}")
 
 #: What dlt writes into a package that is listed already.
 _CHANGING: tuple[str, ...] = (
@@ -67,6 +70,11 @@ def list_files(folder: Path) -> None:
     (folder / FILE_LIST).write_text(json.dumps(sums), encoding="utf-8")
 
 
+def is_draft(name: str) -> bool:
+    """Tell whether dlt gives such a name to a file that it writes beside its place."""
+    return _DRAFT.fullmatch(name) is not None
+
+
 def damaged_base(working_dir: Path) -> Path | None:
     """Return a damaged file that the pipeline itself needs: its state, a schema, a version."""
     checks: list[tuple[Iterable[Path], Callable[[Path], Any]]] = [
@@ -84,12 +92,10 @@ def damaged_in_packages(working_dir: Path) -> Path | None:
 
     Packages of versions that have written no list of files are taken as they are.
     """
-    for folder in working_dir.glob("normalize/extracted/*"):
-        if (found := _damaged_in_package(folder)) is not None:
-            return found
-    for folder in working_dir.glob("load/normalized/*"):
-        if (found := _damaged_in_package(folder)) is not None:
-            return found
+    for pattern in ("normalize/extracted/*/", "load/normalized/*/"):
+        for folder in working_dir.glob(pattern):
+            if folder.is_dir() and (found := _damaged_in_package(folder)) is not None:
+                return found
     return None
 
 
@@ -146,9 +152,9 @@ def _is_damaged(path: Path, check: Callable[[Path], Any]) -> bool:
 def _check_state(path: Path) -> bool:
     state: Any = json_decode_state(path.read_text("utf-8"))
     schemas = path.parent / "schemas"
-    if any(
-        not (schemas / f"{name}.schema.json").is_file() for name in state.get("schema_names") or ()
-    ):
+    # dlt takes a file that it has not moved to its place yet for a schema.
+    names = [name for name in state.get("schema_names") or () if not is_draft(name)]
+    if not all((schemas / f"{name}.schema.json").is_file() for name in names):
         return False
     if state["_state_engine_version"] != PIPELINE_STATE_ENGINE_VERSION:
         return True

@@ -33,6 +33,9 @@ LEASE_TABLE = "_dlt_loadsmith_leases"
 LEASE_SECONDS = 60.0
 LEASE_VARIABLE = "LOADSMITH_LEASE_SECONDS"
 
+#: Seconds between two looks for what keeps a run waiting; the first one is after as many.
+LOOK_SECONDS = 3.0
+
 #: Seconds at most until a run looks again that began in the same moment as another one.
 _MOST_JITTER = 0.5
 
@@ -196,7 +199,7 @@ class Attempt:
         )
         self.taken = False
         self._ended = threading.Event()
-        self._renewing: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._alive = contextlib.ExitStack()
 
     def take(self, claims: Claims) -> list[Claim] | str:
@@ -229,24 +232,51 @@ class Attempt:
         if self._workspace.claim_path(self.claim.token) is not None:
             return
 
-        def work() -> None:
-            while not self._ended.wait(self.claim.lease / 3):
-                try:
-                    renew()
-                except ClaimLostError:
-                    return
-                except Exception as error:  # noqa: BLE001 - the next one may get through
-                    kind = type(error).__name__
-                    self._request.log(f"the lease of the run was not renewed ({kind}); again")
+        def work() -> bool:
+            try:
+                renew()
+            except ClaimLostError:
+                return False
+            return True
 
-        self._renewing = threading.Thread(target=work, name="loadsmith lease", daemon=True)
-        self._renewing.start()
+        self._repeat(work, self.claim.lease / 3, "the lease of the run was not renewed")
+
+    def watch(self, look: Callable[[], bool], close: Callable[[], None]) -> None:
+        """Look for what keeps the run waiting in a thread, until `stop_keeping`.
+
+        Args:
+            look: Looks once; returns whether it may be called again.
+            close: Ends the looking.
+        """
+        self._repeat(look, LOOK_SECONDS, "what the run waits for is not known", close)
+
+    def _repeat(
+        self,
+        work: Callable[[], bool],
+        seconds: float,
+        failed: str,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        def go_on() -> None:
+            try:
+                while not self._ended.wait(seconds):
+                    try:
+                        if not work():
+                            return
+                    except Exception as error:  # noqa: BLE001 - the next one may get through
+                        self._request.log(f"{failed} ({type(error).__name__}); again")
+            finally:
+                close()
+
+        thread = threading.Thread(target=go_on, name="loadsmith watch", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def stop_keeping(self) -> None:
-        """End the thread that renews the lease, and show no life any more."""
+        """End the threads of the attempt, and show no life any more."""
         self._ended.set()
-        if self._renewing is not None:
-            self._renewing.join()
+        for thread in self._threads:
+            thread.join()
         if (path := self._workspace.claim_path(self.claim.token)) is not None:
             path.unlink(missing_ok=True)
         self._alive.close()

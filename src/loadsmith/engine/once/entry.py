@@ -41,12 +41,14 @@ class Replaced:
         table: Its root table, where hints name one.
         cursor_path: Path of the cursor that took the window, where there is one.
         by_window: Whether all other rows of the window are removed, whichever package brought them.
+        sharing: The resources of the package that load into the root table, this one among them.
     """
 
     name: str
     table: str | None
     cursor_path: str | None = None
     by_window: bool = False
+    sharing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

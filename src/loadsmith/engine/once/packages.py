@@ -291,7 +291,7 @@ class RunPackages:
             for record in self._reload.records(ledger)
         ]
 
-    def refuse(self, *, limit: int | None, shared: Mapping[str, str]) -> None:
+    def refuse(self, *, limit: int | None, shared: Mapping[str | None, Sequence[str]]) -> None:
         """Refuse what `Reload.refuse` refuses."""
         ask_ledger(
             self._workspace,
@@ -452,18 +452,23 @@ def package_entry(
         for name in names
         if name in owner and (hint := schema.tables[name].get(PARTITION_HINT))
     }
+    # Of resources that share a table, dlt's schema names one, and keeps the hint of another.
+    sharing = {name: hint.get("sharing") or [name] for name, hint in hints.items()}
+    replacing = {name: hint for owner, hint in hints.items() for name in sharing[owner]}
+    owners = {table.name: sharing.get(owner[table.name], [owner[table.name]]) for table in tables}
+    identity = {**identity, "slice": {**identity.get("slice", {}), "owners": owners}}
     entry = LedgerEntry(
         load_id=load_id,
         scope=workspace.scope,
-        # Of resources that share a table, dlt's schema names one, and keeps the hint of another.
-        replacing=tuple(Replaced(**{**hints[name], "name": name}) for name in sorted(hints)),
-        resources=resources,
+        replacing=tuple(
+            Replaced(**{**replacing[name], "name": name}) for name in sorted(replacing)
+        ),
+        resources=tuple(sorted({name for names in owners.values() for name in names})),
         tables=tables,
         rows=package_rows(pipeline, load_id, names),
         **identity,
     )
-    owners = {table.name: owner[table.name] for table in tables}
-    return replace(entry, slice={**entry.slice, "owners": owners}), may_stage
+    return entry, may_stage
 
 
 def load_beside_others(pipeline: Any, log: Callable[[str], None]) -> Any:

@@ -20,6 +20,7 @@ from loadsmith.engine.dlt_hooks import (
     rewind_package,
 )
 from loadsmith.engine.once.answers import ask_ledger, until_answered
+from loadsmith.engine.once.blocked import BlockedSessions
 from loadsmith.engine.once.claim import is_given_up
 from loadsmith.engine.once.entry import LedgerEntry, in_order, was_left_by_attempt
 from loadsmith.engine.once.ledger import Ledger, ledger_of, open_ledger
@@ -132,6 +133,8 @@ class Recovery:
                 renewed.renew_lease(workspace.token)
 
         attempt.keep(renew)
+        blocked = BlockedSessions(self._pipeline.destination_client, self._request, workspace.token)
+        attempt.watch(blocked.look, blocked.close)
         return None
 
     def _settle(self) -> None:
@@ -233,7 +236,8 @@ class Recovery:
             with self._stage("load"):
                 packages.load()
         except PipelineStepFailed as error:
-            if not is_terminal(error):
+            # What a refresh drops is extracted again anyway.
+            if not is_terminal(error) and not self._request.params.get("refresh"):
                 raise
             load_ids = self._give_up(load_ids, error)
         self.load_ids.extend(load_ids)
@@ -287,7 +291,7 @@ class Recovery:
         cause = list(causes_of(error))[-1]
         text = " ".join(str(cause).split())[:_SHOWN]
         self._request.warn(
-            f"what an earlier run has extracted cannot be loaded, and never can:"
+            f"what an earlier run has extracted cannot be loaded:"
             f" {type(cause).__name__}: {text}. It is given up, and extracted"
             f" again from where it began: {describe_packages(self._pipeline)}"
         )

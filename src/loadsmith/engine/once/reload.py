@@ -29,6 +29,7 @@ class Reload:
         base: The scope of the load as a whole.
         partition: The partition of the run; it is falsy for a load as a whole.
         rows_before: Rows that the partition had by table, as the ledger has counted them.
+        again: The resources whose partition, or a part of it, is loaded already.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Reload:
         window = None if request.window_is_chosen else request.window
         self.partition = Partition(keys=keys, window=window)
         self.rows_before: dict[str, int | None] = {}
+        self.again: set[str] = set()
         self._resources: dict[str, Replaced] = {}
         self._emptied: set[str] = set()
         self._kept: set[str] = set()
@@ -66,21 +68,23 @@ class Reload:
         """Whether the run replaces a partition of a resource."""
         return bool(self._resources)
 
-    def refuse(self, ledger: "Ledger", *, limit: int | None, shared: Mapping[str, str]) -> None:
+    def refuse(
+        self, ledger: "Ledger", *, limit: int | None, shared: Mapping[str | None, Sequence[str]]
+    ) -> None:
         """Refuse a run that could not replace exactly the rows of its partition.
 
         Args:
             ledger: The ledger of the destination.
             limit: The limit of the run, if it has one.
-            shared: Resources of the load that are not in the run, by the root table that they share
-                with a resource of the run.
+            shared: Resources of the load that are not in the run, by the root table that they load
+                into.
 
         Raises:
             ResolveError: Always with the reason, and what to do.
         """
         for resource in self._resources.values():
             if resource.by_window:
-                self._refuse_window(ledger, resource)
+                self._refuse_window(ledger, resource, shared.get(resource.table, ()))
         for record, held in self._held(ledger, self._resources):
             there = Partition.from_dict(record.slice)
             names = ", ".join(f"'{name}'" for name in held)
@@ -96,12 +100,11 @@ class Reload:
                     f"{place}: partition {label} is loaded already, and the window of this run is"
                     " not that of the partition. Run the whole partition, or set `reload: append`."
                 )
-            for name in held:
-                table = self._resources[name].table
-                if table is not None and table in shared:
+            for table in _tables_of(record, held):
+                for other in set(_owners(record, table.name)).difference(self._resources):
                     raise ResolveError(
-                        f"{place}: the table '{table}' holds rows of resource '{shared[table]}',"
-                        f" too, and a package is replaced as a whole. Load '{shared[table]}' in the"
+                        f"{place}: the table '{table.name}' holds rows of resource '{other}',"
+                        f" too, and a package is replaced as a whole. Load '{other}' in the"
                         " same run."
                     )
             bounds = self._bounds(ledger, record, held, self._resources)
@@ -120,6 +123,7 @@ class Reload:
                 )
             rows = _root_rows(record, held)
             self._count(record, held)
+            self.again.update(held)
             self._request.log(
                 f"partition {label} of {names} is loaded already (package"
                 f" {package_of(record)}, {'some' if rows is None else rows} rows): this run"
@@ -224,9 +228,7 @@ class Reload:
                 **entry.slice,
                 **self.partition.to_dict(),
                 "owners": {
-                    table: owner
-                    for table, owner in entry.slice.get("owners", {}).items()
-                    if owner in names
+                    table.name: _owners(entry, table.name) for table in _tables_of(entry, names)
                 },
             },
             resources=names,
@@ -247,7 +249,9 @@ class Reload:
             and (held := sorted(set(entry.resources).intersection(record.resources)))
         ]
 
-    def _refuse_window(self, ledger: "Ledger", resource: Replaced) -> None:
+    def _refuse_window(
+        self, ledger: "Ledger", resource: Replaced, others: Sequence[str] = ()
+    ) -> None:
         """Refuse to remove rows by window where that would remove rows of others."""
         place = f"load '{self._definition.name}', resource '{resource.name}'"
         table, window = resource.table, self.partition.window
@@ -260,6 +264,11 @@ class Reload:
             raise ResolveError(
                 f"{place}: `reload` by window needs a cursor whose values have a time zone, or are"
                 " in UTC. Remove `reload`."
+            )
+        if others:
+            raise ResolveError(
+                f"{place}: the table '{table}' holds rows of resource '{others[0]}', too, and"
+                " `reload` by window would remove them. Load both in the same run."
             )
         if ledger.has_table(table) and (
             ledger.bounds_of(table, resource.cursor_path, window) is None
@@ -349,8 +358,14 @@ def package_of(record: LedgerEntry) -> str:
 
 
 def _tables_of(entry: LedgerEntry, resources: Iterable[str]) -> list[LedgerTable]:
-    owners, names = entry.slice.get("owners", {}), set(resources)
-    return [table for table in entry.tables if owners.get(table.name) in names]
+    names = set(resources)
+    return [table for table in entry.tables if not names.isdisjoint(_owners(entry, table.name))]
+
+
+def _owners(entry: LedgerEntry, table: str) -> Sequence[str]:
+    """Return the resources whose rows a package has in a table."""
+    owners: Sequence[str] = entry.slice.get("owners", {}).get(table, ())
+    return owners
 
 
 def _rows_for(entry: LedgerEntry, resource: Replaced) -> int | None:

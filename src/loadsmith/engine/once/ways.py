@@ -5,20 +5,24 @@ is replaced: its rows are appended as a package, which replaces the packages bef
 `reload`). All other resources are loaded as dlt does.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from loadsmith.engine.dlt_hooks import can_merge, incremental_of
+from loadsmith.engine.dlt_hooks import can_merge, feeding, incremental_of
 from loadsmith.engine.once.entry import Replaced
 from loadsmith.engine.once.reload import PARTITION_HINT
 from loadsmith.engine.snapshots import root_tables_of
 from loadsmith.engine.sources import feeds_of, is_utc
+from loadsmith.engine.workspace import OWNER_KEY
 from loadsmith.errors import ResolveError, one_of
 from loadsmith.model import RELOADS, LoadDefinition, Partition, RunRequest
 
 #: Merge strategies after which each row of a package carries its load id.
 _REPLACING_MERGES = ("delete-insert", "upsert")
+
+#: What is in the state of a resource beside what its code keeps there.
+_KEPT_KEYS = ("incremental", OWNER_KEY)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Ways:
         """
         if not self.partition:
             return []
-        tables = root_tables_of(source, names)
+        tables = self.tables_of(source, names)
         found = []
         for name in names:
             by_window = self._replaces_by_window(source, name)
@@ -70,9 +74,17 @@ class Ways:
             )
         return found
 
+    def tables_of(self, source: Any, names: Iterable[str]) -> dict[str, str]:
+        """Return the root table of each resource, unless its rows choose the table."""
+        asked = self.arguments.get("table_name")
+        if isinstance(asked, str):
+            return dict.fromkeys(names, asked)
+        return root_tables_of(source, names)
+
     def apply(self, source: Any, names: Sequence[str], replaced: Sequence[Replaced]) -> None:
         """Hint the resources of a run so that dlt appends what is replaced by package."""
         by_name = {resource.name: resource for resource in replaced}
+        sharing = names_by_table(self.tables_of(source, names))
         asked = self.arguments.get("write_disposition")
         for name in names:
             resource = source.resources[name]
@@ -89,7 +101,9 @@ class Ways:
                 self._reset(source.name, name)
             resource.apply_hints(
                 write_disposition=asked if disposition == "merge" else "append",
-                additional_table_hints={PARTITION_HINT: asdict(own)},
+                additional_table_hints={
+                    PARTITION_HINT: {**asdict(own), "sharing": sharing.get(own.table, [name])}
+                },
             )
 
     def disposition_of(self, resource: Any) -> str:
@@ -129,10 +143,11 @@ class Ways:
             return True
         if disposition not in ("append", "replace"):
             return None
-        cursors = feeds_of(source).moved(name)
-        if not self._is_sliced(name, has_cursor=bool(cursors)):
+        has_cursor = bool(feeds_of(source).moved(name))
+        follows_slice = has_cursor and not self._keeps_to_itself(source, name)
+        if not self._is_sliced(name, has_cursor=follows_slice):
             # For a window, binding the cursors warns of a resource that has none.
-            if disposition == "append" and self.request.window is None:
+            if disposition == "append" and self.request.window is None and not has_cursor:
                 self.request.warn(
                     f"resource '{name}' appends all of its rows for each partition, because nothing"
                     " of it depends on the partition. Set `write_disposition: replace` or"
@@ -141,9 +156,17 @@ class Ways:
             return None
         if reload == "window":
             return True
-        # A key with a cursor goes on from where the cursor is.
-        goes_on = disposition == "append" and self.request.window is None and cursors
-        return None if goes_on else False
+        # What goes on from where a cursor is adds to what is there.
+        goes_on = has_cursor and (self.request.window is None or not follows_slice)
+        return None if disposition == "append" and goes_on else False
+
+    def _keeps_to_itself(self, source: Any, name: str) -> bool:
+        """Tell whether a cursor goes on from its own state, whatever the window of the run is."""
+        return any(
+            cursor.allow_external_schedulers is False
+            for link in feeding(source.resources[name], source.resources)
+            if (cursor := incremental_of(link)) is not None
+        )
 
     def _is_sliced(self, name: str, *, has_cursor: bool) -> bool:
         said = self.definition.attributes_of(name).partitioned
@@ -177,18 +200,63 @@ class Ways:
             for table in stored.tables.values()
         )
 
+    def forget_own_state(self, source: Any, names: Sequence[str], again: Collection[str]) -> None:
+        """Forget what resources keep in dlt's state by hand, as a list of files that were read.
+
+        A resource whose partition is loaded again would leave out what it remembers, and its rows
+        that are there are replaced. Cursors of dlt's are not forgotten: those bound to the window
+        do not read the state.
+
+        Args:
+            source: The live source.
+            names: The resources of the run.
+            again: Those of them whose partition is there.
+
+        Raises:
+            ResolveError: A state belongs to resources that are not loaded again, too.
+        """
+        if not again:
+            return
+        feeds = feeds_of(source)
+        links = {link for name in again for link in feeds.chain(name)}
+        with self.pipeline.managed_state() as state:
+            own = state.get("sources", {}).get(source.name, {})
+            states: dict[str, Any] = own.get("resources", {})
+            for link in sorted(links.intersection(states)):
+                if kept := {key for key in states[link] if key not in _KEPT_KEYS}:
+                    fed = {name for name in names if link in feeds.chain(name)}
+                    self._forget(link, states[link], kept, fed - set(again))
+            if kept := own.keys() - {"resources"}:
+                self._forget(source.name, own, kept, set(names) - set(again))
+
+    def _forget(
+        self, owner: str, state: Any, keys: Collection[str], others: Collection[str]
+    ) -> None:
+        told = (
+            f"load '{self.definition.name}': '{owner}' keeps {', '.join(sorted(keys))} in its state"
+        )
+        if others:
+            raise ResolveError(
+                f"{told}, so what it yields for partition {self.partition.label}, which is loaded"
+                f" already, may be a part of it, and '{min(others)}' uses that state, too. Load"
+                " the resources in runs of their own, or set `reload: append`."
+            )
+        for key in keys:
+            del state[key]
+        self.request.warn(
+            f"{told}. It is forgotten, because partition {self.partition.label} is loaded again"
+            " and replaced as a whole"
+        )
+
     def _reset(self, source_name: str, resource: str) -> None:
         with self.pipeline.managed_state() as state:
             kept = state.get("sources", {}).get(source_name, {}).get("resources", {})
             kept.pop(resource, None)
 
 
-def shared_tables(
-    source: Any, names: Sequence[str], is_of_load: Callable[[str], bool]
-) -> dict[str, str]:
-    """Return resources of the load that a run leaves out, by the root table that they load into."""
-    return {
-        table: name
-        for name, table in root_tables_of(source, source.resources).items()
-        if name not in names and is_of_load(name)
-    }
+def names_by_table(tables: Mapping[str, str]) -> dict[str | None, list[str]]:
+    """Return the resources that load into each table, sorted."""
+    found: dict[str | None, list[str]] = {}
+    for name in sorted(tables):
+        found.setdefault(tables[name], []).append(name)
+    return found

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
         table_results as table_results,
     )
     from loadsmith.engine.results.discards import discard_results as discard_results
+    from loadsmith.engine.results.dropped import (
+        dropped_from as dropped_from,
+        is_of_missing as is_of_missing,
+    )
     from loadsmith.engine.results.failures import (
         run_error as run_error,
         run_error_of_all as run_error_of_all,
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
         fetch_rows_by_window as fetch_rows_by_window,
         window_in_sql as window_in_sql,
     )
+    from loadsmith.engine.results.inputs import origins_of as origins_of
     from loadsmith.engine.results.notify import notify_schema_changes as notify_schema_changes
     from loadsmith.engine.results.progress import LogProgress as LogProgress
     from loadsmith.engine.results.rows import (

@@ -30,6 +30,7 @@ def table_results(
     client: Any = None,
     *,
     promised: Mapping[str, str] | None = None,
+    places: Mapping[str, str] | None = None,
 ) -> tuple[TableResult, ...]:
     """Describe every table of `resources`, including those without rows.
 
@@ -41,8 +42,9 @@ def table_results(
         declared: Tables that were known before the run, or None if that is not known.
         client: The client of the destination for `schema`, if the caller has it.
         promised: The root table that each resource will load into, by resource.
+        places: The place of each table that was written; that of files is their folder.
     """
-    owned = tables_by_resource(schema) if schema is not None else {}
+    owned = tables_by_resource(schema, promised) if schema is not None else {}
     names = [(resource, table) for resource in resources for table in owned.get(resource, ())]
     locations = table_locations(pipeline, schema, [table for _, table in names], client)
     results = []
@@ -64,6 +66,7 @@ def table_results(
                 destination_table_id=location.table_id,
                 destination_file_uri=location.file_uri,
                 qualified_name=location.qualified_name,
+                place=(places or {}).get(name) or location.file_uri,
                 hints={hint: table[hint] for hint in _SHOWN_HINTS if table.get(hint)},
             )
         )

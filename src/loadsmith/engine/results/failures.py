@@ -17,6 +17,7 @@ from loadsmith.engine.results.causes import (
     is_of_source,
     told_causes,
 )
+from loadsmith.engine.results.dropped import is_of_missing
 from loadsmith.engine.secrets import Redactor, missing_secret
 from loadsmith.errors import (
     ContractBreach,
@@ -42,6 +43,9 @@ _GIVEN_UP = (
     " where it began."
 )
 
+#: Names of tables and columns that are shown.
+_NAMES_SHOWN = 5
+
 #: Characters that are shown of a value that broke a contract.
 _VALUE_LENGTH = 200
 
@@ -58,6 +62,7 @@ def run_error(
     imported_from: str | None = None,
     destination: Callable[[], str] = lambda: "the destination",
     source: Any = None,
+    dropped: Callable[[], Sequence[str]] = lambda: (),
 ) -> LoadsmithError:
     """Return the error that a reader can act on; one of ours is returned as it is.
 
@@ -72,6 +77,7 @@ def run_error(
         imported_from: Folder of the schemas that dlt imports, if it does.
         destination: Names the destination, and the secret that it is reached with.
         source: The recipe of the source.
+        dropped: Tells what dlt has made in the destination and is not there any more.
     """
     if not isinstance(error, LoadsmithError) and (missing := missing_secret(error)) is not None:
         return missing
@@ -108,7 +114,9 @@ def run_error(
     )
     advice = _advice(error, causes[-1], step, destination, source)
     kept = _KEPT.get(step)
-    if step in ("normalize", "load") and is_terminal(error):
+    if step == "load" and is_of_missing(error) and (gone := dropped()):
+        advice = _advice_on_dropped(gone)
+    elif step in ("normalize", "load") and is_terminal(error):
         kept, advice = _GIVEN_UP, "Fix the rows or the table and run again."
     message = " ".join(filter(None, [f"{place}: {summary}.", kept, advice]))
     if imported_from and step != "sync":
@@ -182,6 +190,26 @@ def _advice(
     if step == "extract" and is_of_source(error):
         return "Fix the source and run again."
     return "Fix the cause and run again."
+
+
+def _advice_on_dropped(gone: Sequence[str]) -> str:
+    """Return what a person can do who has dropped tables that dlt knows."""
+    told = ", ".join(gone[:_NAMES_SHOWN]) + (" and more" if len(gone) > _NAMES_SHOWN else "")
+    are = "is" if len(gone) == 1 else "are"
+    if any("'_dlt_" in name for name in gone):
+        remedy = (
+            "It says which packages are loaded. Restore it from a backup; or drop the dataset, and"
+            " run the load anew"
+        )
+    else:
+        remedy = (
+            "Put it back; or run the load with `refresh: drop_resources`, which drops what is left"
+            " of its tables and extracts all rows again"
+        )
+    return (
+        f"{told[0].upper()}{told[1:]} {are} not in the destination any more, as if dropped or"
+        f" renamed. {remedy}."
+    )
 
 
 def _names(resources: Sequence[str]) -> str:

@@ -13,19 +13,30 @@ Types = Mapping[str, Mapping[str, str | None]]
 _VARIANT = re.compile(r"(.+)__v_[a-z]+$")
 
 
-def tables_by_resource(schema: Any) -> dict[str, list[str]]:
+def tables_by_resource(
+    schema: Any, promised: Mapping[str, str] | None = None
+) -> dict[str, list[str]]:
     """Return the names of the tables of each resource, root tables first.
 
-    In dlt's schema a root table names its resource, and a nested table names its parent.
+    In dlt's schema a root table names its resource, and a nested table names its parent. Of
+    resources that share a table, the schema names one.
+
+    Args:
+        schema: dlt's schema.
+        promised: The root table that each resource loads into, by resource, where it is known.
     """
+    sharing: dict[str, list[str]] = {}
+    for resource, table in (promised or {}).items():
+        sharing.setdefault(schema.naming.normalize_table_identifier(table), []).append(resource)
     tables = {table["name"]: table for table in schema.data_tables(include_incomplete=True)}
     owned: dict[str, list[str]] = {}
     for name in sorted(tables, key=lambda name: (bool(tables[name].get("parent")), name)):
         root = name
         while parent := tables.get(root, {}).get("parent"):
             root = parent
-        resource = tables.get(root, {}).get("resource") or root
-        owned.setdefault(resource, []).append(name)
+        own = tables.get(root, {}).get("resource") or root
+        for resource in dict.fromkeys((own, *sharing.get(root, ()))):
+            owned.setdefault(resource, []).append(name)
     return owned
 
 

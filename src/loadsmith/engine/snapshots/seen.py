@@ -123,11 +123,16 @@ def _write(
                     parent=table.parent,
                     columns=table.columns,
                     description=table.description,
+                    place=table.place,
                 )
             )
     failed = {failure.resource for failure in result.failures}
     resources = {
-        name: replace(inspect_resource(source.resources[name], source), tables=tuple(of_resource))
+        name: replace(
+            inspect_resource(source.resources[name], source),
+            tables=tuple(of_resource),
+            inputs=result.inputs.get(name, ()),
+        )
         for name, of_resource in tables.items()
         if name in source.resources and name not in failed
     }
@@ -139,7 +144,8 @@ def _write(
     before = _read(path)
     if before is not None and before.known_by == known_by:
         for other in before.snapshot.resources:
-            resources.setdefault(other.name, other)
+            now = resources.get(other.name, other)
+            resources[other.name] = _with_places_of(other, now) if now is not other else other
     snapshot = LoadSnapshot(
         source_name=source.name,
         resources=tuple(resources[name] for name in sorted(resources)),
@@ -152,6 +158,18 @@ def _write(
     if Seen(known_by=known_by, snapshot=LoadSnapshot.from_dict(plain)) != before:
         stored = {"known_by": known_by, "snapshot": plain}
         write_whole(str(path), json.dumps(stored, ensure_ascii=False))
+
+
+def _with_places_of(before: ResourceSnapshot, now: ResourceSnapshot) -> ResourceSnapshot:
+    """Return a resource with the places seen before; a run without rows has none."""
+    places = {table.name: table.place for table in before.tables}
+    return replace(
+        now,
+        inputs=now.inputs or before.inputs,
+        tables=tuple(
+            replace(table, place=table.place or places.get(table.name)) for table in now.tables
+        ),
+    )
 
 
 def _known_by(source: Any, source_name: str) -> str:

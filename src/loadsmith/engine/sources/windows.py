@@ -8,6 +8,8 @@ when the block ends.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone, tzinfo
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -56,8 +58,11 @@ def bound_to_window(
     """
     window, warn = request.window, request.warn
     found: list[CursorResult] = []
+    names = list(resources)
+    if window is not None and not request.arguments_hold_window:
+        _warn_of_endless(source, names, window, warn)
     with ExitStack() as stack:
-        for resource in feeding_all(source, resources):
+        for resource in feeding_all(source, names):
             # Without a window, too: what a run leaves in a cursor would bound the next window.
             stack.enter_context(own_cursor(resource))
             if window is None:
@@ -65,13 +70,6 @@ def bound_to_window(
                 continue
             name, incremental = str(resource.name), incremental_of(resource)
             if incremental is None:
-                if not (resource.is_transformer or request.arguments_hold_window):
-                    warn(
-                        f"resource '{name}' has no incremental cursor that takes the window"
-                        f" {window.start.isoformat()} to {window.end.isoformat()}: this run loads"
-                        " all of it. Give it one (dlt.sources.incremental), or leave it out of the"
-                        " partitions."
-                    )
                 continue
             if incremental.allow_external_schedulers is False:
                 warn(
@@ -87,12 +85,41 @@ def bound_to_window(
                     f" window {window.start.isoformat()} to {window.end.isoformat()}. Order it by"
                     " max or min, or leave the resource out of the partitions."
                 )
+            if (
+                incremental.on_cursor_value_missing == "include"
+                and resource.write_disposition != "merge"
+            ):
+                warn(
+                    f"resource '{name}' includes rows without a value of its cursor"
+                    f" '{incremental.cursor_path}' (on_cursor_value_missing), so each partition"
+                    " gets all of them. Exclude them, or load them by a resource of their own."
+                )
             stack.callback(_note, found, resource, is_utc=is_utc(zones(name), window))
             start, end = _edges(name, incremental, window, zones(name))
             bounds = _bounds(resource, incremental, start, end)
             _warn_of_number(name, incremental, bounds, warn)
             _set_bounds(resource, incremental, (start, end), bounds)
         yield found
+
+
+def _warn_of_endless(
+    source: Any, names: Iterable[str], window: Window, warn: Callable[[str], None]
+) -> None:
+    """Tell which roots are read as a whole, because nothing on their way has a cursor."""
+    chains = [feeding(source.resources[name], source.resources) for name in names]
+    bounded = {
+        str(chain[-1].name)
+        for chain in chains
+        if any(incremental_of(link) is not None for link in chain)
+    }
+    for root in dict.fromkeys(str(chain[-1].name) for chain in chains):
+        if root not in bounded:
+            warn(
+                f"resource '{root}' has no incremental cursor that takes the window"
+                f" {window.start.isoformat()} to {window.end.isoformat()}: this run loads"
+                " all of it. Give it one (dlt.sources.incremental), or leave it out of the"
+                " partitions."
+            )
 
 
 def feeding_all(source: Any, resources: Iterable[str]) -> list[Any]:
@@ -159,13 +186,13 @@ def _bounds(resource: Any, incremental: Any, start: Edge, end: Edge) -> tuple[An
     """Return the ends of the window as values for the cursor."""
     kind, initial = _type_of(incremental), incremental.initial_value
     column = _column(resource, incremental)
-    data_type = column.get("data_type") if kind is Any else py_type_to_sc_type(kind)
+    data_type = column.get("data_type") if kind is Any else _data_type_of(kind)
     if data_type == "text":
         return WindowText.of(start, initial), WindowText.of(end, initial)
-    if data_type in ("bigint", "double"):
+    if data_type in ("bigint", "double", "decimal"):
         unit = unit_of(initial) if initial else 1
         if unit != 1:
-            number = type(initial)
+            number = {"bigint": int, "double": float, "decimal": Decimal}[data_type]
             return number(number_at(start, unit)), number(number_at(end, unit))
         return WindowNumber.of(start), WindowNumber.of(end)
     if kind is not Any and data_type == "date":
@@ -188,6 +215,18 @@ def _type_of(incremental: Any) -> Any:
         # A subclass that leaves the type open.
         initial = incremental.initial_value
         return Any if initial is None else type(initial)
+
+
+def _data_type_of(kind: type) -> str | None:
+    """Return dlt's name for a Python type, those of NumPy's numbers included; None if unknown."""
+    if issubclass(kind, Integral):
+        return "bigint"
+    if issubclass(kind, Real):
+        return "double"
+    try:
+        return py_type_to_sc_type(kind)
+    except TypeError:
+        return None
 
 
 def _has_zone(initial: Any, column: dict[str, Any], edge: Edge) -> bool:

@@ -26,7 +26,7 @@ from loadsmith.engine.workspace.looking import (
 )
 from loadsmith.engine.workspace.names import Names as Names, digest as digest
 from loadsmith.engine.workspace.open import Workspace as Workspace, open_workspace as open_workspace
-from loadsmith.engine.workspace.owners import own_cursors as own_cursors
+from loadsmith.engine.workspace.owners import OWNER_KEY as OWNER_KEY, own_cursors as own_cursors
 from loadsmith.engine.workspace.queries import refuse_writing as refuse_writing
 from loadsmith.engine.workspace.rows import fetch_rows as fetch_rows
 from loadsmith.engine.workspace.state import (

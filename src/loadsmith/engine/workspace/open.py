@@ -32,6 +32,7 @@ from loadsmith.engine.dlt_hooks import (
     damaged_in_packages,
     describe_packages,
     discard_pending_packages,
+    is_draft,
     rename_pipeline,
     set_fence,
 )
@@ -390,14 +391,15 @@ def _serves_another_destination(working_dir: Path, pipeline: Any, config: Any) -
 def _remove_broken(working_dir: Path, request: RunRequest) -> None:
     """Remove what a run leaves that dies in the middle of a write of dlt's.
 
-    A directory without a state is of no use. Schemas are written beside their place, and what was
-    not moved there yet dlt would take for the schema of that name.
+    A directory without a state is of no use. dlt writes a file beside its place, in the folder that
+    holds schemas or packages, and would take what was not moved yet for one of them.
     """
     if working_dir.is_dir() and not (working_dir / "state.json").is_file():
         shutil.rmtree(working_dir)
-    for path in working_dir.glob("schemas/*"):
-        if ".schema." not in path.name:
-            path.unlink()
+    for pattern in ("*", "schemas/*", "normalize/*", "normalize/*/*", "load/*", "load/*/*"):
+        for path in working_dir.glob(pattern):
+            if is_draft(path.name) and path.is_file():
+                path.unlink()
     if working_dir.is_dir() and (broken := damaged_base(working_dir)) is not None:
         request.warn(
             _damaged(broken) + ". The working directory is emptied; state and schemas are"

@@ -8,7 +8,7 @@ from loadsmith.errors import ConfigError
 from loadsmith.model import LoadDefinition, RunRequest, defined_loads
 
 #: Beside dlt's own keys in the state of a resource.
-_OWNER_KEY = "loadsmith_owner"
+OWNER_KEY = "loadsmith_owner"
 
 
 def own_cursors(
@@ -21,8 +21,9 @@ def own_cursors(
     """Return what writes down that cursors belong to a load; the state of 0.1 does not say it.
 
     Two loads that use one pipeline name, source and resource share its cursor. If they call the
-    source with other arguments, the second would skip rows. A load that was renamed looks the same,
-    so it is refused only where the other load is still defined, or comes back.
+    source with other arguments, the second would skip rows, so it is refused. Where the arguments
+    cannot be compared, a load that was renamed looks the same: that is refused only where the other
+    load is still defined, or comes back.
 
     Args:
         pipeline: The pipeline of the run.
@@ -44,11 +45,14 @@ def own_cursors(
             "place": definition.place,
             "arguments": digest(text) if text is not None else None,
         }
-        owner: Mapping[str, Any] = states.get(name, {}).get(_OWNER_KEY) or mine
+        # A cursor that was reset is nobody's.
+        has_cursor = "incremental" in states.get(name, {})
+        owner: Mapping[str, Any] = (states[name].get(OWNER_KEY) if has_cursor else None) or mine
         before = [former for former in owner.get("before", ()) if former != load]
         is_same = mine["arguments"] is not None and mine["arguments"] == owner["arguments"]
         if owner["load"] != load and not is_same:
-            if owner["load"] in defined_loads() or load in owner.get("before", ()):
+            is_known = None not in (mine["arguments"], owner["arguments"])
+            if is_known or owner["load"] in defined_loads() or load in owner.get("before", ()):
                 raise ConfigError(_refusal(name, source_name, mine, owner))
             request.warn(
                 f"the cursor of '{name}' was moved by {_named(owner)} until now. If that load was"
@@ -57,13 +61,13 @@ def own_cursors(
             )
             before.append(owner["load"])
         entry = {**mine, "before": before} if before else mine
-        if states.get(name, {}).get(_OWNER_KEY) != entry:
+        if states.get(name, {}).get(OWNER_KEY) != entry:
             changed[name] = entry
 
     def change(state: Any) -> None:
         for name, entry in changed.items():
             of_source = state.setdefault("sources", {}).setdefault(source_name, {})
-            of_source.setdefault("resources", {}).setdefault(name, {})[_OWNER_KEY] = entry
+            of_source.setdefault("resources", {}).setdefault(name, {})[OWNER_KEY] = entry
 
     return change
 
@@ -77,7 +81,9 @@ def _refusal(
         f"{_named(mine)} and {_named(owner)} use one pipeline name and load the resource"
         f" '{resource}' of the source '{source_name}', {how}: they would share its"
         f" cursor, and each would skip rows. The cursor belongs to {_named(owner)}. Give the load"
-        f" '{mine['load']}' a pipeline name of its own."
+        f" '{mine['load']}' a pipeline name of its own. If it is the same load under a new name,"
+        f" load it once with its former arguments; or forget the cursor with `loadsmith state"
+        f" reset`, and the next run loads all rows."
     )
 
 

@@ -55,7 +55,7 @@ def parts_of(definition: LoadDefinition, request: RunRequest) -> PipelineParts:
         pipelines_dir=str(Path(live.pipelines_dir).absolute()),
         destination=_destination_from(destination, overrides.get("credentials")),
         dataset_name=overrides.get("dataset_name") or live.dataset_name,
-        params=params,
+        params=_with_absolute_paths(params),
     )
 
 
@@ -79,8 +79,15 @@ def _parts_of_settings(
         pipelines_dir=str(Path(settings.pipelines_dir or get_dlt_pipelines_dir()).absolute()),
         destination=_destination_from(destination, overrides.get("credentials")),
         dataset_name=dataset_name or f"{settings.pipeline_name}_dataset",
-        params=params,
+        params=_with_absolute_paths(params),
     )
+
+
+def _with_absolute_paths(params: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments of a pipeline whose folders stay where they are when a source moves."""
+    folders = ("import_schema_path", "export_schema_path")
+    found = {key: str(Path(params[key]).absolute()) for key in folders if params.get(key)}
+    return params | found
 
 
 def _destination_from(destination: Any, credentials: Any) -> Any:
