@@ -37,7 +37,7 @@ demo: $(DEMO_INSTALLED) .demo/dagster_home/dagster.yaml  ## load the demo into D
 	@echo "The data is in $(DEMO)/data/demo.duckdb. Next: \`make ui\`, and open http://localhost:$(UI_PORT)"
 
 ui: $(DEMO_INSTALLED) .demo/dagster_home/dagster.yaml  ## Dagster's page on the demo
-	@$(DEMO_ENV) $(BIN)/dagster dev -f $(DEMO)/definitions.py -h localhost -p $(UI_PORT)
+	@$(DEMO_ENV) $(BIN)/python -W 'ignore:Function `dev_command` is superseded' -m dagster dev -f $(DEMO)/definitions.py -h localhost -p $(UI_PORT)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,4 +1,6 @@
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -206,3 +208,29 @@ def test_a_file_in_the_place_of_a_pattern_is_to_be_quoted(shop, call):
     done = call("run", "dlt_project", "odp_config")
     assert done.exit_code == 1
     assert "Quote a pattern, such as '*'." in done.stderr
+
+
+def test_the_right_secret_after_a_wrong_one_is_no_other_destination(
+    shop, call, monkeypatch, tmp_path
+):
+    text = WORKFLOW.read_text().replace("    destination: duckdb", "    destination: sqlalchemy")
+    WORKFLOW.write_text(
+        text.replace("    destination_params: {database: data/warehouse.duckdb}\n", "")
+    )
+
+    def run_into(folder):
+        address = f"sqlite:///{tmp_path / folder / 'x.db'}"
+        monkeypatch.setenv("DESTINATION__SQLALCHEMY__CREDENTIALS", address)
+        return call("run", "shop/orders", "--json")
+
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "no_folder").touch()
+    assert run_into("no_folder").exit_code == 1
+    right = run_into("first")
+    assert right.exit_code == 0, right.output
+    assert json.loads(right.stdout)["warnings"] == []
+    other = json.loads(run_into("second").stdout)
+    assert ["was used for another destination" in text for text in other["warnings"]] == [True]
+    with closing(sqlite3.connect(tmp_path / "second" / "x__raw.db")) as database:
+        assert database.execute("SELECT count(*) FROM orders").fetchone() == (3,)

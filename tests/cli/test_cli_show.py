@@ -403,4 +403,4 @@ def test_all_doors_of_a_dg_project_are_shown(tmp_path, monkeypatch, call):
     assert [row["id"] for row in rows] == [0, 1, 2]
     wrong = call("show", "raw/order")
     assert "Did you mean 'raw/orders'" in wrong.stderr
-    assert "dg list defs" in wrong.stderr
+    assert "loadsmith list" in wrong.stderr

@@ -293,10 +293,12 @@ def open_workspace(
         pipeline = new_pipeline(parts, names.state, names.pipelines_dir)
         client = pipeline.destination_client()
         if _serves_another_destination(working_dir, pipeline, client.config):
-            request.warn(
-                f"the working directory {working_dir} was used for another destination; it is"
-                " emptied, so that neither rows nor cursors get from one to the other"
-            )
+            # Without a schema nothing was extracted: the secret was wrong, for instance.
+            if pipeline.default_schema_name is not None:
+                request.warn(
+                    f"the working directory {working_dir} was used for another destination; it is"
+                    " emptied, so that neither rows nor cursors get from one to the other"
+                )
             shutil.rmtree(working_dir)
             pipeline = new_pipeline(parts, names.state, names.pipelines_dir)
             client = pipeline.destination_client()
