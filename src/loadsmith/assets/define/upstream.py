@@ -70,7 +70,8 @@ def _described(source: dg.AssetSpec, readers: Iterable[dg.AssetSpec]) -> dg.Asse
         module = reference.module if isinstance(reference, SourceReference) else ""
         resources.setdefault(module, {})[resource] = None
         if isinstance(reference, SourceReference):
-            settings.setdefault(module, _without_secrets(reference.params))
+            if reference.params:
+                settings.setdefault(module, _without_secrets(reference.params))
             kinds.add(_kind_of_reference(reference))
         known = name.snapshot.resource(resource)
         inputs.update(dict.fromkeys(known.seen.inputs if known and known.seen else ()))

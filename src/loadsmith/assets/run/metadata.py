@@ -221,7 +221,7 @@ def _load_metadata(result: LoadResult) -> dict[str, Any]:
     }
     if result.dataset_name:
         metadata["dataset_name"] = result.dataset_name
-    metadata["seconds"] = (result.ended_at - result.started_at).total_seconds()
+    metadata["seconds"] = round((result.ended_at - result.started_at).total_seconds(), 3)
     for stage in result.stages:
         if stage.name in _SECONDS:
             metadata[_SECONDS[stage.name]] = float(stage.seconds)
