@@ -203,6 +203,8 @@ def visit(page: Any, demo: Demo, path: str, *texts: str) -> None:
 
 def visit_graph(page: Any, demo: Demo) -> None:
     """Show what the reports are made of, from the sources on, all groups open."""
+    # Names and kinds are left out where the graph is small.
+    page.set_viewport_size({"width": 2000, "height": page.viewport_size["height"]})
     visit(page, demo, "/asset-groups")
     groups = ",".join(f"global@global:{name}" for name in ("countries", "flights", "reports"))
     selection = quote('+key:"reports/*"', safe="")
@@ -263,7 +265,7 @@ def shoot(page: Any, name: str, until: str | None = None) -> None:
 def main() -> None:
     """Write all pictures."""
     with tempfile.TemporaryDirectory() as folder, open_demo(Path(folder)) as demo:
-        with open_page(1500, 1150) as page:
+        with open_page(2000, 1000) as page:
             visit_graph(page, demo)
             shoot(page, "asset-graph.png")
         with open_page(1500, 1560) as page:

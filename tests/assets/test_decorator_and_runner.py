@@ -1,5 +1,6 @@
 """The decorator and the resource: real dlt into a real DuckDB, through Dagster's own executor."""
 
+import re
 import subprocess
 import sys
 import types
@@ -88,6 +89,24 @@ def test_metadata_of_specs_is_plain_data(pipeline):
         )
 
 
+def test_a_good_run_ends_with_one_line_that_sums_it_up(pipeline, instance):
+    result = run(make_assets(pipeline), instance)
+    lines = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    (line,) = [line for line in lines if "rows loaded into" in line]
+    assert line.startswith("load 'loaded': 10 rows loaded into duckdb, dataset ds (orders 3, ")
+    assert re.search(r"in [\d.]+ s \(sync [\d.]+, extract [\d.]+, normalize [\d.]+, load", line)
+
+
+def test_seconds_and_bytes_are_numbers(pipeline, events_of):
+    orders = events_of(run(make_assets(pipeline)))["dlt_shop_orders"]
+    stages = [orders[f"seconds_{name}"] for name in ("sync", "extract", "normalize", "load")]
+    assert all(isinstance(seconds, float) for seconds in stages)
+    assert orders["seconds"] >= max(stages) > 0
+    jobs = [job.data for job in orders["jobs"].records]
+    sizes = [job["file_size"] for job in jobs if job["file_format"] == "parquet"]
+    assert orders["bytes_loaded"] == sum(sizes) > 0
+
+
 def test_a_run_reports_rows_names_and_times_of_each_table(pipeline, events_of, rows_in):
     events = events_of(run(make_assets(pipeline)))
     orders = events["dlt_shop_orders"]
@@ -96,7 +115,7 @@ def test_a_run_reports_rows_names_and_times_of_each_table(pipeline, events_of, r
     assert orders["dataset_name"] == "ds"
     assert orders["destination_name"] == "duckdb"
     assert orders["first_run"] is True
-    assert [record.data["table_name"] for record in orders["jobs"].records] == ["orders"]
+    assert {record.data["table_name"] for record in orders["jobs"].records} == {"orders"}
     assert orders["started_at"] < orders["finished_at"]
     assert orders["orders__items"].columns[0].name == "sku"
     columns = {column.name: column for column in orders["dagster/column_schema"].columns}

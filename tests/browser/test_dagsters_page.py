@@ -86,7 +86,8 @@ def test_the_graph_shows_sources_tables_nested_tables_and_queries(page, demo, sc
         assert page.get_by_text(group, exact=True).count() >= 1
     assert page.get_by_text("dlt", exact=True).count() == 5
     assert page.get_by_text("DuckDB", exact=True).count() == 7
-    # Five from the sources to their tables, five from these to the queries.
+    # Three from the sources to their tables, two from a table to those that are nested in it, and
+    # five from these to the queries.
     assert page.locator(EDGES).count() == 10
     kind = page.get_by_text("dlt", exact=True).first.locator("xpath=../..")
     assert kind.evaluate(HAS_PICTURE), "dlt has its icon"
@@ -122,6 +123,26 @@ def test_rows_loaded_are_plotted_over_the_runs(page, demo, screenshots):
         if entry["label"] == "rows_loaded"
     ]
     assert sorted(rows) == [1400, 1458]
+
+
+def test_a_source_says_what_reads_it_and_a_query_shows_its_sql(page, demo, screenshots):
+    screenshots.visit(page, demo, "/assets/countryinfo", "What countries.source reads")
+    assert "What countries.source reads: countries" in text_of(page)
+    screenshots.visit_asset(page, demo, "reports/flights_by_time_zone", "minutes_late")
+    shown = text_of(page)
+    assert "round(avg(flight.arr_delay), 1) AS minutes_late" in shown
+    assert re.search(r"time_zone VARCHAR .{0,40}countries BIGINT", shown)
+
+
+def test_jobs_are_a_table_and_seconds_and_bytes_are_plotted(page, demo, screenshots):
+    screenshots.visit_plots(page, demo, "nycflights13/airports")
+    shown = text_of(page)
+    for name in ("bytes_loaded", "seconds", "seconds_extract", "seconds_load"):
+        assert name in shown
+    screenshots.visit_asset(page, demo, "nycflights13/airports", "bytes_loaded")
+    shown = text_of(page)
+    assert "table_name state file_format file_size elapsed" in shown
+    assert re.search(r"airports completed_jobs parquet \d+ [\d.]+ 0", shown)
 
 
 def test_a_nested_table_says_what_it_is_nested_in(page, demo, screenshots):

@@ -1,11 +1,17 @@
-"""Make a table upstream of the assets that read it, where a run has seen that they do."""
+"""Say what is upstream of loads: what their sources read, and tables of other loads among that."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from loadsmith.assets.define import RESOURCE_KEY, TABLE_KEY, LoadName, loads_in
+from loadsmith.assets.define import (
+    RESOURCE_KEY,
+    TABLE_KEY,
+    LoadName,
+    build_upstream_specs as build_upstream_specs,
+    loads_in,
+)
 from loadsmith.model import ResourceSnapshot
 
 

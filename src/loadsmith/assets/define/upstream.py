@@ -67,11 +67,13 @@ def _described(source: dg.AssetSpec, readers: Iterable[dg.AssetSpec]) -> dg.Asse
         name: LoadName = spec.metadata[LOAD_KEY]
         resource = str(spec.metadata[RESOURCE_KEY])
         reference = name.definition.source
-        module = reference.module if isinstance(reference, SourceReference) else ""
-        resources.setdefault(module, {})[resource] = None
+        source_name = name.snapshot.source_name
         if isinstance(reference, SourceReference):
-            settings.setdefault(module, _without_secrets(reference.params))
+            source_name = reference.module
             kinds.add(_kind_of_reference(reference))
+            if reference.params:
+                settings.setdefault(source_name, _without_secrets(reference.params))
+        resources.setdefault(source_name, {})[resource] = None
         known = name.snapshot.resource(resource)
         inputs.update(dict.fromkeys(known.seen.inputs if known and known.seen else ()))
     # What a run has seen is more exact than the name of a module.
@@ -83,20 +85,18 @@ def _described(source: dg.AssetSpec, readers: Iterable[dg.AssetSpec]) -> dg.Asse
         metadata["inputs"] = inputs_table(inputs)
     return source.replace_attributes(
         description=source.description
-        or "\n".join(_told(module, names) for module, names in resources.items()),
+        or "\n".join(_told(name, read) for name, read in resources.items()),
         kinds=source.kinds or kinds,
         metadata={**metadata, **source.metadata},
     )
 
 
-def _told(module: str, resources: Iterable[str]) -> str:
+def _told(source_name: str, resources: Iterable[str]) -> str:
     names = list(resources)
     shown = ", ".join(names[:_NAMES_SHOWN])
     more = len(names) - _NAMES_SHOWN
     shown += f" and {more} more" if more > 0 else ""
-    if module:
-        return f"What `{module}` reads: {shown}"
-    return f"What the source of {shown} reads"
+    return f"What `{source_name}` reads: {shown}"
 
 
 def _without_secrets(params: Mapping[str, Any]) -> Any:

@@ -32,6 +32,9 @@ _JOB_COLUMNS = {
     "retry_count": "int",
 }
 
+#: Formats of jobs that work on what other jobs have loaded.
+_NO_DATA = ("reference", "sql")
+
 #: Names of the seconds that a stage of a run takes.
 _SECONDS = {
     "sync": "seconds_sync",
@@ -134,8 +137,9 @@ def materialization_metadata(
     metadata.update(_origin(index, resource))
     metadata.update(index.base)
     jobs = [job for table in tables for job in index.jobs_of.get(table.name, ())]
-    if jobs:
-        metadata["bytes_loaded"] = sum(job["file_size"] or 0 for job in jobs)
+    sizes = [job["file_size"] or 0 for job in jobs if job["file_format"] not in _NO_DATA]
+    if sizes:
+        metadata["bytes_loaded"] = sum(sizes)
     metadata["jobs"] = jobs
     return metadata
 
@@ -221,7 +225,7 @@ def _load_metadata(result: LoadResult) -> dict[str, Any]:
     }
     if result.dataset_name:
         metadata["dataset_name"] = result.dataset_name
-    metadata["seconds"] = (result.ended_at - result.started_at).total_seconds()
+    metadata["seconds"] = round((result.ended_at - result.started_at).total_seconds(), 3)
     for stage in result.stages:
         if stage.name in _SECONDS:
             metadata[_SECONDS[stage.name]] = float(stage.seconds)

@@ -178,7 +178,6 @@ def job_records(load_info: Any) -> tuple[dict[str, Any], ...]:
                         "file_format": job.job_file_info.file_format,
                         "state": state,
                         "file_size": job.file_size,
-                        "elapsed_seconds": round(job.elapsed, 3),
                         "load_id": package.load_id,
                     }
                 )
