@@ -15,23 +15,24 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from loadsmith.assets import _dagster
-from loadsmith.engine.dlt_hooks import HOOKS, Hook, differences_of_hook
+from loadsmith.engine.dlt_hooks import HOOKS, Hook, differences_of_hook, names_read
 
 
 def lines_of(hook: Hook) -> Iterator[str]:
-    """Describe a hook: what it is for, and each function as it is and as it was tested."""
-    differing = {difference.function: difference.actual for difference in differences_of_hook(hook)}
+    """Describe a hook: what it is for, and each of its names as it is and as it was tested."""
+    differing = {difference.name: difference.actual for difference in differences_of_hook(hook)}
     yield f"{hook.name}: {hook.kind} of {hook.target}"
     yield f"  because {hook.reason}"
     if differing:
         yield f"  {hook.on_difference.upper()}: {hook.lost}"
-    for function, known in hook.uses.items():
-        if function not in differing:
-            yield f"    as tested  {function}"
-        elif differing[function] is None:
-            yield f"    ABSENT     {function}"
+    known = {**hook.uses, **dict.fromkeys(names_read(hook), "there")}
+    for name, fingerprint in known.items():
+        if name not in differing:
+            yield f"    as tested  {name}"
+        elif differing[name] is None:
+            yield f"    ABSENT     {name}"
         else:
-            yield f'    DIFFERS    "{function}": "{known} {differing[function]}",'
+            yield f'    DIFFERS    "{name}": "{fingerprint} {differing[name]}",'
 
 
 def main() -> int:
@@ -54,6 +55,8 @@ def main() -> int:
         env={**os.environ, "RUNTIME__DLTHUB_TELEMETRY": "false"},
         check=False,
     )
+    if compared.returncode:
+        print("The comparison of records has failed; see above.")
     return 1 if stopped or compared.returncode else 0
 
 

@@ -30,15 +30,24 @@ def check_hooks(destination: str | None, load: str, warn: Callable[[str], None])
     """
     for difference in differences(destination):
         if difference.is_error:
-            escape = (
-                f", or set {UNTESTED_VARIABLE}=1 to run all the same" if difference.actual else ""
-            )
-            raise RunError(
-                f"load '{load}': {difference} Install dlt {NEWEST}{escape}.",
-                stage="sync",
-                load=load,
-            )
+            raise _error(difference, load)
         warn(str(difference))
+
+
+def missing(destination: str | None = None) -> RunError | None:
+    """Return the error for the first name that the installed dlt lacks; None if it lacks none.
+
+    It stands for an error of an import, which names neither what is lost nor what to do.
+    """
+    absent = (one for one in differences(destination) if one.actual is None)
+    first = min(absent, key=lambda one: not one.is_error, default=None)
+    return _error(first) if first else None
+
+
+def _error(difference: Difference, load: str = "") -> RunError:
+    escape = f", or set {UNTESTED_VARIABLE}=1 to run all the same" if difference.actual else ""
+    place = f"load '{load}': " if load else ""
+    return RunError(f"{place}{difference} Install dlt {NEWEST}{escape}.", stage="sync", load=load)
 
 
 def is_proven(name: str) -> bool:
