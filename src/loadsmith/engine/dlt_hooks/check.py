@@ -12,6 +12,9 @@ from loadsmith.engine.dlt_hooks.register import (
 )
 from loadsmith.errors import RunError
 
+#: Where a run is when it finds out that dlt does not call a hook, unless it extracts.
+_STAGES = {"load": "load", "resolved secrets": "sync", "asked secrets": "sync"}
+
 
 def differences(destination: str | None) -> list[Difference]:
     """Return the first difference of each hook that matters for a type of destination."""
@@ -66,6 +69,6 @@ def not_called(name: str) -> RunError:
     return RunError(
         f"dlt {version('dlt')} did not call what loadsmith has put in the place of"
         f" `{hook.target}`. {hook.lost}. Install dlt {NEWEST}, and report this.",
-        stage="load" if hook.name == "load" else "extract",
+        stage=_STAGES.get(name, "extract"),
         load="",
     )
