@@ -3,8 +3,9 @@
     python -m bench.dlt_check --examples 500
 
 Prints each hook with its functions, then compares records that are normalized by column with what
-dlt makes of them (`bench.shapes`), also where a fingerprint is unknown. A new fingerprint belongs
-into the list only when the comparison and the tests pass.
+dlt makes of them (`bench.shapes`), also where a fingerprint is unknown; where a name is gone that
+the comparison needs, it says which. A new fingerprint belongs into the list only when the
+comparison and the tests pass.
 """
 
 import argparse
@@ -53,10 +54,14 @@ def main() -> int:
     compared = subprocess.run(
         [sys.executable, "-m", "bench.shapes", "--examples", str(chosen.examples)],
         env={**os.environ, "RUNTIME__DLTHUB_TELEMETRY": "false"},
+        stderr=subprocess.PIPE,
+        text=True,
         check=False,
     )
     if compared.returncode:
-        print("The comparison of records has failed; see above.")
+        *_, last = ["", *compared.stderr.splitlines()]
+        is_missing = last.startswith(("ImportError", "ModuleNotFoundError", "AttributeError"))
+        print("Records cannot be compared:", last if is_missing else f"\n{compared.stderr}")
     return 1 if stopped or compared.returncode else 0
 
 

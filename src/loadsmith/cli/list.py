@@ -124,8 +124,15 @@ def _loads_of(folder: str) -> "list[LoadDefinition]":
 
 
 def _list_settings(folder: str, as_json: bool) -> None:
-    from loadsmith.engine.settings import effective_settings
+    from importlib.metadata import version
 
+    from loadsmith.assets._dagster import differences
+    from loadsmith.engine.settings import Setting, effective_settings
+
+    of_dagster = [
+        Setting(f"dagster {version('dagster')}", difference, "dagster")
+        for difference in differences()
+    ]
     loads = _loads_of(folder)
     hide_secrets_of(loads)
     rows = [
@@ -136,7 +143,7 @@ def _list_settings(folder: str, as_json: bool) -> None:
             "chosen by": setting.origin,
         }
         for load in loads
-        for setting in effective_settings(load)
+        for setting in (*effective_settings(load), *of_dagster)
     ]
     if as_json:
         show_json(rows)
