@@ -1,5 +1,6 @@
 """What loadsmith replaces in dlt: the list knows all of it, and nothing of it fails silently."""
 
+import sys
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -10,12 +11,16 @@ import pyarrow
 import pytest
 from dlt.extract.extract import Extract
 from dlt.extract.incremental import Incremental
+from dlt.extract.incremental.transform import IncrementalTransform
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from loadsmith.assets import _dagster
-from loadsmith.engine.dlt_hooks import HOOKS, WindowIncremental, check
+from loadsmith.engine.dlt_hooks import HOOKS, WindowIncremental, check, window_pages
 from loadsmith.engine.dlt_hooks.extract import WatchedExtract
 from loadsmith.engine.dlt_hooks.pipeline import LoadsmithPipeline
+from loadsmith.engine.dlt_hooks.providers import providers
 from loadsmith.engine.dlt_hooks.register import UNTESTED_VARIABLE, Hook, differences_of_hook
+from loadsmith.engine.dlt_hooks.trace import redacted_traces
 from loadsmith.engine.run import run_load
 from loadsmith.engine.settings import Setting, effective_settings
 from loadsmith.errors import RunError
@@ -162,3 +167,86 @@ def test_a_window_that_is_not_compared_fails(
     window = Window(start=start, end=start + timedelta(days=1))
     with pytest.raises(RunError, match=r"did not call .* may load rows of another window"):
         run(definition, window=window)
+
+
+def test_an_extract_that_does_not_add_load_ids_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlt.common.libs.pyarrow.add_dlt_load_id_column", lambda page, *_: page)
+    with pytest.raises(RunError, match=r"did not call .* could not be undone"):
+        run(load_of(tmp_path, pyarrow.table({"id": [1]})))
+
+
+def test_load_ids_that_the_user_turns_off_are_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID", "false")
+    run(load_of(tmp_path, pyarrow.table({"id": [1]})))
+
+
+def test_rows_that_are_compared_without_their_zone_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "_adapt_timezone"
+    monkeypatch.setattr(window_pages._Zoned, name, vars(IncrementalTransform)[name])
+    start = datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=-5)))
+    definition = load_of(
+        tmp_path, {"at": datetime(2024, 1, 1, 9)}, incremental=dlt.sources.incremental("at")
+    )
+    with pytest.raises(RunError, match=r"did not call .* may load rows of another window"):
+        run(definition, window=Window(start=start, end=start + timedelta(days=1)))
+
+
+@pytest.mark.parametrize(
+    ("module", "lost"),
+    [
+        ("resolve", "Secrets may be shown in logs and errors"),
+        ("accessors", "Secrets that a source asks for may be shown"),
+    ],
+)
+def test_a_dlt_that_does_not_tell_of_secrets_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, lost: str
+) -> None:
+    if module == "resolve":
+        monkeypatch.setattr("dlt.common.configuration.resolve.log_traces", lambda *_: None)
+    else:
+        monkeypatch.setattr(type(dlt.secrets), "get", lambda *_: None)
+    with pytest.raises(RunError, match=f"did not call .* {lost}"):
+        run(load_of(tmp_path, {"id": 1}))
+
+
+def test_a_dlt_that_does_not_ask_for_traces_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules["dlt.pipeline.pipeline"]
+    monkeypatch.setattr(module, "end_trace_step", lambda trace, *_: trace)
+    with pytest.raises(RunError, match=r"did not call .* stored in the traces of dlt"):
+        run(load_of(tmp_path, {"id": 1}))
+
+
+def test_a_step_that_cannot_be_redacted_is_not_stored(tmp_path: Path) -> None:
+    def redact(_value: Any) -> Any:
+        raise ValueError("cannot")
+
+    def rows() -> Any:
+        yield {"id": 1}
+        raise OSError("no entry for hunter2-hunter2")
+
+    pipeline = dlt.pipeline("one", pipelines_dir=str(tmp_path), destination="duckdb")
+    warnings: list[str] = []
+    with redacted_traces(redact, warnings.append), pytest.raises(PipelineStepFailed):
+        pipeline.extract(rows(), table_name="things")
+    assert b"hunter2" not in (tmp_path / "one" / "trace.pickle").read_bytes()
+    [step] = pipeline.last_trace.steps
+    assert (step.step, step.step_exception, step.exception_traces) == ("extract", None, None)
+    [warning] = warnings
+    assert "secrets could not be taken out of them (ValueError('cannot'))" in warning
+
+
+# -- what is left behind --------------------------------------------------------------
+
+
+def test_a_load_leaves_no_provider_of_settings(tmp_path: Path) -> None:
+    before = list(providers())
+    run(load_of(tmp_path, pyarrow.table({"id": [1]})))
+    assert list(providers()) == before
