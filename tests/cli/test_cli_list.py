@@ -1,5 +1,9 @@
 import json
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+
+from loadsmith.assets import _dagster
 
 
 def test_assets_are_listed_with_table_and_destination(shop, call):
@@ -52,3 +56,13 @@ def test_a_secret_is_not_listed(shop, call, monkeypatch):
     assert "https://x.example/***/***" in descriptions
     assert "99" not in done.stdout
     assert "4711" not in done.stdout
+
+
+def test_what_differs_in_dagster_is_listed(shop, call, monkeypatch):
+    hook = _dagster.HOOKS[0]
+    changed = replace(hook, uses=dict.fromkeys(hook.uses, "another"))
+    monkeypatch.setattr(_dagster, "HOOKS", (changed, *_dagster.HOOKS[1:]))
+    found = json.loads(call("list", "--settings", "--json").stdout)
+    [entry] = [entry for entry in found if entry["chosen by"] == "dagster"]
+    assert entry["setting"] == f"dagster {version('dagster')}"
+    assert hook.lost in entry["value"]

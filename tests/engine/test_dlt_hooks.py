@@ -1,8 +1,6 @@
 """What loadsmith replaces in dlt: the list knows all of it, and nothing of it fails silently."""
 
-import ast
-import importlib
-import re
+import sys
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -13,13 +11,16 @@ import pyarrow
 import pytest
 from dlt.extract.extract import Extract
 from dlt.extract.incremental import Incremental
+from dlt.extract.incremental.transform import IncrementalTransform
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from loadsmith.assets import _dagster
-from loadsmith.engine.dlt_hooks import HOOKS, WindowIncremental, check
+from loadsmith.engine.dlt_hooks import HOOKS, WindowIncremental, check, window_pages
 from loadsmith.engine.dlt_hooks.extract import WatchedExtract
-from loadsmith.engine.dlt_hooks.fingerprint import fingerprint_of
 from loadsmith.engine.dlt_hooks.pipeline import LoadsmithPipeline
+from loadsmith.engine.dlt_hooks.providers import providers
 from loadsmith.engine.dlt_hooks.register import UNTESTED_VARIABLE, Hook, differences_of_hook
+from loadsmith.engine.dlt_hooks.trace import redacted_traces
 from loadsmith.engine.run import run_load
 from loadsmith.engine.settings import Setting, effective_settings
 from loadsmith.errors import RunError
@@ -30,21 +31,6 @@ from loadsmith.model import (
     RunRequest,
     Window,
 )
-
-SOURCE = Path(__file__).parents[2] / "src" / "loadsmith"
-
-#: The names of dlt that are replaced for the whole process: each line that does so, by module.
-REPLACEMENTS = {
-    "engine/dlt_hooks/records.py": {
-        "worker.__dict__['JsonLItemsNormalizer']",
-        "pool_runner.create_pool",
-    },
-    "engine/dlt_hooks/resolved.py": {"TraceLogContext.log", "type(dlt.secrets)._get_value"},
-    "engine/dlt_hooks/trace.py": {"dlt_trace.TRACKING_MODULES"},
-    "engine/dlt_hooks/whole.py": {"normalize.__dict__['LoadStorage']"},
-}
-
-pipeline_module: Any = importlib.import_module("dlt.pipeline.pipeline")
 
 
 def load_of(folder: Path, *rows: Any, name: str = "things", **hints: Any) -> LoadDefinition:
@@ -72,7 +58,7 @@ def run(definition: LoadDefinition, **request: Any) -> list[str]:
 
 def differing(hook: Hook, known: str = "another") -> Hook:
     """Return the hook as it is with a dlt whose functions are not those that were tested."""
-    return replace(hook, uses=dict.fromkeys(hook.uses, known))
+    return replace(hook, uses=dict.fromkeys(hook.uses or [f"{hook.target}"], known))
 
 
 def list_only(monkeypatch: pytest.MonkeyPatch, changed: Hook) -> None:
@@ -87,70 +73,9 @@ def named(name: str) -> Hook:
 # -- the list ------------------------------------------------------------------------
 
 
-def imported_from_dlt(tree: ast.AST) -> set[str]:
-    names = {"dlt", "_module"}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == "dlt":
-            names |= {one.asname or one.name for one in node.names}
-    return names
-
-
-def replaced_in(tree: ast.AST) -> set[str]:
-    """Return the attributes of modules and classes of dlt that a module sets."""
-    names = imported_from_dlt(tree)
-    targets = [
-        target
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Attribute | ast.Subscript)
-    ]
-    texts = {ast.unparse(target) for target in targets}
-    roots = {text: re.sub(r"^type\((.*)\)", r"\1", text).partition(".")[0] for text in texts}
-    return {text for text, root in roots.items() if root in names}
-
-
-def test_the_list_has_each_name_of_dlt_that_is_replaced_for_the_process() -> None:
-    found = {
-        path.relative_to(SOURCE).as_posix(): replaced
-        for path in SOURCE.rglob("*.py")
-        if (replaced := replaced_in(ast.parse(path.read_text("utf-8"))))
-    }
-    assert found == REPLACEMENTS
-    listed = {hook.target.rpartition(":")[2] for hook in HOOKS if hook.kind == "process"}
-    texts = [text for replaced in found.values() for text in replaced]
-    assert len(texts) == len(listed) <= 8
-    assert {re.split(r"[.']", text.rstrip("']"))[-1] for text in texts} == {
-        name.rpartition(".")[2] for name in listed
-    }
-
-
 @pytest.mark.parametrize("hook", [*HOOKS, *_dagster.HOOKS], ids=lambda hook: hook.name)
 def test_the_installed_versions_are_those_that_the_list_was_tested_with(hook: Hook) -> None:
     assert differences_of_hook(hook) == ()
-
-
-def test_a_fingerprint_is_of_the_code_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "printed"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "one.py").write_text(
-        'class A:\n    @property\n    def f(self):\n        """Say."""\n'
-        '        return "# a"  # why\n'
-    )
-    (package / "same.py").write_text(
-        'class A:\n    x = 1\n\n    @property\n    def f( self ):\n\n        return "# a"\n'
-    )
-    (package / "other.py").write_text("class A:\n    def f(self):\n        return '# a'\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    one = fingerprint_of("printed.one:A.f")
-    assert one is not None
-    assert fingerprint_of("printed.same:A.f") == one
-    assert fingerprint_of("printed.other:A.f") != one
-    assert fingerprint_of("printed.other:A.g") is None
-    assert fingerprint_of("printed.absent:A.f") is None
 
 
 # -- a difference --------------------------------------------------------------------
@@ -169,16 +94,6 @@ def test_a_difference_is_an_error_or_a_warning_as_the_list_says(
     check.check_hooks(hook.destination, "one", warnings.append)
     [warning] = warnings
     assert hook.lost in warning
-
-
-def test_a_missing_function_is_an_error_also_where_differences_are_allowed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv(UNTESTED_VARIABLE, "1")
-    hook = replace(named("load"), uses={"dlt.load.load:Load.surely_not_there": "another"})
-    list_only(monkeypatch, hook)
-    with pytest.raises(RunError, match="is missing"):
-        check.check_hooks(None, "one", list[str]().append)
 
 
 def test_a_run_begins_with_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,3 +167,86 @@ def test_a_window_that_is_not_compared_fails(
     window = Window(start=start, end=start + timedelta(days=1))
     with pytest.raises(RunError, match=r"did not call .* may load rows of another window"):
         run(definition, window=window)
+
+
+def test_an_extract_that_does_not_add_load_ids_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlt.common.libs.pyarrow.add_dlt_load_id_column", lambda page, *_: page)
+    with pytest.raises(RunError, match=r"did not call .* could not be undone"):
+        run(load_of(tmp_path, pyarrow.table({"id": [1]})))
+
+
+def test_load_ids_that_the_user_turns_off_are_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID", "false")
+    run(load_of(tmp_path, pyarrow.table({"id": [1]})))
+
+
+def test_rows_that_are_compared_without_their_zone_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "_adapt_timezone"
+    monkeypatch.setattr(window_pages._Zoned, name, vars(IncrementalTransform)[name])
+    start = datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=-5)))
+    definition = load_of(
+        tmp_path, {"at": datetime(2024, 1, 1, 9)}, incremental=dlt.sources.incremental("at")
+    )
+    with pytest.raises(RunError, match=r"did not call .* may load rows of another window"):
+        run(definition, window=Window(start=start, end=start + timedelta(days=1)))
+
+
+@pytest.mark.parametrize(
+    ("module", "lost"),
+    [
+        ("resolve", "Secrets may be shown in logs and errors"),
+        ("accessors", "Secrets that a source asks for may be shown"),
+    ],
+)
+def test_a_dlt_that_does_not_tell_of_secrets_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, lost: str
+) -> None:
+    if module == "resolve":
+        monkeypatch.setattr("dlt.common.configuration.resolve.log_traces", lambda *_: None)
+    else:
+        monkeypatch.setattr(type(dlt.secrets), "get", lambda *_: None)
+    with pytest.raises(RunError, match=f"did not call .* {lost}"):
+        run(load_of(tmp_path, {"id": 1}))
+
+
+def test_a_dlt_that_does_not_ask_for_traces_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules["dlt.pipeline.pipeline"]
+    monkeypatch.setattr(module, "end_trace_step", lambda trace, *_: trace)
+    with pytest.raises(RunError, match=r"did not call .* stored in the traces of dlt"):
+        run(load_of(tmp_path, {"id": 1}))
+
+
+def test_a_step_that_cannot_be_redacted_is_not_stored(tmp_path: Path) -> None:
+    def redact(_value: Any) -> Any:
+        raise ValueError("cannot")
+
+    def rows() -> Any:
+        yield {"id": 1}
+        raise OSError("no entry for hunter2-hunter2")
+
+    pipeline = dlt.pipeline("one", pipelines_dir=str(tmp_path), destination="duckdb")
+    warnings: list[str] = []
+    with redacted_traces(redact, warnings.append), pytest.raises(PipelineStepFailed):
+        pipeline.extract(rows(), table_name="things")
+    assert b"hunter2" not in (tmp_path / "one" / "trace.pickle").read_bytes()
+    [step] = pipeline.last_trace.steps
+    assert (step.step, step.step_exception, step.exception_traces) == ("extract", None, None)
+    [warning] = warnings
+    assert "secrets could not be taken out of them (ValueError('cannot'))" in warning
+
+
+# -- what is left behind --------------------------------------------------------------
+
+
+def test_a_load_leaves_no_provider_of_settings(tmp_path: Path) -> None:
+    before = list(providers())
+    run(load_of(tmp_path, pyarrow.table({"id": [1]})))
+    assert list(providers()) == before

@@ -30,10 +30,10 @@ HOOKS = (
         lost="A step whose run has lost its process may go on beside the next run",
         uses={
             "dagster._core.executor.child_process_executor:_execute_command_in_child_process": (
-                "979d14c6a187"
+                "030cee0dede3"
             ),
             "dagster._core.executor.child_process_executor:execute_child_process_command": (
-                "3f7f3ce6f38e"
+                "e8c67f193655"
             ),
         },
     ),
@@ -44,7 +44,7 @@ HOOKS = (
         reason="Dagster has no public name for what it takes as a cron schedule",
         on_difference="warning",
         lost="A wrong cron schedule may be reported by Dagster, without file and line",
-        uses={"dagster._utils.schedules:is_valid_cron_schedule": "7e43a90caf1b"},
+        uses={"dagster._utils.schedules:is_valid_cron_schedule": "352a5f0326bd"},
     ),
     Hook(
         name="configuration of executors",
@@ -53,7 +53,7 @@ HOOKS = (
         reason="Dagster has no public way to look at a configuration without the environment",
         on_difference="warning",
         lost="A wrong configuration of an executor may be told by runs alone",
-        uses={"dagster._config.validate:validate_config": "10350a3bb1dd"},
+        uses={"dagster._config.validate:validate_config": "85cd982d4010"},
     ),
     Hook(
         name="freshness checks",
@@ -63,8 +63,8 @@ HOOKS = (
         on_difference="warning",
         lost="Freshness checks may not be evaluated",
         uses={
-            f"{_CHECKS}.last_update:build_last_update_freshness_checks": "96240c4c4ef1",
-            f"{_CHECKS}.sensor:build_sensor_for_freshness_checks": "f6c4233e39f8",
+            f"{_CHECKS}.last_update:build_last_update_freshness_checks": "e396b102580b",
+            f"{_CHECKS}.sensor:build_sensor_for_freshness_checks": "029da0cf787e",
         },
     ),
 )

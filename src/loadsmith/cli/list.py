@@ -103,8 +103,15 @@ def describe_schedules(definitions: "dg.Definitions") -> list[dict[str, Any]]:
 
 
 def _list_settings(project: Project, as_json: bool) -> None:
-    from loadsmith.engine.settings import effective_settings
+    from importlib.metadata import version
 
+    from loadsmith.assets._dagster import differences
+    from loadsmith.engine.settings import Setting, effective_settings
+
+    of_dagster = [
+        Setting(f"dagster {version('dagster')}", difference, "dagster")
+        for difference in differences()
+    ]
     rows = [
         {
             "load": load.whole or load.name,
@@ -113,7 +120,7 @@ def _list_settings(project: Project, as_json: bool) -> None:
             "chosen by": setting.origin,
         }
         for load in project.loads
-        for setting in effective_settings(load)
+        for setting in (*effective_settings(load), *of_dagster)
     ]
     if as_json:
         show_json(rows)

@@ -3,7 +3,7 @@
 The other rooms use dlt's public names and what is exported here.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loadsmith.lazy import names_on_first_use
 
@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from loadsmith.engine.dlt_hooks.register import (
         Hook as Hook,
         differences_of_hook as differences_of_hook,
+        names_read as names_read,
     )
     from loadsmith.engine.dlt_hooks.resolved import (
         placeholders as placeholders,
@@ -119,4 +120,18 @@ if TYPE_CHECKING:
         edge_of as edge_of,
     )
 
-__getattr__ = names_on_first_use(__name__)
+_load_name = names_on_first_use(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return _load_name(name)
+    except (AttributeError, ImportError) as error:
+        # Python asks for names such as `__path__`, and for modules of this package.
+        if name.startswith("_") or f"no attribute {name!r}" in str(error):
+            raise
+        from loadsmith.engine.dlt_hooks.check import missing
+
+        if instead := missing():
+            raise instead from error
+        raise

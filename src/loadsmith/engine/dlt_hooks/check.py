@@ -12,6 +12,9 @@ from loadsmith.engine.dlt_hooks.register import (
 )
 from loadsmith.errors import RunError
 
+#: Where a run is when it finds out that dlt does not call a hook, unless it extracts.
+_STAGES = {"load": "load", "resolved secrets": "sync", "asked secrets": "sync"}
+
 
 def differences(destination: str | None) -> list[Difference]:
     """Return the first difference of each hook that matters for a type of destination."""
@@ -30,15 +33,24 @@ def check_hooks(destination: str | None, load: str, warn: Callable[[str], None])
     """
     for difference in differences(destination):
         if difference.is_error:
-            escape = (
-                f", or set {UNTESTED_VARIABLE}=1 to run all the same" if difference.actual else ""
-            )
-            raise RunError(
-                f"load '{load}': {difference} Install dlt {NEWEST}{escape}.",
-                stage="sync",
-                load=load,
-            )
+            raise _error(difference, load)
         warn(str(difference))
+
+
+def missing(destination: str | None = None) -> RunError | None:
+    """Return the error for the first name that the installed dlt lacks; None if it lacks none.
+
+    It stands for an error of an import, which names neither what is lost nor what to do.
+    """
+    absent = (one for one in differences(destination) if one.actual is None)
+    first = min(absent, key=lambda one: not one.is_error, default=None)
+    return _error(first) if first else None
+
+
+def _error(difference: Difference, load: str = "") -> RunError:
+    escape = f", or set {UNTESTED_VARIABLE}=1 to run all the same" if difference.actual else ""
+    place = f"load '{load}': " if load else ""
+    return RunError(f"{place}{difference} Install dlt {NEWEST}{escape}.", stage="sync", load=load)
 
 
 def is_proven(name: str) -> bool:
@@ -57,6 +69,6 @@ def not_called(name: str) -> RunError:
     return RunError(
         f"dlt {version('dlt')} did not call what loadsmith has put in the place of"
         f" `{hook.target}`. {hook.lost}. Install dlt {NEWEST}, and report this.",
-        stage="load" if hook.name == "load" else "extract",
+        stage=_STAGES.get(name, "extract"),
         load="",
     )

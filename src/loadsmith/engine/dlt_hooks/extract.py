@@ -6,17 +6,15 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-import dlt
 from dlt.common.configuration import known_sections, resolve_configuration
 from dlt.common.configuration.container import Container
-from dlt.common.configuration.exceptions import DuplicateConfigProviderException
 from dlt.common.configuration.providers.provider import ConfigProvider
-from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dlt.extract.extract import Extract
 from dlt.extract.incremental.context import TimeIntervalContext
 from dlt.normalize.configuration import ItemsNormalizerConfiguration
 
 from loadsmith.engine.dlt_hooks.check import not_called
+from loadsmith.engine.dlt_hooks.providers import provider_in_block
 from loadsmith.engine.dlt_hooks.whole import list_files
 from loadsmith.model import Window
 
@@ -73,14 +71,14 @@ class _Defaults(ConfigProvider):
 
 
 @contextlib.contextmanager
-def load_ids_in_arrow(pipeline: Any) -> Iterator[None]:
+def load_ids_in_arrow(pipeline: Any, extract: Extract, naming: Any) -> Iterator[None]:
     """Add `_dlt_load_id` to Arrow tables in the block; without it a dead load cannot be undone.
 
     dlt's setting `normalize.parquet_normalizer.add_dlt_load_id` wins. A table that was made
     without the column stays so, for it is not null and could not be added.
 
     Raises:
-        RunError: dlt did not ask for the setting in the block.
+        RunError: dlt did not ask for the setting in the block, or did not add the column.
     """
     tables = [
         table
@@ -91,20 +89,37 @@ def load_ids_in_arrow(pipeline: Any) -> Iterator[None]:
     if not all("_dlt_load_id" in table["columns"] for table in tables):
         yield
         return
-    # A new run context of dlt comes with new providers.
-    if _Defaults.name not in Container()[PluggableRunContext].providers:
-        with contextlib.suppress(DuplicateConfigProviderException):
-            dlt.config.register_provider(_Defaults())
     asked = _Asked()
     token = _LOAD_IDS.set(asked)
     try:
-        resolve_configuration(ItemsNormalizerConfiguration(), sections=_ARROW_SECTIONS)
-        is_default = asked.times > 0
-        yield
+        with provider_in_block(_Defaults()):
+            resolve_configuration(ItemsNormalizerConfiguration(), sections=_ARROW_SECTIONS)
+            is_default = asked.times > 0
+            with _checked_load_ids(extract, naming) if is_default else contextlib.nullcontext():
+                yield
     finally:
         _LOAD_IDS.reset(token)
     if is_default and asked.times == 1:
         raise not_called("load ids")
+
+
+@contextlib.contextmanager
+def _checked_load_ids(extract: Extract, naming: Any) -> Iterator[None]:
+    """Check that each Arrow table which dlt writes in the block has a load id."""
+    storage: Any = extract.extract_storage.item_storages["arrow"]
+    write = storage.write_data_item
+    name = naming.normalize_identifier("_dlt_load_id")
+
+    def write_checked(load_id: str, schema: str, table: str, pages: Any, columns: Any) -> Any:
+        if name not in columns or any(name not in page.schema.names for page in pages):
+            raise not_called("load ids")
+        return write(load_id, schema, table, pages, columns)
+
+    storage.write_data_item = write_checked
+    try:
+        yield
+    finally:
+        del storage.write_data_item
 
 
 @contextlib.contextmanager

@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from dlt.common.configuration.container import Container
 from dlt.common.configuration.providers.provider import ConfigProvider
-from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+
+from loadsmith.engine.dlt_hooks.providers import provider_in_block, providers
 
 _KEY = "raise_on_failed_jobs"
 
@@ -27,7 +27,7 @@ class _FailedJobsRaise(ConfigProvider):
             return None, key
         # dlt would look in the same places, the most special one first.
         places = [sections[:end] for end in range(len(sections), -1, -1)]
-        for other in _providers():
+        for other in providers():
             if isinstance(other, _FailedJobsRaise):
                 continue
             for name in dict.fromkeys((pipeline_name, None)):
@@ -43,13 +43,6 @@ def failed_jobs_raise() -> Iterator[_FailedJobsRaise]:
 
     With that setting, dlt counts a package as loaded although rows of it are missing.
     """
-    provider, providers = _FailedJobsRaise(), _providers()
-    providers.insert(0, provider)
-    try:
+    provider = _FailedJobsRaise()
+    with provider_in_block(provider, before=lambda _other: True):
         yield provider
-    finally:
-        providers.remove(provider)
-
-
-def _providers() -> list[ConfigProvider]:
-    return Container()[PluggableRunContext].providers.providers

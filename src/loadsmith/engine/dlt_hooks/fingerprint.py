@@ -1,95 +1,137 @@
-"""Fingerprints of functions in installed packages, by their text; nothing is imported.
+"""Fingerprints of what installed packages define, by its syntax tree; nothing is imported.
 
-Comments, docstrings and whitespace do not count. The text is compared and no syntax tree, because
-trees differ between versions of Python.
+Comments, docstrings and layout do not count. The constants of its module that a function reads do.
 """
 
+import ast
 import hashlib
 import importlib.util
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-# A docstring or a comment, which is dropped, or a string, which is kept.
-_PART = re.compile(
-    r"""(?P<doc>^[ \t]*[rRuU]?(?:\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?''')[ \t]*$)"""
-    r"""|(?P<text>\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''"""
-    r"""|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')"""
-    r"""|(?P<comment>\#[^\n]*)""",
-    re.MULTILINE | re.DOTALL,
-)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign)
+
+#: Fields of a tree that say nothing of what the code does.
+_SILENT = ("ctx", "kind", "type_comment")
 
 
-# The line behind a function, by the indentation of the function. The texts in a class may have
-# lines at the margin, so that only another definition ends a class.
-_BEHIND = {
-    indent: re.compile(rf"^[ ]{{0,{indent}}}[^\s)\]}}#]", re.MULTILINE) for indent in range(0, 9, 4)
-}
-_BEHIND_CLASS = re.compile(r"^(?:class|def|async def|@)", re.MULTILINE)
+def fingerprint_of(name: str) -> str | None:
+    """Return the fingerprint of a name, such as `dlt.load.load:Load.submit_job`.
 
-
-def fingerprint_of(function: str) -> str | None:
-    """Return the fingerprint of a function, such as `dlt.load.load:Load.submit_job`.
+    The name is that of a function, a class, an import, a variable, or an attribute that a class or
+    a function sets.
 
     Returns:
-        Twelve hexadecimal digits, or None where the function is not there.
+        Twelve hexadecimal digits, the same in each version of Python; None where nothing has the
+        name.
     """
-    module, _, path = function.partition(":")
-    text = _text_of(module)
-    *owners, name = path.split(".")
+    module, _, path = name.partition(":")
+    *owners, own = path.split(".")
+    outside = bound = _names_of(module)
+    inside: list[ast.AST] = []
     for owner in owners:
-        text = "".join(
-            text[start : _end(_BEHIND_CLASS, text, start)]
-            for start in _starts(text, "class ", owner)
-        )
-    texts = []
-    for start in _starts(text, "def ", name):
-        line = text.rfind("\n", 0, start) + 1
-        indent = len(text[line:]) - len(text[line:].lstrip(" "))
-        texts.append(text[_decorators(text, line, indent) : _end(_BEHIND[indent], text, start)])
-    if not texts:
+        inside = bound.get(owner, [])
+        bound = _names_in(part for each in inside for part in getattr(each, "body", ()))
+    found = bound.get(own) or list(_set_in(inside, own))
+    if not found:
         return None
-    code = "".join(_PART.sub(lambda part: part["text"] or "", "".join(texts)).split())
-    return hashlib.sha256(code.encode()).hexdigest()[:12]
+    read = {
+        node.id
+        for each in found
+        for node in ast.walk(each)
+        if isinstance(node, ast.Name) and node.id in outside and node.id != own
+    }
+    constants = [
+        node for each in sorted(read) for node in outside[each] if isinstance(node, _ASSIGNMENTS)
+    ]
+    text = "\n".join(map(_text_of, [*found, *constants]))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @cache
-def _text_of(module: str) -> str:
+def _names_of(module: str) -> dict[str, list[ast.AST]]:
     root, *names = module.split(".")
     spec = importlib.util.find_spec(root)
     for folder in (spec and spec.submodule_search_locations) or ():
         place = Path(folder, *names)
         for path in (place.with_suffix(".py"), place / "__init__.py"):
             if path.is_file():
-                return path.read_text("utf-8")
-    return ""
+                return _names_in(ast.parse(path.read_bytes()).body)
+    return {}
 
 
-def _starts(text: str, keyword: str, name: str) -> Iterator[int]:
-    """Give the places at which a class or function of that name is defined: overloads are many."""
-    place = text.find(keyword + name)
-    while place >= 0:
-        line = text[text.rfind("\n", 0, place) + 1 : place]
-        end = place + len(keyword) + len(name)
-        if line.strip() in ("", "async") and not (text[end] == "_" or text[end].isalnum()):
-            yield place
-        place = text.find(keyword + name, end)
+def _names_in(body: Iterable[ast.stmt]) -> dict[str, list[ast.AST]]:
+    """Return what binds each name of a scope: overloads, and the branches of an `if`, are many."""
+    found: dict[str, list[ast.AST]] = {}
+    for name, node in _bindings(body):
+        found.setdefault(name, []).append(node)
+    return found
 
 
-def _end(behind: re.Pattern[str], text: str, start: int) -> int:
-    found = behind.search(text, text.index("\n", start) + 1)
-    return found.start() if found else len(text)
+def _bindings(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.AST]]:
+    for statement in body:
+        if isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
+            yield statement.name, statement
+            continue
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            yield from ((each.asname or each.name, each) for each in statement.names)
+        elif isinstance(statement, _ASSIGNMENTS):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            for target in targets:
+                for node in ast.walk(target):
+                    if isinstance(node, ast.Name):
+                        yield node.id, statement
+        for part in ("body", "orelse", "finalbody"):
+            yield from _bindings(getattr(statement, part, ()))
+        for handler in getattr(statement, "handlers", ()):
+            yield from _bindings(handler.body)
 
 
-def _decorators(text: str, line: int, indent: int) -> int:
-    """Return the place of the first decorator above a line, or of the line."""
-    first = above = line
-    while above:
-        above = text.rfind("\n", 0, above - 1) + 1
-        margin = text[above : above + indent + 1]
-        if margin == " " * indent + "@":
-            first = above
-        elif text[above] == "\n" or margin.strip() not in ("", ")"):
-            break
-    return first
+def _set_in(owners: Iterable[ast.AST], name: str) -> Iterator[ast.AST]:
+    """Give what sets an attribute of that name somewhere in a class or a function."""
+    for node in (node for owner in owners for node in ast.walk(owner)):
+        if isinstance(node, ast.Attribute):
+            if node.attr == name and isinstance(node.ctx, ast.Store):
+                yield node
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "setattr":
+            yield from (
+                node for each in node.args if isinstance(each, ast.Constant) and each.value == name
+            )
+
+
+def _text_of(part: Any) -> str:
+    """Return a part of a tree as text; versions of Python differ in empty fields and f-strings."""
+    if isinstance(part, list):
+        return f"[{','.join(map(_text_of, _without_docstrings(part)))}]"
+    if not isinstance(part, ast.AST):
+        return repr(part)
+    if isinstance(part, ast.JoinedStr):
+        return f"JoinedStr({','.join(_pieces(part))})"
+    fields = (
+        f"{name}={_text_of(value)}"
+        for name, value in ast.iter_fields(part)
+        if name not in _SILENT and value is not None and value != []
+    )
+    return f"{type(part).__name__}({','.join(fields)})"
+
+
+def _without_docstrings(parts: list[Any]) -> Iterator[Any]:
+    for part in parts:
+        value = part.value if isinstance(part, ast.Expr) else None
+        if not (isinstance(value, ast.Constant) and isinstance(value.value, str)):
+            yield part
+
+
+def _pieces(part: ast.JoinedStr) -> Iterator[str]:
+    text = ""
+    for value in part.values:
+        if isinstance(value, ast.Constant):
+            text += str(value.value)
+            continue
+        yield repr(text)
+        yield _text_of(value)
+        text = ""
+    yield repr(text)

@@ -1,15 +1,18 @@
 """The list of what loadsmith replaces in dlt, derives from its private names, or calls of them.
 
 Each function that such a hook relies on has a fingerprint of each version of dlt with which the
-tests passed, separated by spaces. `absent` says that a version lacks it.
+tests passed, separated by spaces. `absent` says that a version lacks it. Of other private names a
+hook says that they are there.
 """
 
+from loadsmith.engine.dlt_hooks.hooks_of_records import HOOKS_OF_RECORDS
 from loadsmith.engine.dlt_hooks.register import Hook
 
 #: The newest dlt that the fingerprints are of.
 NEWEST = "1.31.0"
 
 HOOKS = (
+    *HOOKS_OF_RECORDS,
     Hook(
         name="load",
         target="dlt.common.destination.reference:Destination.client",
@@ -18,21 +21,24 @@ HOOKS = (
         on_difference="error",
         lost="An attempt that was given up, or a commit whose answer is lost, may load rows twice",
         uses={
-            "dlt.load.load:Load._create_job": "ad472980bd53",
-            "dlt.load.load:Load.w_run_job": "4471b25bc573",
-            "dlt.load.load:Load.complete_package": "beab2c5bd857",
-            "dlt.load.load:Load.get_destination_client": "0fe9bdf003a0",
-            "dlt.load.load:Load.initialize_package": "9afb023ee267",
-            "dlt.load.load:Load.resume_started_jobs": "e7d98c03d776",
-            "dlt.load.load:Load.load_single_package": "e40b5804bbe5",
-            "dlt.pipeline.pipeline:Pipeline._load": "6e0c122d9f7c",
-            "dlt.pipeline.pipeline:Pipeline.load": "ce2a2f798fbf",
-            "dlt.common.destination.reference:Destination.client": "b78262e5f1ea",
-            "dlt.common.destination.client:RunnableLoadJob.run_managed": "57d4cfa8397a",
-            "dlt.destinations.job_client_impl:SqlLoadJob.run": "d1a439751de5",
-            "dlt.destinations.job_client_impl:SqlJobClientBase.complete_load": "918f586dcf7a",
-            "dlt.destinations.job_client_impl:SqlJobClientBase.initialize_storage": "71c22b2a6b79",
-            "dlt.destinations.insert_job_client:InsertValuesLoadJob.run": "2af8c1431326",
+            "dlt.load.load:Load._create_job": "c9ddda2fc4b9",
+            "dlt.load.load:Load.w_run_job": "8f7878c60717",
+            "dlt.load.load:Load.complete_package": "9359ed664e60",
+            "dlt.load.load:Load.get_destination_client": "c387bf62c516",
+            "dlt.load.load:Load.initialize_package": "1c4a846b0372",
+            "dlt.load.load:Load.resume_started_jobs": "7d6b79198dcf",
+            "dlt.load.load:Load.load_single_package": "a157e1690b62",
+            "dlt.pipeline.pipeline:Pipeline._load": "a6a48968c588",
+            "dlt.pipeline.pipeline:Pipeline.load": "c638e70809b7",
+            "dlt.common.destination.reference:Destination.client": "fef3b10fec2e",
+            "dlt.common.destination.client:RunnableLoadJob.run_managed": "3207a714cdcc",
+            "dlt.destinations.job_client_impl:SqlLoadJob.run": "282ce1760769",
+            "dlt.destinations.job_client_impl:SqlJobClientBase.complete_load": "423e94e36901",
+            "dlt.destinations.job_client_impl:SqlJobClientBase.initialize_storage": "89025b2da407",
+            "dlt.destinations.insert_job_client:InsertValuesLoadJob.run": "0f1d453a3b22",
+        },
+        reads={
+            "dlt.common.destination.client:RunnableLoadJob": "_job_client _load_id",
         },
     ),
     Hook(
@@ -43,62 +49,8 @@ HOOKS = (
         on_difference="warning",
         lost="A cancelled run may wait for the processes that normalize",
         uses={
-            "dlt.common.runners.pool_runner:create_pool": "ac5dccfa34ff",
-            "dlt.common.runners.pool_runner:run_pool": "0caf24c1754d",
-        },
-    ),
-    Hook(
-        name="records by column",
-        target="dlt.normalize.worker:JsonLItemsNormalizer",
-        kind="process",
-        reason="dlt has no setting for the class that normalizes records, but one in the user's schema",
-        on_difference="off",
-        lost="Records are normalized by dlt itself, several times slower",
-        uses={
-            "dlt.normalize.worker:w_normalize_files": "b46af60b74d5",
-            "dlt.normalize.items_normalizers.jsonl:JsonLItemsNormalizer.__init__": "1d8bbdc7a4eb",
-            "dlt.normalize.items_normalizers.jsonl:JsonLItemsNormalizer.__call__": "9655e850e39c",
-            "dlt.normalize.items_normalizers.jsonl:JsonLItemsNormalizer._normalize_chunk": "7a74dea8b1e3",
-            "dlt.normalize.items_normalizers.jsonl:JsonLItemsNormalizer._filter_columns": "135f6e31ec7f",
-            "dlt.normalize.items_normalizers.jsonl:JsonLItemsNormalizer._coerce_row": "8a20c49d03e3",
-            "dlt.normalize.items_normalizers.jsonl:JsonLItemsNormalizer._infer_column": "9e05ec6eec3a",
-            "dlt.common.normalizers.json.relational:DataItemNormalizer.__init__": "faeb0a6627ab",
-            "dlt.common.normalizers.json.relational:DataItemNormalizer._reset": "8161759fd419",
-            "dlt.common.normalizers.json.relational:DataItemNormalizer.normalize_data_item": "29dc6809891c",
-            "dlt.common.normalizers.json.relational:DataItemNormalizer._normalize_row": "0b955efd48c5",
-            "dlt.common.normalizers.json.relational:DataItemNormalizer._normalize_list": "eb7e47787ec9",
-            "dlt.common.normalizers.json.relational:DataItemNormalizer._flatten": "e10cbc7a0ca8",
-            "dlt.common.normalizers.json.relational:DataItemNormalizer._add_row_id": "caefd5b44c9f",
-            "dlt.common.normalizers.json.relational:DataItemNormalizer._get_propagated_values": "80aae9cad7fe",
-            "dlt.common.normalizers.json.relational:DataItemNormalizer.coerce_type": "69c3b891367c",
-            "dlt.common.normalizers.json.relational:DataItemNormalizer.can_coerce_type": "9d341d333677",
-            "dlt.common.normalizers.json.helpers:shorten_fragments": "cbd26d8bf615",
-            "dlt.common.normalizers.json.helpers:normalize_table_identifier": "3b13c5031401",
-            "dlt.common.normalizers.json.helpers:normalize_identifier": "b2688741921f",
-            "dlt.common.normalizers.json.helpers:get_table_nesting_level": "a2c1981d9518",
-            "dlt.common.normalizers.json.helpers:is_nested_type": "935c7b59b89a",
-            "dlt.common.normalizers.json.helpers:should_be_nested": "2db0072c873d",
-            "dlt.common.normalizers.json.helpers:get_root_row_id_type": "4eb9a5fb5547",
-            "dlt.common.normalizers.json.helpers:get_propagation_mapping": "3c19c4407550",
-            "dlt.common.normalizers.json.helpers:get_nested_row_hash": "ce390dd631df",
-            "dlt.common.normalizers.utils:generate_dlt_id": "6bd339ff2757",
-            "dlt.common.libs.pyarrow:columns_to_arrow": "eb40de77eb23",
-            "dlt.common.libs.pyarrow:row_tuples_to_arrow": "056fcf8bf5aa",
-            "dlt.common.json:custom_pua_decode": "aa90e76066d7",
-            "dlt.common.json:custom_pua_decode_nested": "300967ab5074",
-            "dlt.common.time:normalize_timezone": "f99fae82438e",
-            "dlt.common.time:get_context_timezone_name": "406656d97b05",
-            "dlt.common.schema.schema:Schema._infer_hint": "a5a8d3aff086",
-            "dlt.common.schema.utils:is_complete_column": "a62e6c7d6ed4",
-            "dlt.common.schema.utils:is_nullable_column": "5cad674be865",
-            "dlt.common.data_writers.writers:ParquetDataWriter.__init__": "26735faa9f47",
-            "dlt.common.data_writers.writers:ParquetDataWriter.write_header": "7045d967e1ae",
-            "dlt.common.data_writers.writers:ParquetDataWriter.write_data": "76fbf0ebc2a8",
-            "dlt.common.data_writers.buffered:BufferedDataWriter.write_data_item": "ad1859514595",
-            "dlt.common.data_writers.buffered:BufferedDataWriter._flush_items": "3a94fd297955",
-            "dlt.common.data_writers.buffered:BufferedDataWriter._rotate_file": "c259d465dd18",
-            "dlt.common.storages.data_item_storage:DataItemStorage._get_writer": "f7ca552d8e4a",
-            "dlt.common.storages.data_item_storage:DataItemStorage.write_data_item": "68bb5accaf46",
+            "dlt.common.runners.pool_runner:create_pool": "6885d7d58cf8",
+            "dlt.common.runners.pool_runner:run_pool": "fddd6035719b",
         },
     ),
     Hook(
@@ -109,10 +61,13 @@ HOOKS = (
         on_difference="error",
         lost="The option on_empty may not hold",
         uses={
-            "dlt.pipeline.pipeline:Pipeline.extract": "44318973f73d",
-            "dlt.pipeline.pipeline:Pipeline._extract_source": "3e1f706c1cd8",
-            "dlt.extract.extract:Extract._handle_empty_tables": "917179f7f0cd",
-            "dlt.extract.extract:Extract._extract_single_source": "75b7a4fea9c3",
+            "dlt.pipeline.pipeline:Pipeline.extract": "673c6422b87c",
+            "dlt.pipeline.pipeline:Pipeline._extract_source": "0f34b568a467",
+            "dlt.extract.extract:Extract._handle_empty_tables": "bc8dc4b9b69f",
+            "dlt.extract.extract:Extract._extract_single_source": "792934c201c5",
+        },
+        reads={
+            "dlt.common.pipeline:WithStepInfo": "_load_id_metrics",
         },
     ),
     Hook(
@@ -123,9 +78,11 @@ HOOKS = (
         on_difference="error",
         lost="Arrow tables may get no _dlt_load_id, and a dead load of them could not be undone",
         uses={
-            "dlt.extract.extractors:ArrowExtractor._retrieve_normalize_config": "bf0a48722c9d",
-            "dlt.extract.extractors:ArrowExtractor._write_item": "9c708d1e83b5",
-            "dlt.common.configuration.resolve:_resolve_single_value": "afb15c184d08",
+            "dlt.extract.extractors:ArrowExtractor._retrieve_normalize_config": "d0d6a2a52e61",
+            "dlt.extract.extractors:ArrowExtractor._write_item": "162aa369a332",
+            "dlt.common.configuration.resolve:_resolve_single_value": "f86625594eee",
+            "dlt.extract.extractors:ArrowExtractor._compute_tables": "51b9cdf3384a",
+            "dlt.common.libs.pyarrow:add_dlt_load_id_column": "b329de03849b",
         },
     ),
     Hook(
@@ -136,9 +93,9 @@ HOOKS = (
         on_difference="warning",
         lost="Extracted files may be compressed slowly, and one process may normalize all of them",
         uses={
-            "dlt.common.storages.data_item_storage:DataItemStorage._get_writer": "f7ca552d8e4a",
-            "dlt.common.data_writers.buffered:BufferedDataWriter.__init__": "13b66a128037",
-            "dlt.common.data_writers.buffered:BufferedDataWriter._open_writer": "90a9ba2def77",
+            "dlt.common.storages.data_item_storage:DataItemStorage._get_writer": "cabf898f58b9",
+            "dlt.common.data_writers.buffered:BufferedDataWriter.__init__": "88e9ee406e32",
+            "dlt.common.data_writers.buffered:BufferedDataWriter._open_writer": "e950bd7fe64f",
         },
     ),
     Hook(
@@ -149,13 +106,20 @@ HOOKS = (
         on_difference="error",
         lost="A partition may load rows of another window or miss rows",
         uses={
-            "dlt.extract.incremental:Incremental._make_or_get_transformer": "31e1df1f5781",
-            "dlt.extract.incremental:Incremental._get_transform": "1d70fc63e77c",
-            "dlt.extract.incremental:Incremental.merge": "9d9734feb676",
-            "dlt.extract.incremental.transform:ArrowIncremental.__call__": "adcee2b552da",
-            "dlt.extract.incremental.transform:ArrowIncremental._process_null_at_cursor_path": "a3e57a54ee52",
-            "dlt.extract.incremental:IncrementalResourceWrapper.set_incremental": "47843718f90e",
-            "dlt.extract.incremental:IncrementalResourceWrapper.get_incremental_arg": "85bfb912049f",
+            "dlt.extract.incremental:Incremental._make_or_get_transformer": "f56312c30394",
+            "dlt.extract.incremental:Incremental._get_transform": "1d116f06121b",
+            "dlt.extract.incremental:Incremental.merge": "4cd07c778fbd",
+            "dlt.extract.incremental.transform:ArrowIncremental.__call__": "51d0096cf04b",
+            "dlt.extract.incremental.transform:ArrowIncremental._process_null_at_cursor_path": "ea141eaa0d6e",
+            "dlt.extract.incremental:IncrementalResourceWrapper.set_incremental": "ceed1f0d5772",
+            "dlt.extract.incremental:IncrementalResourceWrapper.get_incremental_arg": "9d39fab81849",
+            "dlt.extract.incremental:Incremental.__call__": "7ed523876464",
+            "dlt.extract.incremental.transform:JsonIncremental.__call__": "adec638e5133",
+            "dlt.extract.incremental.transform:JsonIncremental.find_cursor_value": "f0ef4662966c",
+            "dlt.extract.incremental.transform:IncrementalTransform._adapt_timezone": "e931fdbc3a07",
+        },
+        reads={
+            "dlt.extract.incremental:Incremental": "_advanced",
         },
     ),
     Hook(
@@ -166,10 +130,13 @@ HOOKS = (
         on_difference="warning",
         lost="A mistake in an imported schema may be reported without file and line",
         uses={
-            "dlt.pipeline.pipeline:Pipeline._configure": "cdb9d5101654",
-            "dlt.common.storages.schema_storage:SchemaStorage._load_import_schema": "95e60da49dc7",
-            "dlt.common.storages.schema_storage:SchemaStorage._file_name_in_store": "7ef02fd70309",
-            "dlt.common.storages.schema_storage:SchemaStorage.load_schema_file": "9752fe370a96",
+            "dlt.pipeline.pipeline:Pipeline._configure": "3b4007e5cc64",
+            "dlt.common.storages.schema_storage:SchemaStorage._load_import_schema": "266da4845b84",
+            "dlt.common.storages.schema_storage:SchemaStorage._file_name_in_store": "97f3a39accf4",
+            "dlt.common.storages.schema_storage:SchemaStorage.load_schema_file": "9c5104ff94c0",
+        },
+        reads={
+            "dlt.pipeline.pipeline:Pipeline": "_schema_storage _schema_storage_config",
         },
     ),
     Hook(
@@ -180,10 +147,10 @@ HOOKS = (
         on_difference="warning",
         lost="A pipeline whose name is no identifier may fail in a new working directory",
         uses={
-            "dlt.pipeline.pipeline:Pipeline._get_schema_or_create": "b35ed6ceab1a",
-            "dlt.pipeline.pipeline:Pipeline._maybe_destination_capabilities": "54185fa2bcf2",
-            "dlt.pipeline.pipeline:Pipeline.destination_client": "51d56f65c80a",
-            "dlt.pipeline.pipeline:Pipeline.sql_client": "9db3b73b675b",
+            "dlt.pipeline.pipeline:Pipeline._get_schema_or_create": "71c7f9368667",
+            "dlt.pipeline.pipeline:Pipeline._maybe_destination_capabilities": "633fca8d8ba7",
+            "dlt.pipeline.pipeline:Pipeline.destination_client": "e647628c5f9f",
+            "dlt.pipeline.pipeline:Pipeline.sql_client": "773b41e0d08c",
         },
     ),
     Hook(
@@ -194,14 +161,17 @@ HOOKS = (
         on_difference="error",
         lost="What a dead run left may be loaded twice or lost",
         uses={
-            "dlt.pipeline.pipeline:Pipeline._get_load_storage": "36f72ed63a9a",
-            "dlt.pipeline.pipeline:Pipeline._get_normalize_storage": "48e7e7730427",
-            "dlt.pipeline.pipeline:Pipeline._apply_abort_plan": "3d3293d7497b",
-            "dlt.pipeline.pipeline:Pipeline._inject_schema": "51cf1b22f4c3",
-            "dlt.pipeline.abort:prepare_abort_packages": "2160de879efc",
-            "dlt.common.storages.load_package:PackageStorage.list_pending_transitions": "828919dd6ee7",
-            "dlt.common.storages.load_package:PackageStorage.clear_pending_transition": "10110da4e514",
-            "dlt.common.storages.load_storage:LoadStorage.complete_load_package": "988f844e25f3",
+            "dlt.pipeline.pipeline:Pipeline._get_load_storage": "d5b07defd965",
+            "dlt.pipeline.pipeline:Pipeline._get_normalize_storage": "c4d093f6a8a3",
+            "dlt.pipeline.pipeline:Pipeline._apply_abort_plan": "49742d625c63",
+            "dlt.pipeline.pipeline:Pipeline._inject_schema": "16d571ed9452",
+            "dlt.pipeline.abort:prepare_abort_packages": "6301da0510f2",
+            "dlt.common.storages.load_package:PackageStorage.list_pending_transitions": "03336a4e7dee",
+            "dlt.common.storages.load_package:PackageStorage.clear_pending_transition": "78176291cdc7",
+            "dlt.common.storages.load_storage:LoadStorage.complete_load_package": "3cba7b9c432e",
+        },
+        reads={
+            "dlt.pipeline.pipeline:Pipeline": "_schema_storage_config",
         },
     ),
     Hook(
@@ -212,9 +182,12 @@ HOOKS = (
         on_difference="warning",
         lost="A normalized package that a power cut has damaged may be loaded in part",
         uses={
-            "dlt.common.storages.load_storage:LoadStorage.commit_new_load_package": "2da5d92bdf6d",
-            "dlt.normalize.normalize:Normalize.create_storages": "236039105397",
-            "dlt.normalize.normalize:Normalize.spool_files": "c83613d4944b",
+            "dlt.common.storages.load_storage:LoadStorage.commit_new_load_package": "d043d18d3200",
+            "dlt.normalize.normalize:Normalize.create_storages": "b2bab7bb5963",
+            "dlt.normalize.normalize:Normalize.spool_files": "3834ccf3e28d",
+        },
+        reads={
+            "dlt.normalize.normalize": "LoadStorage",
         },
     ),
     Hook(
@@ -225,8 +198,8 @@ HOOKS = (
         on_difference="error",
         lost="Cursors may not be restored from the destination",
         uses={
-            "dlt.destinations.sql_client:SqlClientBase._limit_clause_sql": "551cd59eb950",
-            "dlt.destinations.impl.filesystem.filesystem:FilesystemClient._list_dlt_table_files": "15fcaeae8e8b",
+            "dlt.destinations.sql_client:SqlClientBase._limit_clause_sql": "8458d900e788",
+            "dlt.destinations.impl.filesystem.filesystem:FilesystemClient._list_dlt_table_files": "9d3360273137",
         },
     ),
     Hook(
@@ -238,12 +211,16 @@ HOOKS = (
         lost="Parquet files may not load into jsonb columns",
         destination="postgres",
         uses={
-            "dlt.destinations._adbc_jobs:AdbcParquetCopyJob.run": "2aac3e8defb2",
-            "dlt.destinations.impl.postgres.postgres:PostgresParquetCopyJob._connect": "7000c44d896c",
-            "dlt.destinations._adbc_jobs:AdbcParquetCopyJob._set_catalog_and_schema": "c37d8f457254",
-            "dlt.destinations.impl.postgres.postgres:PostgresClient.create_load_job": "459bed1d550a",
-            "dlt.destinations.impl.postgres.factory:PostgresTypeMapper.to_destination_type": "c3fec4e29bac",
-            "dlt.destinations.impl.postgres.factory:postgres._raw_capabilities": "1fd53a7cb860",
+            "dlt.destinations._adbc_jobs:AdbcParquetCopyJob.run": "ff1ab5b35198",
+            "dlt.destinations.impl.postgres.postgres:PostgresParquetCopyJob._connect": "c9a2c3b96352",
+            "dlt.destinations._adbc_jobs:AdbcParquetCopyJob._set_catalog_and_schema": "ece19a0888ea",
+            "dlt.destinations.impl.postgres.postgres:PostgresClient.create_load_job": "6b5de2525881",
+            "dlt.destinations.impl.postgres.factory:PostgresTypeMapper.to_destination_type": "353ee9a11965",
+            "dlt.destinations.impl.postgres.factory:postgres._raw_capabilities": "049ea06a2982",
+        },
+        reads={
+            "dlt.common.destination.client:LoadJob": "_file_path",
+            "dlt.destinations._adbc_jobs:AdbcParquetCopyJob": "_job_client",
         },
     ),
     Hook(
@@ -255,11 +232,14 @@ HOOKS = (
         lost="A load into DuckDB may use more memory",
         destination="duckdb",
         uses={
-            "dlt.destinations.impl.duckdb.duck:DuckDbClient.__init__": "df5ecdc78fa5",
-            "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.__init__": "007be0993219",
-            "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.open_connection": "d95e2df55b82",
-            "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.begin_transaction": "785375d52571",
-            "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.execute_query": "3f632d261eef",
+            "dlt.destinations.impl.duckdb.duck:DuckDbClient.__init__": "2eca40bd3161",
+            "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.__init__": "8bde30b3358c",
+            "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.open_connection": "8ed6d1da4bfe",
+            "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.begin_transaction": "fd5487fb9e5f",
+            "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.execute_query": "79a8409f9f3a",
+        },
+        reads={
+            "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient": "_global_config",
         },
     ),
     Hook(
@@ -270,12 +250,16 @@ HOOKS = (
         on_difference="warning",
         lost="Docstrings, cursors or upstream assets may not be shown",
         uses={
-            "dlt.extract.resource:DltResource.__init__": "802d939fb91c",
-            "dlt.extract.pipe:Pipe.__init__": "32925129651f",
-            "dlt.extract.pipe:Pipe.gen": "b534c5c905f0",
-            "dlt.extract.incremental:IncrementalResourceWrapper.__init__": "487353b0f5fd",
-            "dlt.extract.incremental:IncrementalResourceWrapper.incremental": "33dfefb47b8b",
-            "dlt.extract.decorators:resource": "47df17376751",
+            "dlt.extract.resource:DltResource.__init__": "400cd839f3b2",
+            "dlt.extract.pipe:Pipe.__init__": "0432b047dd8a",
+            "dlt.extract.pipe:Pipe.gen": "364cb028b842",
+            "dlt.extract.incremental:IncrementalResourceWrapper.__init__": "a1cb7077aefe",
+            "dlt.extract.incremental:IncrementalResourceWrapper.incremental": "431970331039",
+            "dlt.extract.decorators:resource": "afd26f848b67",
+        },
+        reads={
+            "dlt.extract.resource:DltResource": "_pipe _parent",
+            "dlt.extract.incremental:IncrementalResourceWrapper": "_incremental",
         },
     ),
     Hook(
@@ -286,9 +270,14 @@ HOOKS = (
         on_difference="error",
         lost="Secrets may be shown in logs and errors",
         uses={
-            "dlt.common.configuration.utils:TraceLogContext.log": "e0ebe7281bfd",
-            "dlt.common.configuration.utils:log_traces": "810049415b69",
-            "dlt.common.configuration.providers.doc:BaseDocProvider.__init__": "aa835062d04c",
+            "dlt.common.configuration.utils:TraceLogContext.log": "98b9ecad103b",
+            "dlt.common.configuration.utils:log_traces": "637ed15f0894",
+            "dlt.common.configuration.providers.doc:BaseDocProvider.__init__": "cf0982ed620c",
+            "dlt.common.configuration.utils:get_resolved_traces": "d4c50c14c399",
+            "dlt.common.configuration.resolve:_resolve_config_field": "433d5bdb29b8",
+        },
+        reads={
+            "dlt.common.configuration.providers.doc:BaseDocProvider": "_config_doc",
         },
     ),
     Hook(
@@ -298,7 +287,11 @@ HOOKS = (
         reason="dlt keeps what dlt.secrets.get returns with the type that was asked for",
         on_difference="error",
         lost="Secrets that a source asks for may be shown in logs and errors",
-        uses={"dlt.common.configuration.accessors:_Accessor._get_value": "c55f100dd80e"},
+        uses={
+            "dlt.common.configuration.accessors:_Accessor._get_value": "5ec8736ef687",
+            "dlt.common.configuration.accessors:_Accessor.__getitem__": "361d37a7ce07",
+            "dlt.common.configuration.accessors:_Accessor.get": "5065c397bc93",
+        },
     ),
     Hook(
         name="traces",
@@ -308,9 +301,18 @@ HOOKS = (
         on_difference="error",
         lost="Secrets may be stored in the traces of dlt",
         uses={
-            "dlt.pipeline.trace:start_trace_step": "96733c89e97c",
-            "dlt.pipeline.trace:end_trace_step": "0c6fafe0f94b",
-            "dlt.pipeline.trace:end_trace": "e5f87e895eee",
+            "dlt.pipeline.trace:start_trace_step": "c16b71a9dfb1",
+            "dlt.pipeline.trace:end_trace_step": "f046f2ab2795",
+            "dlt.pipeline.trace:end_trace": "5374afe5bbc1",
+            "dlt.pipeline.pipeline:with_runtime_trace": "0ee33e3bf0a5",
+        },
+        reads={
+            "dlt.pipeline.trace": "TRACKING_MODULES",
+            "dlt.pipeline.trace:_PipelineTrace": "steps resolved_config_values",
+            "dlt.pipeline.trace:_PipelineStepTrace": "step_info step_exception exception_traces",
+            "dlt.pipeline.trace:SerializableResolvedValueTrace": "value default_value",
+            "dlt.common.storages.load_package:_LoadPackageInfo": "jobs",
+            "dlt.common.storages.load_package:LoadJobInfo": "failed_message",
         },
     ),
     Hook(
@@ -321,9 +323,70 @@ HOOKS = (
         on_difference="error",
         lost="Tables of databases may be read without their bounds",
         uses={
-            "dlt.sources.sql_database.helpers:BaseTableLoader.__init__": "883d52fd729a",
-            "dlt.sources.sql_database.helpers:BaseTableLoader._make_query": "e68422f6ea9d",
-            "dlt.sources.sql_database.helpers:BaseTableLoader.make_query": "e711d837d206",
+            "dlt.sources.sql_database.helpers:BaseTableLoader.__init__": "9a93638e483e",
+            "dlt.sources.sql_database.helpers:BaseTableLoader._make_query": "db1eab55057e",
+            "dlt.sources.sql_database.helpers:BaseTableLoader.make_query": "c3ee09f440a8",
+        },
+    ),
+    Hook(
+        name="functions of users",
+        target="dlt.destinations.decorators:destination",
+        kind="call",
+        reason="dlt has no public name for what a function with one of its decorators is",
+        on_difference="error",
+        lost="Sources, resources and destinations that are functions may not be found",
+        uses={},
+        reads={
+            "dlt.destinations.decorators:destination": "_factory",
+            "dlt.extract.decorators:resource": "_factory",
+            "dlt.extract.decorators:DltSourceFactoryWrapper": "_impl_cls",
+            "dlt.extract.source": "_DltSingleSource",
+        },
+    ),
+    Hook(
+        name="providers of settings",
+        target="dlt.common.configuration.specs.config_providers_context:"
+        "ConfigProvidersContainer.providers",
+        kind="process",
+        reason="what is registered publicly is asked last, and cannot be removed again",
+        on_difference="error",
+        lost="Secrets of a load may not be found, and failed jobs may count as loaded",
+        uses={
+            "dlt.common.configuration.resolve:_resolve_single_value": "f86625594eee",
+            "dlt.common.configuration.resolve:resolve_single_provider_value": "4cba63536241",
+            "dlt.load.load:Load.complete_package": "9359ed664e60",
+        },
+        reads={
+            "dlt.common.configuration.specs.config_providers_context:ConfigProvidersContainer": (
+                "providers"
+            ),
+            "dlt.load.configuration:LoaderConfiguration": "raise_on_failed_jobs",
+        },
+    ),
+    Hook(
+        name="interval of a run",
+        target="dlt.extract.incremental.context:TimeIntervalContext",
+        kind="setting",
+        reason="dlt documents intervals for its own schedulers alone",
+        on_difference="error",
+        lost="A cursor that leaves its bounds to the run may read all rows",
+        uses={
+            "dlt.extract.incremental.context:TimeIntervalContext.__init__": "69eedb833947",
+            "dlt.extract.incremental.context:get_interval_context": "eaffc74ae88c",
+            "dlt.extract.incremental:Incremental._join_external_scheduler": "4bf462181466",
+        },
+    ),
+    Hook(
+        name="loaders of tables",
+        target="dlt.sources.sql_database.helpers:TABLE_LOADER_REGISTRY",
+        kind="process",
+        reason="dlt has a public function for loaders of new names, which replaces its own, too",
+        on_difference="error",
+        lost="Tables of databases may be read without their bounds",
+        uses={
+            "dlt.sources.sql_database.helpers:register_table_loader_backend": "bd4bb2b759f2",
+            "dlt.sources.sql_database.helpers:get_table_loader_class": "3b293c8dd507",
+            "dlt.sources.sql_database.helpers:table_rows": "c97643661a60",
         },
     ),
 )

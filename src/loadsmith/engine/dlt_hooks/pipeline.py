@@ -17,6 +17,7 @@ from dlt.pipeline.pipeline import Pipeline
 from loadsmith.engine.dlt_hooks.check import not_called
 from loadsmith.engine.dlt_hooks.extract import WatchedExtract, load_ids_in_arrow
 from loadsmith.engine.dlt_hooks.extracted import extract_quickly
+from loadsmith.engine.dlt_hooks.trace import asked_for_traces
 from loadsmith.engine.dlt_hooks.whole import list_normalized_files
 from loadsmith.engine.schema_files import ImportSchemas
 
@@ -55,12 +56,13 @@ class LoadsmithPipeline(Pipeline):
             RunError: dlt did not go through the steps that loadsmith prepares.
         """
         self._extract_step = None
-        info = super().extract(*args, **kwargs)
+        with asked_for_traces(self):
+            info = super().extract(*args, **kwargs)
         if self._extract_step is None:
             raise not_called("extract")
         return info
 
-    def _extract_source(self, extract: Extract, *args: Any, **kwargs: Any) -> Any:
+    def _extract_source(self, extract: Extract, source: Any, *args: Any, **kwargs: Any) -> Any:
         if type(extract) is Extract:
             extract.__class__ = WatchedExtract
             extract_quickly(extract.extract_storage.item_storages["object"])
@@ -71,8 +73,8 @@ class LoadsmithPipeline(Pipeline):
         # dlt extracts its own state in a package of its own where no state can be changed any more.
         if StateInjectableContext in Container():
             self.change_state(Container()[StateInjectableContext].state)
-        with load_ids_in_arrow(self):
-            load_id = super()._extract_source(extract, *args, **kwargs)
+        with load_ids_in_arrow(self, extract, source.schema.naming):
+            load_id = super()._extract_source(extract, source, *args, **kwargs)
         if not extract.has_looked:
             raise not_called("extract")
         return load_id
@@ -80,7 +82,8 @@ class LoadsmithPipeline(Pipeline):
     def normalize(self, *args: Any, **kwargs: Any) -> Any:
         """Normalize as dlt does, with a list of the files of each package."""
         list_normalized_files()
-        return super().normalize(*args, **kwargs)
+        with asked_for_traces(self):
+            return super().normalize(*args, **kwargs)
 
     def load(self, *args: Any, **kwargs: Any) -> Any:
         """Load as dlt does.
@@ -89,7 +92,8 @@ class LoadsmithPipeline(Pipeline):
             RunError: dlt did not go through the steps that loadsmith watches.
         """
         waiting = set(self.list_normalized_load_packages())
-        info = super().load(*args, **kwargs)
+        with asked_for_traces(self):
+            info = super().load(*args, **kwargs)
         fence = getattr(self.destination, "fence", None)
         loaded = waiting.difference(self.list_normalized_load_packages())
         if fence is not None and not loaded <= fence.marked:

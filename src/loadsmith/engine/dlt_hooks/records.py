@@ -142,7 +142,6 @@ def room_in_buffer(writer: Any) -> int:
 
 def replace_normalizer(replacement: type[RecordNormalizer] | None) -> None:
     """Let dlt's worker normalize records by a class; None puts dlt's class back."""
-    assert hasattr(worker, "JsonLItemsNormalizer")
     worker.__dict__["JsonLItemsNormalizer"] = replacement or JsonLItemsNormalizer
 
 

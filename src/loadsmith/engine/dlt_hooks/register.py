@@ -1,4 +1,4 @@
-"""Compare the functions that hooks rely on with the installed ones, and report differences."""
+"""Compare what hooks rely on with what is installed, and report differences."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -30,6 +30,8 @@ class Hook:
             `list --settings`; `off` warns, too, and switches the hook off.
         lost: What a user may lose if the hook does not work.
         uses: The functions that the hook relies on, with the fingerprints of tested versions.
+        reads: The names that have to be there, whatever they are, separated by spaces: by the
+            module, or by the class that has them as attributes.
         destination: The type of destination that the hook is for; None if it is for all.
     """
 
@@ -40,26 +42,27 @@ class Hook:
     on_difference: Literal["error", "warning", "off"]
     lost: str
     uses: Mapping[str, str] = field(hash=False)
+    reads: Mapping[str, str] = field(default_factory=dict, hash=False)
     destination: str | None = None
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A function that is not as it was in any tested version.
+    """A function or another name that is not as it was in any tested version.
 
     Attributes:
         hook: The hook that relies on it.
-        function: The function, such as `dlt.load.load:Load.submit_job`.
+        name: The name, such as `dlt.load.load:Load.submit_job`.
         actual: Its fingerprint, or None where it is absent.
     """
 
     hook: Hook
-    function: str
+    name: str
     actual: str | None
 
     @property
     def is_error(self) -> bool:
-        """Whether a run must not start: always so where a function of an `error` hook is absent."""
+        """Whether a run must not start: always so where a name of an `error` hook is absent."""
         if self.hook.on_difference != "error":
             return False
         return self.actual is None or os.environ.get(UNTESTED_VARIABLE) != "1"
@@ -67,17 +70,24 @@ class Difference:
     def __str__(self) -> str:
         """Return what differs, what may be lost, and what to do."""
         package, _, _ = self.hook.target.partition(".")
-        is_or_not = "is missing" if self.actual is None else "is another"
+        differs = "is not there" if self.actual is None else "is not as in the tested versions"
         return (
-            f"{package} {version(package)} was not tested with loadsmith: `{self.function}`"
-            f" {is_or_not} than in the tested versions. {self.hook.lost}."
+            f"{package} {version(package)} was not tested with loadsmith: `{self.name}` {differs}."
+            f" {self.hook.lost}."
         )
 
 
 @cache
 def differences_of_hook(hook: Hook) -> tuple[Difference, ...]:
-    """Return each function of a hook that is not as in a tested version."""
-    return tuple(_differences(hook))
+    """Return each name of a hook that is not as in a tested version; absent ones first."""
+    return tuple(sorted(_differences(hook), key=lambda difference: difference.actual is not None))
+
+
+def names_read(hook: Hook) -> Iterator[str]:
+    """Give each name that has to be there for a hook, such as `dlt.extract.pipe:Pipe.parent`."""
+    for owner, names in hook.reads.items():
+        for name in names.split():
+            yield f"{owner}.{name}" if ":" in owner else f"{owner}:{name}"
 
 
 def _differences(hook: Hook) -> Iterator[Difference]:
@@ -85,3 +95,6 @@ def _differences(hook: Hook) -> Iterator[Difference]:
         actual = fingerprint_of(function)
         if (actual or ABSENT) not in known.split():
             yield Difference(hook, function, actual)
+    for name in names_read(hook):
+        if fingerprint_of(name) is None:
+            yield Difference(hook, name, None)

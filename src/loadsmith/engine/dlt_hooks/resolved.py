@@ -3,20 +3,24 @@
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import dlt
-from dlt.common.configuration import is_secret_hint
+from dlt.common.configuration import configspec, is_secret_hint, resolve_configuration
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.providers.doc import BaseDocProvider
-from dlt.common.configuration.providers.provider import EXPLICIT_VALUES_PROVIDER_NAME
-from dlt.common.configuration.specs import PluggableRunContext
-from dlt.common.configuration.utils import (
-    TraceLogContext,
-    get_resolved_traces,
+from dlt.common.configuration.providers.provider import (
+    EXPLICIT_VALUES_PROVIDER_NAME,
+    ConfigProvider,
 )
+from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.configuration.utils import TraceLogContext, get_resolved_traces
+from dlt.common.typing import TSecretStrValue
 
+from loadsmith.engine.dlt_hooks.check import not_called
+from loadsmith.engine.dlt_hooks.providers import provider_in_block, providers
 from loadsmith.engine.dlt_hooks.trace import redacted_traces
 from loadsmith.engine.secrets import (
     UNFILLED,
@@ -39,6 +43,10 @@ from loadsmith.model import LoadDefinition, RunRequest, SourceReference
 #: Providers of values that have no name a user could look for.
 _WITHOUT_A_NAME = (EXPLICIT_VALUES_PROVIDER_NAME, None, "")
 
+#: The name of a setting that shows whether dlt tells of secrets, and who was told of it.
+_SAMPLE = "loadsmith_sample"
+_TOLD: ContextVar[set[str] | None] = ContextVar("loadsmith_told", default=None)
+
 _log = TraceLogContext.log
 _get_value = type(dlt.secrets)._get_value
 
@@ -54,7 +62,6 @@ def secrets_of_load(definition: LoadDefinition, request: RunRequest) -> Iterator
         InterruptedError: The run was cancelled while another load held its variables.
     """
     watch_secrets()
-    _let_dlt_read_files()
     source = definition.source
     files = source.secrets_files if isinstance(source, SourceReference) else ()
     with secrets_in_environment(
@@ -62,7 +69,12 @@ def secrets_of_load(definition: LoadDefinition, request: RunRequest) -> Iterator
     ) as variables:
         redactor = redactor_of(definition, request, {**_secrets_of_providers(), **variables})
         redactor.add_params(read_settings(config_files(files)))
-        with redacted_logs(redactor), redacted_traces(redactor.redact_value):
+        with (
+            # dlt asks for them after the environment, and before its own files.
+            provider_in_block(_FilesOfLoad(), lambda other: isinstance(other, BaseDocProvider)),
+            redacted_logs(redactor),
+            redacted_traces(redactor.redact_value, request.warn),
+        ):
             yield redactor
 
 
@@ -73,14 +85,50 @@ def watch_secrets() -> None:
     a step (`get_resolved_traces`). So the values of the past are read from there, and those to
     come as they are added. `dlt.secrets.get(name, str)` is kept with the type `str`, so that
     method is watched as well. Nothing public tells either.
+
+    Raises:
+        RunError: dlt does not keep what it resolves in this way.
     """
     if TraceLogContext.log is _log:
         TraceLogContext.log = _log_and_declare  # type: ignore[method-assign]
         type(dlt.secrets)._get_value = _get_and_declare  # type: ignore[method-assign]
+    _prove_that_dlt_tells()
     for contexts, _ in tuple(Container().thread_contexts.values()):
         traces: Any = contexts.get(TraceLogContext)
         for trace in tuple(traces.resolved_traces) if traces else ():
             _declare(trace)
+
+
+class _Sample(ConfigProvider):
+    """Answers with a secret that is none."""
+
+    name = "loadsmith: sample"
+    supports_secrets = True
+    supports_sections = True
+
+    def get_value(self, key: str, *_: Any) -> tuple[str | None, str]:
+        """Return the sample."""
+        return (key if key == _SAMPLE else None), key
+
+
+@configspec
+class _SampleOfSecrets(BaseConfiguration):
+    loadsmith_sample: TSecretStrValue = None  # type: ignore[assignment]  # dlt's way
+
+
+def _prove_that_dlt_tells() -> None:
+    told: set[str] = set()
+    token = _TOLD.set(told)
+    try:
+        with provider_in_block(_Sample(), before=lambda _other: True):
+            resolve_configuration(_SampleOfSecrets())
+            if "resolved secrets" not in told:
+                raise not_called("resolved secrets")
+            dlt.secrets.get(_SAMPLE)
+            if "asked secrets" not in told:
+                raise not_called("asked secrets")
+    finally:
+        _TOLD.reset(token)
 
 
 class _FilesOfLoad(BaseDocProvider):
@@ -112,14 +160,6 @@ class _FilesOfLoad(BaseDocProvider):
         return value_at(active_settings(), path), ".".join(path)
 
 
-def _let_dlt_read_files() -> None:
-    """Let dlt ask for the files of a load after the environment, and before its own files."""
-    providers = Container()[PluggableRunContext].providers.providers
-    if not any(isinstance(provider, _FilesOfLoad) for provider in providers):
-        own = (at for at, each in enumerate(providers) if isinstance(each, BaseDocProvider))
-        providers.insert(next(own, len(providers)), _FilesOfLoad())
-
-
 @contextmanager
 def used_secrets() -> Iterator[set[str]]:
     """Give the names of the secrets that dlt resolves in the block; they are there at its end.
@@ -146,16 +186,11 @@ def used_secrets() -> Iterator[set[str]]:
 def placeholders() -> Iterator[dict[str, str]]:
     """Let dlt find a placeholder for each variable in a mapping, in this thread alone.
 
-    Yields the mapping, which is empty at first. A provider can be registered publicly and not be
-    removed again, so it goes into dlt's list and out of it.
+    Yields the mapping, which is empty at first.
     """
     provider = _Placeholders()
-    providers = Container()[PluggableRunContext].providers.providers
-    providers.append(provider)
-    try:
+    with provider_in_block(provider):
         yield provider.variables
-    finally:
-        providers.remove(provider)
 
 
 class _Placeholders(EnvironProvider):
@@ -184,19 +219,19 @@ def _secrets_of_providers() -> Mapping[str, Any]:
 
     Their documents have no public name but a method that writes them as TOML.
     """
-    providers = Container()[PluggableRunContext].providers.providers
     documents = [
         provider._config_doc
-        for provider in providers
+        for provider in providers()
         if isinstance(provider, BaseDocProvider) and provider.supports_secrets
     ]
     return {name: value for document in documents for name, value in variables_of(document).items()}
 
 
 def _log_and_declare(self: TraceLogContext, trace: Any) -> None:
+    if _is_sample(trace.key, "resolved secrets"):
+        return
     if trace.value == UNFILLED and is_in_load():
-        providers = Container()[PluggableRunContext].providers.providers
-        own = [provider for provider in providers if provider.name == trace.provider_name]
+        own: Any = [provider for provider in providers() if provider.name == trace.provider_name]
         raise SecretNotFound(
             still_open(trace.key, [file for each in own for file in each.present_locations])
         )
@@ -206,9 +241,17 @@ def _log_and_declare(self: TraceLogContext, trace: Any) -> None:
 
 def _get_and_declare(self: Any, field: str, type_hint: Any = None) -> Any:
     value, traces = _get_value(self, field, type_hint)
-    if value is not None:
+    if value is not None and not _is_sample(field, "asked secrets"):
         declare_secret(field.rpartition(".")[2], value)
     return value, traces
+
+
+def _is_sample(name: str, hook: str) -> bool:
+    told = _TOLD.get()
+    if told is None or name != _SAMPLE:
+        return False
+    told.add(hook)
+    return True
 
 
 def _declare(trace: Any) -> None:

@@ -2,14 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from dlt.pipeline import trace as dlt_trace
 
+from loadsmith.engine.dlt_hooks.check import not_called
+
+_ACTIVE: ContextVar["_RedactedSteps | None"] = ContextVar("loadsmith_traces", default=None)
+
 
 @contextmanager
-def redacted_traces(redact: Callable[[Any], Any]) -> Iterator[None]:
+def redacted_traces(redact: Callable[[Any], Any], warn: Callable[[str], None]) -> Iterator[None]:
     """Take secrets out of each step of a trace before dlt stores or sends it.
 
     `TRACKING_MODULES` is where dlt plugs in what looks at steps. Ours is called first, and dlt
@@ -17,8 +22,10 @@ def redacted_traces(redact: Callable[[Any], Any]) -> Iterator[None]:
 
     Args:
         redact: Takes secrets out of a text, a list or a mapping.
+        warn: Is told if that failed, so that the trace lacks what may have had secrets.
     """
     module = _RedactedSteps(redact)
+    token = _ACTIVE.set(module)
     # Another thread may be going through the list, so it is replaced and not changed.
     dlt_trace.TRACKING_MODULES = [module, *dlt_trace.TRACKING_MODULES]
     try:
@@ -26,6 +33,26 @@ def redacted_traces(redact: Callable[[Any], Any]) -> Iterator[None]:
     finally:
         others = [other for other in dlt_trace.TRACKING_MODULES if other is not module]
         dlt_trace.TRACKING_MODULES = others
+        _ACTIVE.reset(token)
+        if module.failure is not None:
+            warn(
+                "dlt's trace of this run lacks the errors, counts and settings of a step: secrets"
+                f" could not be taken out of them ({module.failure!r}). Report this."
+            )
+
+
+@contextmanager
+def asked_for_traces(pipeline: Any) -> Iterator[None]:
+    """Check that dlt lets the traces of the step in the block be redacted.
+
+    Raises:
+        RunError: dlt did not ask for that.
+    """
+    module = _ACTIVE.get()
+    before = module.steps if module else 0
+    yield
+    if module and module.steps == before and pipeline.config.enable_runtime_trace:
+        raise not_called("traces")
 
 
 def redact_job_files(pipeline: Any, redact: Callable[[str], str]) -> None:
@@ -40,11 +67,24 @@ def redact_job_files(pipeline: Any, redact: Callable[[str], str]) -> None:
 class _RedactedSteps:
     def __init__(self, redact: Callable[[Any], Any]) -> None:
         self._redact = redact
+        self.steps = 0
+        self.failure: Exception | None = None
 
     def on_end_trace_step(
-        self, trace: Any, _step: Any, _pipeline: Any, _step_info: Any, _send_state: bool
+        self, trace: Any, step: Any, _pipeline: Any, _step_info: Any, _send_state: bool
     ) -> None:
         """Replace the step that has just ended."""
+        self.steps += 1
+        try:
+            self._redact_last(trace)
+        except Exception as error:  # noqa: BLE001 - dlt would store the step as it is
+            self.failure = error
+            del trace.steps[-1:]
+            trace.resolved_config_values.clear()
+            # Its id, its name and when it began.
+            trace.steps.append(type(step)(*step[:3]))
+
+    def _redact_last(self, trace: Any) -> None:
         step = trace.steps[-1]
         for package in getattr(step.step_info, "load_packages", None) or ():
             for state, jobs in package.jobs.items():

@@ -49,8 +49,10 @@ class _Zoned:
     """Compares rows with the window, whatever dlt takes times without a zone for."""
 
     edges: tuple[Edge, ...] = ()
+    is_asked = False
 
     def _adapt_timezone(self, row: datetime, bound: datetime, name: str, resource: str) -> Any:
+        self.is_asked = True
         edge = _edge_among(self.edges, bound)
         if edge is None:
             return IncrementalTransform._adapt_timezone(row, bound, name, resource)
@@ -61,6 +63,19 @@ class _Zoned:
 
 class _WindowRows(_Zoned, JsonIncremental):
     """Compares rows with the window."""
+
+    def __call__(self, row: Any) -> tuple[Any, bool, bool]:
+        """Return the row if it is in the window.
+
+        Raises:
+            RunError: dlt did not ask for what a time is compared with.
+        """
+        compared = super().__call__(row)
+        if not self.is_asked and (self.start_value_is_datetime or self.end_value_is_datetime):
+            value = None if row is None else self.find_cursor_value(row)
+            if isinstance(value, datetime):
+                raise not_called("windows")
+        return compared
 
 
 class _WindowArrow(_Zoned, ArrowIncremental):

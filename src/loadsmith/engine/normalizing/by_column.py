@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from loadsmith.engine.dlt_hooks import replace_normalizer
+from loadsmith.engine.dlt_hooks import RecordNormalizer, is_proven, replace_normalizer
 from loadsmith.engine.normalizing.columns import ArrowReport, active
 
 _lock = Lock()
@@ -57,12 +57,21 @@ def arrow_normalizer(enabled: bool = True) -> Iterator[ArrowReport]:
 
 def _install() -> None:
     global _open_blocks
-    from loadsmith.engine.normalizing import items
-
     with _lock:
+        if _open_blocks == 0:
+            replace_normalizer(_normalizer())
         _open_blocks += 1
-        if _open_blocks == 1:
-            replace_normalizer(items.ColumnarItemsNormalizer)
+
+
+def _normalizer() -> type[RecordNormalizer]:
+    try:
+        from loadsmith.engine.normalizing import items
+    except ImportError:
+        if is_proven("records by column"):
+            raise
+        # A dlt that lacks a name which normalizing by column needs: its own way is left.
+        return RecordNormalizer
+    return items.ColumnarItemsNormalizer
 
 
 def _uninstall() -> None:
