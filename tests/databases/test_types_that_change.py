@@ -59,8 +59,9 @@ def test_a_changed_type_gives_what_plain_dlt_gives(
 ) -> None:
     changes = dict(CHANGES)
     if kind == "duckdb":
-        # Plain dlt fails there.
+        # Plain dlt fails with the text, and takes the middle of two integers for the higher one.
         del changes["t_to_jb"]
+        changes["i8_to_f8"] = ("bigint", "1", "float8", "2.6")
     begun(database, changes, more)
     warehouse = Warehouse(kind, tmp_path, database)
     for _ in range(2):

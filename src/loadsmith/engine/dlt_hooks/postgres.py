@@ -18,6 +18,7 @@ from typing import Any
 from dlt.common.data_writers.writers import InsertValuesWriter
 from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.destination.client import LoadJob
+from dlt.common.destination.exceptions import DestinationTerminalException
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.schema.typing import TColumnSchema
 from dlt.destinations.exceptions import DatabaseTerminalException
@@ -144,16 +145,14 @@ class _ExactCopyJob(PostgresParquetCopyJob):
                 except DatabaseTerminalException as error:
                     raise self._refused(others, error) from error
 
-    def _refused(self, columns: _Columns, error: Exception) -> DatabaseTerminalException:
+    def _refused(self, columns: _Columns, error: Exception) -> DestinationTerminalException:
         told = ", ".join(
             f"'{field.name}' is {known or 'not there'}, the values are {field.type}"
             for field, known in columns
         )
-        return DatabaseTerminalException(
-            ValueError(
-                f"table '{self.load_table_name}': the types of columns have changed, and PostgreSQL"
-                f" does not take the values: {told}. {error}"
-            )
+        return DestinationTerminalException(
+            f"table '{self.load_table_name}': the types of columns have changed, and PostgreSQL"
+            f" does not take the values: {told}. {error}"
         )
 
 
