@@ -1,8 +1,8 @@
 """Read one table of a database for dlt: by ADBC where that is exact, by dlt's own backend else.
 
-Which way it is depends on the types that SQLAlchemy reflects and on what dlt's schema says of the
-table, both known before a row is read. A table keeps its way: rows that dlt's backend reads have a
-`_dlt_id`, those that come in Arrow have none, and neither can be added to the other.
+Which way it is depends on the types that SQLAlchemy reflects, on the cursor, on how rows are merged
+and on the table in the destination, all known before a row is read. Rows that dlt's backend reads
+have a `_dlt_id`, those that come in Arrow have none. A table that has the column keeps it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,28 +17,35 @@ import pyarrow as pa
 import sqlalchemy as sa
 from dlt.common.configuration.container import Container
 from dlt.common.destination import DestinationCapabilitiesContext
-from dlt.common.exceptions import DltException
 from dlt.common.libs.pyarrow import get_py_arrow_datatype
-from dlt.common.schema import Schema
 from dlt.common.schema.typing import TTableSchemaColumns
-from dlt.common.schema.utils import has_table_seen_data, is_complete_column
+from dlt.common.schema.utils import is_complete_column
 from dlt.common.time import get_context_timezone_name
-from dlt.extract import DltResource
 from dlt.sources.sql_database import TableLoader, register_table_loader_backend
-from dlt.sources.sql_database.helpers import ConnectorXTableLoader, get_table_loader_class
+from dlt.sources.sql_database.helpers import ConnectorXTableLoader
 from sqlalchemy.dialects import postgresql
 
 from loadsmith.engine.dlt_hooks import query_of
 from loadsmith.engine.normalizing import ROW_GROUP
 from loadsmith.engine.sources.panics import panics_as_errors
+from loadsmith.engine.sources.sql_begun import (
+    columns_in_destination,
+    current_resource,
+    current_schema,
+    is_loaded_by_insert,
+    merge_strategy,
+    stored_columns,
+)
 from loadsmith.engine.sources.sql_bounds import BoundByColumn, register
 from loadsmith.engine.sources.sql_types import (
     Reader,
     Reading,
     bound,
+    compares_exactly,
     converted,
     reading_of,
     rounded,
+    type_name,
     unread_columns,
 )
 
@@ -48,8 +55,11 @@ _DRIVERS = frozenset({"psycopg", "psycopg2"})
 #: DuckDB reads no parquet with longer decimals, and Arrow has none with more than 76 digits.
 _PARQUET_DIGITS = 38
 
-#: ConnectorX panics at a decimal with more digits.
-_CONNECTORX_DIGITS = 28
+#: Strategies of merges that need no `_dlt_id`.
+_MERGES = (None, "delete-insert", "upsert", "insert-only")
+
+#: What ConnectorX makes of types that dlt declares nothing of.
+_BY_CONNECTORX = {"binary": ("BIT",), "text": ("INT4RANGE", "INT8RANGE", "NUMRANGE", "DATERANGE")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,61 +106,87 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
             or DestinationCapabilitiesContext.generic_capabilities()
         )
         # Destinations that dlt loads by INSERT round what their column does not hold; parquet, in
-        # which loadsmith loads them, is refused.
-        rounds = "insert_values" in (self._capabilities.supported_loader_file_formats or ())
+        # which loadsmith loads them, is refused. Nor do they get NUL characters.
+        self._is_inserted = is_loaded_by_insert()
         self._reader = Reader(
             driver=self.engine.dialect.driver,
-            decimal=self._capabilities.decimal_precision if rounds else None,
+            decimal=self._capabilities.decimal_precision if self._is_inserted else None,
         )
 
     def load_rows(self, backend_kwargs: dict[str, Any] | None = None) -> Iterator[Any]:
         """Yield the rows of the table in pages."""
         name = self.table.name
         with panics_as_errors(lambda text: TableReadError(name, f"its driver panicked: {text}")):
-            rows_because = self._rows_because()
-            stored = _stored_columns()
-            if stored and _schema().naming.normalize_identifier("_dlt_id") not in stored:
-                if rows_because is None:
-                    yield from self._fast_or(stored, lambda why: self._as_before(stored, why))
-                else:
-                    yield from self._as_before(stored, rows_because)
-            elif stored:
-                yield from self._by_rows(rows_because or "its table has `_dlt_id`")
-            elif rows_because is not None:
-                yield from self._by_rows(rows_because)
-            else:
-                yield from self._fast_or({}, self._by_rows)
+            yield from self._rows()
 
-    def _by_rows(self, because: str) -> Iterator[Any]:
-        self.options.log(f"table '{self.table.name}': read by dlt's backend, because {because}")
+    def _rows(self) -> Iterator[Any]:
+        stored = stored_columns()
+        begun = set(stored) or columns_in_destination()
+        row_id = current_schema().naming.normalize_identifier("_dlt_id")
+        because, by_types = self._rows_because(), None
+        if because is None and row_id in begun:
+            because = "its table has `_dlt_id`"
+        if because is None:
+            by_types = self._types_because()
+        is_without = bool(begun) and row_id not in begun
+        if because is None and by_types is None:
+            yield from self._fast_or(stored, lambda why: self._by_rows(why, is_without))
+        elif because is None and self._is_of_connectorx(stored):
+            yield from self._by_connectorx(str(by_types))
+        else:
+            yield from self._by_rows(str(because or by_types), is_without)
+
+    def _by_rows(self, because: str, is_without_id: bool) -> Iterator[Any]:
+        told = f"table '{self.table.name}': read by dlt's backend, because {because}"
+        hints: dict[str, Any] = {}
+        if is_without_id:
+            self.options.warn(
+                f"{told}. Its rows get a `_dlt_id` from now on; those that it has keep none. To"
+                " begin it anew, run it once with `refresh: drop_resources`."
+            )
+            # New columns of a table with rows cannot be NOT NULL.
+            row_id = {"name": "_dlt_id", "data_type": "text", "nullable": True, "row_key": True}
+            resource = current_resource()
+            known = resource.columns if resource is not None else None
+            hints["columns"] = {**(known if isinstance(known, dict) else {}), "_dlt_id": row_id}
+        else:
+            self.options.log(told)
         if (
             self._capabilities.preferred_loader_file_format == "parquet"
-            and self._reader.decimal
+            and self._is_inserted
             and any(map(_is_no_parquet_decimal, self.columns.values()))
         ):
-            inserts = dlt.mark.make_hints(file_format="insert_values")
-            yield dlt.mark.with_hints([], inserts)
+            hints["file_format"] = "insert_values"
+        if hints:
+            yield dlt.mark.with_hints([], dlt.mark.make_hints(**hints))
         pages = super().load_rows()
-        yield from pages if self._reader.decimal is None else map(self._rounded, pages)
+        yield from map(self._as_inserted, pages) if self._is_inserted else pages
 
-    def _rounded(self, page: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Round decimals of columns that declare no scale, as the destination does."""
-        assert self._reader.decimal is not None
-        kinds = ("decimal", None)
-        names = [
+    def _as_inserted(self, page: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return rows with the values that INSERT leaves in the destination.
+
+        It rounds decimals of columns that declare no scale. dlt takes out NUL characters, which
+        PostgreSQL does not have.
+        """
+        decimals = [
             name
             for name in page[0]
             if (hint := self.columns.get(name, {})).get("scale") is None
-            and hint.get("data_type") in kinds
+            and hint.get("data_type") in ("decimal", None)
         ]
-        for row in page if names else ():
-            for name in names:
+        scale = (self._reader.decimal or (0, 0))[1]
+        for row in page if decimals else ():
+            for name in decimals:
                 if isinstance(row[name], Decimal):
-                    row[name] = rounded(row[name], self._reader.decimal[1])
+                    row[name] = rounded(row[name], scale)
+        for row in page if self.engine.dialect.name != "postgresql" else ():
+            for name, value in row.items():
+                if isinstance(value, str) and "\0" in value:
+                    row[name] = value.replace("\0", "")
         return page
 
     def _rows_because(self) -> str | None:
-        """Return why dlt's own backend has to read the table, or None where ADBC can."""
+        """Return why dlt's own backend has to read the table, whatever types it has."""
         dialect = self.engine.dialect
         because = self.options.rows_because or rows_because_of(f"{dialect.name}+{dialect.driver}")
         if because:
@@ -159,19 +195,22 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
             return "it is a query"
         if self.incremental and self.incremental.last_value_func not in (min, max):
             return "its cursor is ordered by a function"
-        unread = unread_columns(self.table, self.columns, self._reader)
-        if unread:
-            listed = ", ".join(f"'{name}' ({kind})" for name, kind in unread.items())
-            return f"its columns {listed} need it"
-        schema = _schema()
+        if self.cursor_column is not None and not compares_exactly(self.cursor_column):
+            kind = type_name(self.cursor_column.type)
+            return f"its cursor '{self.cursor_column.name}' is {kind}"
+        if (strategy := merge_strategy()) not in _MERGES:
+            return f"the merge strategy {strategy} needs `_dlt_id`"
+        schema = current_schema()
         names = [column.name for column in self.table.columns]
         written = {schema.naming.normalize_identifier(name) for name in names}
         paths = {schema.naming.normalize_path(name) for name in names}
+        if not names:
+            return "it has no columns"
         if written != paths or len(written) != len(names):
             return "dlt changes names of its columns"
         if any(name.startswith("_dlt") for name in written):
             return "it has columns of dlt's own"
-        resource = _resource()
+        resource = current_resource()
         if resource is not None and resource.table_name != resource.name:
             return "its rows go to a table of another name, as those of others may"
         undeclared = [
@@ -182,6 +221,12 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
         if any(schema.get_preferred_type(name) for name in undeclared):
             return "its schema prefers types for columns of it"
         return None
+
+    def _types_because(self) -> str | None:
+        """Return why its types need dlt's own backend, or None where ADBC has them all."""
+        unread = unread_columns(self.table, self.columns, self._reader)
+        listed = ", ".join(f"'{name}' ({kind})" for name, kind in unread.items())
+        return f"its columns {listed} need it" if unread else None
 
     def _fast_or(
         self, stored: TTableSchemaColumns, otherwise: Callable[[str], Iterator[Any]]
@@ -251,7 +296,7 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
         self, readings: Mapping[str, Reading], stored: TTableSchemaColumns
     ) -> dict[str, pa.DataType] | str:
         """Return the types that dlt writes, or why a stored column does not take what is read."""
-        naming = _schema().naming
+        naming = current_schema().naming
         found: dict[str, pa.DataType] = {}
         for name, reading in readings.items():
             known = stored.get(naming.normalize_identifier(name), {})
@@ -273,50 +318,70 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
         for page in _in_pages(reader, size):
             columns = {}
             for name, reading in readings.items():
-                try:
-                    values = converted(page[name], reading, targets[name])
-                except ValueError as error:
-                    message = f"column '{name}': {error}. Leave the column or the rows out."
-                    raise TableReadError(self.table.name, message) from None
+                values = self._converted(page[name], name, reading, targets[name])
                 is_made_by_values = not reading.is_declared and values.null_count == len(values)
                 columns[name] = pa.nulls(len(values)) if is_made_by_values else values
             yield pa.table(columns)
 
-    def _as_before(self, stored: TTableSchemaColumns, because: str) -> Iterator[Any]:
-        """Go on with a table without `_dlt_id`, with the types that it has.
+    def _converted(
+        self,
+        values: pa.ChunkedArray,
+        name: str,
+        reading: Reading,
+        target: pa.DataType | None = None,
+    ) -> pa.ChunkedArray:
+        try:
+            return converted(values, reading, target or values.type)
+        except ValueError as error:
+            message = f"column '{name}': {error}. Leave the column or the rows out."
+            raise TableReadError(self.table.name, message) from None
 
-        It was begun by ADBC, or by ConnectorX or PyArrow in an earlier version of loadsmith.
+    def _is_of_connectorx(self, stored: TTableSchemaColumns) -> bool:
+        """Tell whether an earlier version began the table by ConnectorX, which can go on exactly.
+
+        It made other types than dlt of some, and loses digits of decimals.
         """
-        unread = unread_columns(self.table, self.columns, self._reader)
-        naming = _schema().naming
-        has_all = all(naming.normalize_identifier(name) in stored for name in unread)
-        by_connectorx = (
-            self.engine.dialect.name == "postgresql"
-            and find_spec("connectorx") is not None
-            and has_all
-            and not any(_is_long_decimal(column) for column in self.columns.values())
-        )
-        backend = "connectorx" if by_connectorx else "pyarrow"
-        kept = f" Its columns {', '.join(map(repr, unread))} keep their types." if unread else ""
+        naming = current_schema().naming
+        for name, kind in unread_columns(self.table, self.columns, self._reader).items():
+            stored_type = stored.get(naming.normalize_identifier(name), {}).get("data_type")
+            declared = self.columns.get(name, {}).get("data_type")
+            is_same = declared == stored_type if declared else False
+            if not stored_type or not (
+                is_same or kind.startswith(_BY_CONNECTORX.get(stored_type, ()))
+            ):
+                return False
+        decimals = (column.get("data_type") == "decimal" for column in self.columns.values())
+        return find_spec("connectorx") is not None and not any(decimals)
+
+    def _by_connectorx(self, because: str) -> Iterator[Any]:
+        """Go on with a table that ConnectorX began, in the types that it has."""
+        kept = unread_columns(self.table, self.columns, self._reader)
         self.options.warn(
-            f"table '{self.table.name}': dlt's backend should read it, because {because}, but"
-            f" cannot add to a table without `_dlt_id`. It is read by {backend}.{kept}"
-            " To load it as plain dlt does, run it once with `refresh: drop_resources`."
+            f"table '{self.table.name}': dlt's backend should read it, because {because}, but an"
+            f" earlier version began it. It is read by connectorx. Its columns"
+            f" {', '.join(map(repr, kept))} keep their types. To load it as plain dlt does, run it"
+            " once with `refresh: drop_resources`."
         )
-        loader_class: type[Any] = get_table_loader_class(backend)
-        loader = loader_class(
+        loader: Any = ConnectorXLoader(
             self.engine,
-            cast(Any, backend),
+            "connectorx",
             self.table,
             self.columns,
             chunk_size=self.chunk_size,
             incremental=self.incremental,
             limit=self.limit,
-            query_adapter_callback=self.query_adapter_callback,
         )
         size = self.options.page_rows or (self.chunk_size if self.limit else ROW_GROUP)
-        stream = {"return_type": "arrow_stream", "batch_size": size}
-        yield from loader.load_rows(stream if by_connectorx else None)
+        readings = {
+            column.name: reading
+            for column in self.table.columns
+            if (reading := reading_of(column, self.columns.get(column.name), self._reader))
+        }
+        for page in loader.load_rows({"return_type": "arrow_stream", "batch_size": size}):
+            for name, reading in readings.items():
+                values = self._converted(page[name].cast(reading.arrow[-1]), name, reading)
+                page = page.set_column(page.column_names.index(name), name, values)
+            yield page
 
 
 class ConnectorXLoader(ConnectorXTableLoader):
@@ -339,30 +404,6 @@ class ConnectorXLoader(ConnectorXTableLoader):
 # dlt takes them for live resources, too, which are made without loadsmith.
 register_table_loader_backend("connectorx", ConnectorXLoader)
 register()
-
-
-def _schema() -> Schema:
-    """Return the schema of the source; a new one where rows are read outside of a pipeline."""
-    try:
-        return dlt.current.source_schema()
-    except DltException:
-        return Schema("outside_of_a_pipeline")
-
-
-def _resource() -> DltResource | None:
-    try:
-        return dlt.current.resource()
-    except DltException:
-        return None
-
-
-def _stored_columns() -> TTableSchemaColumns:
-    """Return the columns of the resource's table, of which earlier runs have loaded rows."""
-    schema, resource = _schema(), _resource()
-    if resource is None or not isinstance(resource.table_name, str):
-        return {}
-    table = schema.tables.get(schema.naming.normalize_table_identifier(resource.table_name))
-    return table["columns"] if table is not None and has_table_seen_data(table) else {}
 
 
 def _unexpected(schema: pa.Schema, readings: Mapping[str, Reading]) -> str:
@@ -392,12 +433,6 @@ def _is_no_parquet_decimal(column: Mapping[str, Any]) -> bool:
         column.get("data_type") == "decimal"
         and digits is not None
         and (digits > _PARQUET_DIGITS or not 0 <= scale <= digits)
-    )
-
-
-def _is_long_decimal(column: Mapping[str, Any]) -> bool:
-    return column.get("data_type") == "decimal" and (
-        column.get("precision") is None or column["precision"] > _CONNECTORX_DIGITS
     )
 
 

@@ -64,6 +64,11 @@ _SIMPLE: dict[type, tuple[str, tuple[pa.DataType, ...]]] = {
     sa.DOUBLE_PRECISION: ("double", (pa.float64(),)),
 }
 
+#: Types of cursors whose values are neither rounded nor converted.
+_CURSORS = frozenset(
+    {sa.SMALLINT, sa.INTEGER, sa.BIGINT, sa.String, sa.TEXT, sa.VARCHAR, *_DATETIMES}
+)
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -102,12 +107,19 @@ def reading_of(column: Any, hint: TColumnSchema | None, reader: Reader) -> Readi
     )
 
 
+def compares_exactly(column: Any) -> bool:
+    """Tell whether ADBC gives a cursor's values as dlt's own backend compares them."""
+    if type(column.type) is sa.NUMERIC:
+        return column.type.precision is not None
+    return type(column.type) in _CURSORS
+
+
 def unread_columns(
     table: Table, hints: Mapping[str, TColumnSchema], reader: Reader
 ) -> dict[str, str]:
     """Return the columns that dlt's own backend has to read, and their types as texts."""
     return {
-        column.name: _name_of(column.type)
+        column.name: type_name(column.type)
         for column in table.columns
         if reading_of(column, hints.get(column.name), reader) is None
     }
@@ -175,7 +187,8 @@ def _has_precision_of(kind: Any, hint: TColumnSchema) -> bool:
     return hint.get("precision") is None
 
 
-def _name_of(kind: Any) -> str:
+def type_name(kind: Any) -> str:
+    """Return PostgreSQL's name of a type."""
     dialect: Any = postgresql
     try:
         return str(kind.compile(dialect=dialect.dialect()))
@@ -237,8 +250,9 @@ def bound(value: Any, column: Any) -> Any:
     if isinstance(value, date):
         return sa.literal_column(f"DATE '{date.isoformat(value)}'")
     if isinstance(value, str):
-        # Not of the type of the column: SQLAlchemy writes no text as a time.
-        return sa.literal(str(value), sa.String())
+        # It means the same with and without `standard_conforming_strings`.
+        text = value.replace("\\", "\\\\").replace("'", "''")
+        return sa.literal_column(f"E'{text}'")
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         return sa.literal_column(format(value, "f") if isinstance(value, Decimal) else repr(value))
     return value
