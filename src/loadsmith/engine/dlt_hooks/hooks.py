@@ -222,6 +222,7 @@ HOOKS = (
         },
         reads={
             "dlt.common.destination.client:LoadJob": "_file_path",
+            "dlt.common.destination.client:RunnableLoadJob": "_load_table _schema",
             "dlt.destinations._adbc_jobs:AdbcParquetCopyJob": "_job_client",
         },
     ),

@@ -90,7 +90,7 @@ class _ExactCopyJob(PostgresParquetCopyJob):
                     cursor.adbc_ingest(self.load_table_name, reader, mode="append", **into)
             connection.commit()
         if others:
-            self._insert(tables, read.names, [(each, known.get(each.name)) for each in others])
+            self._insert_rows(tables, read.names, [(each, known.get(each.name)) for each in others])
         if taken_out and fence is not None:
             names = ", ".join(f"'{name}' ({count})" for name, count in taken_out.items())
             fence.warn(
@@ -124,7 +124,7 @@ class _ExactCopyJob(PostgresParquetCopyJob):
                 table = table.set_column(index, field.name, values)
         return table
 
-    def _insert(self, tables: Iterator[Any], names: list[str], others: _Columns) -> None:
+    def _insert_rows(self, tables: Iterator[Any], names: list[str], others: _Columns) -> None:
         """Insert the rows by dlt's default format, which lets PostgreSQL convert the values."""
         with tempfile.TemporaryDirectory() as folder:
             # dlt reads a job's table and id from the name of its file.
