@@ -32,6 +32,7 @@ COMMANDS = {
     "state show": "No cursor is stored",
     "state reset shop/orders --yes": "nothing to forget",
     "state discard shop --yes": "Nothing was discarded.",
+    "dbt-sources sources.yml": "sources.yml",
     "clean": "0 loaded packages",
     "add crm --source python": "loadsmith run 'crm/*'",
     "run crm/*": "3 assets, 320 rows",

@@ -14,6 +14,7 @@ COMMANDS = (
     "check",
     "clean",
     "compare-dagster-dlt",
+    "dbt-sources",
     "dev",
     "discover",
     "info",
