@@ -23,13 +23,21 @@ pytestmark = pytest.mark.postgres
         "file",
     ],
 )
-def test_a_job_that_fails_fails_the_load_and_moves_no_cursor(tmp_path, monkeypatch, variable):
+def test_a_job_that_fails_fails_the_load_and_moves_no_cursor(
+    tmp_path, monkeypatch, request, variable
+):
     name = f"failed_{uuid.uuid4().hex[:8]}"
     if variable == "file":
         (tmp_path / ".dlt").mkdir()
         (tmp_path / ".dlt" / "config.toml").write_text("[load]\nraise_on_failed_jobs = false\n")
         monkeypatch.chdir(tmp_path)
         dlt.current.run_context().reload()
+
+        def read_none_of_it() -> None:
+            monkeypatch.undo()
+            dlt.current.run_context().reload()
+
+        request.addfinalizer(read_none_of_it)
     else:
         monkeypatch.setenv(variable.format(PIPELINE=name.upper()), "false")
     warned = []

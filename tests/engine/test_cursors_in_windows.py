@@ -142,8 +142,7 @@ def test_what_a_cursor_bounds_further_down_is_not_told_to_be_loaded_whole(shop):
 
     shop.load(source, 1, 2)
     assert shop.rows("SELECT count(*) FROM raw.orders") == [(48,)]
-    (told,) = {line.split(" has no ")[0] for line in shop.warned}
-    assert told == "resource 'whole'"
+    assert {line.split(" has no ")[0] for line in shop.warned} == {"resource 'whole'"}
 
 
 def test_a_relative_folder_of_schemas_stays_when_a_source_moves(shop, tmp_path, monkeypatch):

@@ -240,7 +240,7 @@ def test_a_step_that_cannot_be_redacted_is_not_stored(tmp_path: Path) -> None:
     [step] = pipeline.last_trace.steps
     assert (step.step, step.step_exception, step.exception_traces) == ("extract", None, None)
     [warning] = warnings
-    assert "secrets could not be taken out of them (ValueError('cannot'))" in warning
+    assert "secrets could not be taken out of them (ValueError)" in warning
 
 
 # -- what is left behind --------------------------------------------------------------

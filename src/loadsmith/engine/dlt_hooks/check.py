@@ -37,13 +37,14 @@ def check_hooks(destination: str | None, load: str, warn: Callable[[str], None])
         warn(str(difference))
 
 
-def missing(destination: str | None = None) -> RunError | None:
+def missing() -> RunError | None:
     """Return the error for the first name that the installed dlt lacks; None if it lacks none.
 
     It stands for an error of an import, which names neither what is lost nor what to do.
     """
-    absent = (one for one in differences(destination) if one.actual is None)
-    first = min(absent, key=lambda one: not one.is_error, default=None)
+    found = (difference for hook in HOOKS for difference in differences_of_hook(hook)[:1])
+    absent = (difference for difference in found if difference.actual is None)
+    first = min(absent, key=lambda difference: not difference.is_error, default=None)
     return _error(first) if first else None
 
 

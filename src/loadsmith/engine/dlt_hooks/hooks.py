@@ -73,12 +73,13 @@ HOOKS = (
     Hook(
         name="load ids",
         target="dlt.extract.extractors:ArrowExtractor",
-        kind="setting",
+        kind="instance",
         reason="without a load id in Arrow tables a dead load cannot be undone",
         on_difference="error",
         lost="Arrow tables may get no _dlt_load_id, and a dead load of them could not be undone",
         uses={
             "dlt.extract.extractors:ArrowExtractor._retrieve_normalize_config": "d0d6a2a52e61",
+            "dlt.extract.extractors:Extractor._write_item": "e36d2b6a06b9",
             "dlt.extract.extractors:ArrowExtractor._write_item": "162aa369a332",
             "dlt.common.configuration.resolve:_resolve_single_value": "f86625594eee",
             "dlt.extract.extractors:ArrowExtractor._compute_tables": "51b9cdf3384a",

@@ -31,7 +31,7 @@ class Hook:
         lost: What a user may lose if the hook does not work.
         uses: The functions that the hook relies on, with the fingerprints of tested versions.
         reads: The names that have to be there, whatever they are, separated by spaces: by the
-            module, or by the class that has them as attributes.
+            module that has them, or by the class or function that sets them as attributes.
         destination: The type of destination that the hook is for; None if it is for all.
     """
 

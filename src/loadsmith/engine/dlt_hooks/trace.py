@@ -2,15 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from dlt.pipeline import trace as dlt_trace
 
 from loadsmith.engine.dlt_hooks.check import not_called
-
-_ACTIVE: ContextVar["_RedactedSteps | None"] = ContextVar("loadsmith_traces", default=None)
 
 
 @contextmanager
@@ -25,7 +22,6 @@ def redacted_traces(redact: Callable[[Any], Any], warn: Callable[[str], None]) -
         warn: Is told if that failed, so that the trace lacks what may have had secrets.
     """
     module = _RedactedSteps(redact)
-    token = _ACTIVE.set(module)
     # Another thread may be going through the list, so it is replaced and not changed.
     dlt_trace.TRACKING_MODULES = [module, *dlt_trace.TRACKING_MODULES]
     try:
@@ -33,11 +29,10 @@ def redacted_traces(redact: Callable[[Any], Any], warn: Callable[[str], None]) -
     finally:
         others = [other for other in dlt_trace.TRACKING_MODULES if other is not module]
         dlt_trace.TRACKING_MODULES = others
-        _ACTIVE.reset(token)
         if module.failure is not None:
             warn(
                 "dlt's trace of this run lacks the errors, counts and settings of a step: secrets"
-                f" could not be taken out of them ({module.failure!r}). Report this."
+                f" could not be taken out of them ({module.failure}). Report this."
             )
 
 
@@ -48,10 +43,12 @@ def asked_for_traces(pipeline: Any) -> Iterator[None]:
     Raises:
         RunError: dlt did not ask for that.
     """
-    module = _ACTIVE.get()
-    before = module.steps if module else 0
+    # Those of loads in other threads are among them; a step is one of all.
+    modules = [one for one in dlt_trace.TRACKING_MODULES if isinstance(one, _RedactedSteps)]
+    before = [module.steps for module in modules]
     yield
-    if module and module.steps == before and pipeline.config.enable_runtime_trace:
+    is_asked = [module.steps for module in modules] != before
+    if modules and not is_asked and pipeline.config.enable_runtime_trace:
         raise not_called("traces")
 
 
@@ -68,7 +65,7 @@ class _RedactedSteps:
     def __init__(self, redact: Callable[[Any], Any]) -> None:
         self._redact = redact
         self.steps = 0
-        self.failure: Exception | None = None
+        self.failure: str | None = None
 
     def on_end_trace_step(
         self, trace: Any, step: Any, _pipeline: Any, _step_info: Any, _send_state: bool
@@ -78,7 +75,8 @@ class _RedactedSteps:
         try:
             self._redact_last(trace)
         except Exception as error:  # noqa: BLE001 - dlt would store the step as it is
-            self.failure = error
+            # Its text may have a secret.
+            self.failure = type(error).__name__
             del trace.steps[-1:]
             trace.resolved_config_values.clear()
             # Its id, its name and when it began.
