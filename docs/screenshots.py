@@ -265,7 +265,7 @@ def shoot(page: Any, name: str, until: str | None = None) -> None:
 def main() -> None:
     """Write all pictures."""
     with tempfile.TemporaryDirectory() as folder, open_demo(Path(folder)) as demo:
-        with open_page(2000, 1000) as page:
+        with open_page(2000, 1250) as page:
             visit_graph(page, demo)
             shoot(page, "asset-graph.png")
         with open_page(1500, 1560) as page:

@@ -133,7 +133,7 @@ def test_a_load_is_downstream_of_the_files_that_another_has_written(
     (lake / "in").mkdir(parents=True)
     (lake / "in" / "a.jsonl").write_text('{"a": 1}\n')
 
-    def loads() -> list[dg.AssetsDefinition]:
+    def loads(*partitions: Any) -> list[dg.AssetsDefinition]:
         return [
             load(
                 readers((lake / bucket).as_uri(), file_glob=glob).with_resources(reader),
@@ -144,10 +144,15 @@ def test_a_load_is_downstream_of_the_files_that_another_has_written(
                     pipelines_dir=str(tmp_path / "pipelines"),
                 ),
                 name=name,
+                partitions_def=partitions_def,
             )
-            for name, bucket, glob, reader in (
-                ("first", reads, "**/a.jsonl", "read_jsonl"),
-                ("second", "first", "read_jsonl/*.parquet", "read_parquet"),
+            for partitions_def, (name, bucket, glob, reader) in zip(
+                partitions or (None, None),
+                (
+                    ("first", reads, "**/a.jsonl", "read_jsonl"),
+                    ("second", "first", "read_jsonl/*.parquet", "read_parquet"),
+                ),
+                strict=True,
             )
         ]
 
@@ -168,5 +173,17 @@ def test_a_load_is_downstream_of_the_files_that_another_has_written(
     # A first load that may read what the second writes makes no circle.
     below, above = (second, first) if reads == "in" else (first, second)
     assert parents(link_loads(loads())) == {**sources, below: {"readers_filesystem", above}}
+    days = dg.DailyPartitionsDefinition("2024-01-01")
+    shops = dg.StaticPartitionsDefinition(["a", "b"])
+    partitioned = link_loads(loads(days, shops))
+    assert parents(partitioned)[below] == {"readers_filesystem", above}
+    (mapping,) = [
+        dep.partition_mapping
+        for assets in partitioned
+        for spec in assets.specs
+        for dep in spec.deps
+        if dep.asset_key.to_user_string() == above
+    ]
+    assert mapping == dg.AllPartitionMapping()
     linked = dg.materialize(link_loads(loads()), resources={"dlt": DagsterDltResource()})
     assert linked.success

@@ -2,17 +2,34 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import dagster as dg
 
 from loadsmith.assets.define import (
     RESOURCE_KEY,
     TABLE_KEY,
-    LoadName,
     build_upstream_specs as build_upstream_specs,
     loads_in,
 )
-from loadsmith.model import ResourceSnapshot
+from loadsmith.model import ResourceSnapshot, TableSnapshot
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a run has seen of an asset.
+
+    Attributes:
+        resource: Its resource.
+        tables: Its table, or all of its resource where it stands for all.
+    """
+
+    resource: ResourceSnapshot
+    tables: Sequence[TableSnapshot]
+
+    @property
+    def is_nested(self) -> bool:
+        return bool(self.tables) and all(table.parent is not None for table in self.tables)
 
 
 def link_loads(assets: Iterable[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
@@ -27,20 +44,20 @@ def link_loads(assets: Iterable[dg.AssetsDefinition]) -> list[dg.AssetsDefinitio
     given = list(assets)
     specs = {spec.key: spec for one in given for spec in one.specs}
     ops = {key: number for number, one in enumerate(given) for key in one.keys}
-    partitions = {key: one.partitions_def for one in given for key in one.keys}
     upstream = {key: {dep.asset_key for dep in spec.deps} for key, spec in specs.items()}
-    places = dict(_places(specs.values()))
+    seen = dict(_seen_of(specs))
+    places = {table.place: key for key, one in seen.items() for table in one.tables if table.place}
     links: dict[dg.AssetKey, list[dg.AssetDep]] = defaultdict(list)
-    for spec in specs.values():
-        for key in _read_by(spec, places):
-            if ops[key] == ops[spec.key] or key in upstream[spec.key]:
+    for key, one in seen.items():
+        for above in () if one.is_nested else _read_by(one.resource, places):
+            if ops[above] == ops[key] or above in upstream[key]:
                 continue
             # Two loads may read what the other has written; the graph has no circles.
-            if _reaches(key, spec.key, upstream):
+            if _reaches(above, key, upstream):
                 continue
-            upstream[spec.key].add(key)
-            mapping = _mapping(partitions[key], partitions[spec.key])
-            links[spec.key].append(dg.AssetDep(key, partition_mapping=mapping))
+            upstream[key].add(above)
+            mapping = _mapping(given[ops[above]].partitions_def, given[ops[key]].partitions_def)
+            links[key].append(dg.AssetDep(above, partition_mapping=mapping))
     return [_linked(one, links) for one in given]
 
 
@@ -54,27 +71,27 @@ def _linked(
     )
 
 
-def _seen(spec: dg.AssetSpec) -> ResourceSnapshot | None:
-    """Return what a run has seen of the resource of an asset."""
-    names: list[LoadName] = loads_in([spec.metadata])
-    known = names[0].snapshot.resource(str(spec.metadata[RESOURCE_KEY])) if names else None
-    return known.seen if known else None
+def _seen_of(
+    specs: Mapping[dg.AssetKey, dg.AssetSpec],
+) -> Iterator[tuple[dg.AssetKey, _Seen]]:
+    tables: dict[int, dict[str, TableSnapshot]] = {}
+    for key, spec in specs.items():
+        names = loads_in([spec.metadata])
+        known = names[0].snapshot.resource(str(spec.metadata[RESOURCE_KEY])) if names else None
+        if known is None or known.seen is None:
+            continue
+        if id(known.seen) not in tables:
+            tables[id(known.seen)] = {table.name: table for table in known.seen.tables}
+        by_name = tables[id(known.seen)]
+        name = spec.metadata.get(TABLE_KEY)
+        own = by_name.values() if name is None else filter(None, [by_name.get(name)])
+        yield key, _Seen(known.seen, tuple(own))
 
 
-def _places(specs: Iterable[dg.AssetSpec]) -> Iterator[tuple[str, dg.AssetKey]]:
-    """Yield the place of each table, and its asset."""
-    for spec in specs:
-        seen, table = _seen(spec), spec.metadata.get(TABLE_KEY)
-        for known in seen.tables if seen else ():
-            if known.place and table in (known.name, None):
-                yield known.place, spec.key
-
-
-def _read_by(spec: dg.AssetSpec, places: Mapping[str, dg.AssetKey]) -> Iterator[dg.AssetKey]:
-    seen, table = _seen(spec), spec.metadata.get(TABLE_KEY)
-    if seen is None or any(known.name == table and known.parent for known in seen.tables):
-        return
-    for one in seen.inputs:
+def _read_by(
+    resource: ResourceSnapshot, places: Mapping[str, dg.AssetKey]
+) -> Iterator[dg.AssetKey]:
+    for one in resource.inputs:
         for pattern in one.places:
             if pattern in places:
                 yield places[pattern]

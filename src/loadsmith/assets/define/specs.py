@@ -201,10 +201,15 @@ def _add_seen_parents(
     This is the last step, so that the order of the specs, and with it the ops of a large load, do
     not change.
     """
+    nested = {
+        (resource.name, table.name)
+        for resource in resources.values()
+        for table in resource.tables
+        if table.parent is not None
+    }
     for key, spec in specs.items():
         resource = resources[str(spec.metadata[RESOURCE_KEY])]
-        table = spec.metadata.get(TABLE_KEY)
-        if any(nested.name == table and nested.parent for nested in resource.tables):
+        if (resource.name, spec.metadata.get(TABLE_KEY)) in nested:
             continue
         feeds = resource.seen.upstream if resource.seen and resource.upstream is None else None
         parent = roots.get(feeds) if feeds else None
