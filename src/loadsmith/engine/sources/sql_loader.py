@@ -33,7 +33,6 @@ from loadsmith.engine.sources.sql_begun import (
     current_resource,
     current_schema,
     is_loaded_by_insert,
-    merge_strategy,
     stored_columns,
 )
 from loadsmith.engine.sources.sql_bounds import BoundByColumn, register
@@ -198,8 +197,9 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
         if self.cursor_column is not None and not compares_exactly(self.cursor_column):
             kind = type_name(self.cursor_column.type)
             return f"its cursor '{self.cursor_column.name}' is {kind}"
-        if (strategy := merge_strategy()) not in _MERGES:
-            return f"the merge strategy {strategy} needs `_dlt_id`"
+        resource = current_resource()
+        if resource is not None and (why := rows_because_of_merge(resource.write_disposition)):
+            return why
         schema = current_schema()
         names = [column.name for column in self.table.columns]
         written = {schema.naming.normalize_identifier(name) for name in names}
@@ -210,7 +210,6 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
             return "dlt changes names of its columns"
         if any(name.startswith("_dlt") for name in written):
             return "it has columns of dlt's own"
-        resource = current_resource()
         if resource is not None and resource.table_name != resource.name:
             return "its rows go to a table of another name, as those of others may"
         undeclared = [
@@ -434,6 +433,12 @@ def _is_no_parquet_decimal(column: Mapping[str, Any]) -> bool:
         and digits is not None
         and (digits > _PARQUET_DIGITS or not 0 <= scale <= digits)
     )
+
+
+def rows_because_of_merge(disposition: Any) -> str | None:
+    """Return why rows of a write disposition are not read by ADBC, or None where they may be."""
+    strategy = disposition.get("strategy") if isinstance(disposition, Mapping) else None
+    return None if strategy in _MERGES else f"the merge strategy {strategy} needs `_dlt_id`"
 
 
 def rows_because_of(engine_name: str) -> str | None:
