@@ -153,7 +153,10 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
         if (
             self._capabilities.preferred_loader_file_format == "parquet"
             and self._is_inserted
-            and any(map(_is_no_parquet_decimal, self.columns.values()))
+            and (
+                self._has_unrounded_cursor()
+                or any(map(_is_no_parquet_decimal, self.columns.values()))
+            )
         ):
             hints["file_format"] = "insert_values"
         if hints:
@@ -167,11 +170,13 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
         It rounds decimals of columns that declare no scale. dlt takes out NUL characters, which
         PostgreSQL does not have.
         """
+        cursor = self.cursor_column.name if self.cursor_column is not None else None
         decimals = [
             name
             for name in page[0]
             if (hint := self.columns.get(name, {})).get("scale") is None
             and hint.get("data_type") in ("decimal", None)
+            and name != cursor
         ]
         scale = (self._reader.decimal or (0, 0))[1]
         for row in page if decimals else ():
@@ -183,6 +188,11 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
                 if isinstance(value, str) and "\0" in value:
                     row[name] = value.replace("\0", "")
         return page
+
+    def _has_unrounded_cursor(self) -> bool:
+        """Tell whether the cursor has to be compared with more digits than the table keeps."""
+        kind: Any = None if self.cursor_column is None else self.cursor_column.type
+        return isinstance(kind, sa.Numeric) and kind.asdecimal and kind.scale is None
 
     def _rows_because(self) -> str | None:
         """Return why dlt's own backend has to read the table, whatever types it has."""
