@@ -150,15 +150,8 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
             hints["columns"] = {**(known if isinstance(known, dict) else {}), "_dlt_id": row_id}
         else:
             self.options.log(told)
-        if (
-            self._capabilities.preferred_loader_file_format == "parquet"
-            and self._is_inserted
-            and (
-                self._has_unrounded_cursor()
-                or any(map(_is_no_parquet_decimal, self.columns.values()))
-            )
-        ):
-            hints["file_format"] = "insert_values"
+        if file_format := self._format_of_decimals():
+            hints["file_format"] = file_format
         if hints:
             yield dlt.mark.with_hints([], dlt.mark.make_hints(**hints))
         pages = super().load_rows()
@@ -189,10 +182,28 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
                     row[name] = value.replace("\0", "")
         return page
 
-    def _has_unrounded_cursor(self) -> bool:
-        """Tell whether the cursor has to be compared with more digits than the table keeps."""
-        kind: Any = None if self.cursor_column is None else self.cursor_column.type
-        return isinstance(kind, sa.Numeric) and kind.asdecimal and kind.scale is None
+    def _format_of_decimals(self) -> str | None:
+        """Return dlt's default format where parquet does not hold all digits of the decimals."""
+        default = "insert_values" if self._is_inserted else "jsonl"
+        if (
+            self._capabilities.preferred_loader_file_format != "parquet"
+            or default not in self._capabilities.supported_loader_file_formats
+        ):
+            return None
+        columns = self.columns.values()
+        is_long = any(map(_is_no_parquet_decimal, columns))
+        if self._is_inserted:
+            # The cursor is compared with more digits than the table keeps.
+            kind: Any = None if self.cursor_column is None else self.cursor_column.type
+            is_long |= isinstance(kind, sa.Numeric) and kind.asdecimal and kind.scale is None
+        else:
+            # Readers take the files of a table for files of one format.
+            is_long |= any(
+                column.get("data_type") == "decimal" and column.get("scale") is None
+                for column in columns
+            )
+            is_long &= not stored_columns()
+        return default if is_long else None
 
     def _rows_because(self) -> str | None:
         """Return why dlt's own backend has to read the table, whatever types it has."""
