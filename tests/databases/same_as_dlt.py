@@ -93,7 +93,8 @@ class Warehouse:
         kept = [tuple(column) for column in columns if not column[0].startswith("_dlt")]
         listed = ", ".join(f'"{column[0]}"' for column in kept)
         rows = client.execute_sql(f'SELECT {listed} FROM "{name}"') if kept else []
-        return kept, sorted((tuple(row) for row in rows), key=repr)
+        plain = (tuple(bytes(v) if isinstance(v, memoryview) else v for v in row) for row in rows)
+        return kept, sorted(plain, key=repr)
 
 
 def run(definition: LoadDefinition, **request: Any) -> tuple[LoadResult, list[str]]:

@@ -103,3 +103,51 @@ def test_a_cursor_goes_on_where_plain_dlt_goes_on(
         # dlt's backend keeps the zone of the session.
         of_plain["last_value"] = of_plain["last_value"].astimezone(timezone.utc)
     assert of_ours.last_value == str(of_plain["last_value"])
+
+
+#: Types of cursors whose values ADBC does not give exactly, and values before and after.
+BY_DLT = {
+    "numeric": (["1", "2.1234567896"], ["2.12345678965", "2.1234567896"]),
+    "float8": (["0.1", "'NaN'"], ["0.3", "0.5"]),
+    "real": (["0.1", "1.1"], ["1.1", "1.2", "1.05"]),
+}
+
+#: Texts that are written into the query.
+TEXTS = (["E'a\\\\B'", "'it''s'", "'50% :x'"], ["E'a\\\\C'", "'it''s z'", "'zz'"])
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+@pytest.mark.parametrize("column", [*BY_DLT, "text", "varchar(20)"])
+@pytest.mark.parametrize("key", ["", "PRIMARY KEY"])
+def test_cursors_of_inexact_types_and_of_texts_lose_no_rows(
+    tmp_path: Path, database: str, execute: Any, column: str, kind: str, key: str
+) -> None:
+    execute(f"CREATE TABLE t (id int {key}, at {column})")
+    warehouse = Warehouse(kind, tmp_path, database)
+    for load, values in enumerate(BY_DLT.get(column, TEXTS)):
+        for number, value in enumerate(values):
+            execute(f"INSERT INTO t VALUES ({load * 10 + number}, {value})")
+        cursor = dlt.sources.incremental("at")
+        plain = sql_table(database, table="t", schema="public", incremental=cursor)
+        warehouse.pipeline("plain").run(plain)
+        cursor = dlt.sources.incremental("at")
+        _, said = warehouse.load("ours", **source_of(database, incremental=cursor))
+
+        assert ways(said) == {"t": "dlt" if column in BY_DLT else "adbc"}
+        assert repr(warehouse.tables("ours")) == repr(warehouse.tables("plain"))
+
+
+@pytest.mark.parametrize("value", ["on", "off"])
+def test_a_backslash_is_one_whatever_the_server_takes_it_for(
+    tmp_path: Path, database: str, execute: Any, value: str
+) -> None:
+    name = database.rpartition("/")[2]
+    execute(f"ALTER DATABASE {name} SET standard_conforming_strings TO {value}")
+    execute("CREATE TABLE t (id int, at text COLLATE \"C\"); INSERT INTO t VALUES (1, E'a\\\\B')")
+    warehouse = Warehouse("duckdb", tmp_path)
+    for _ in range(2):
+        cursor = dlt.sources.incremental("at")
+        warehouse.load("raw", **source_of(database, incremental=cursor))
+        execute("INSERT INTO t VALUES (2, E'a\\\\C')")
+
+    assert [row[1] for row in warehouse.tables("raw")["t"][1]] == [1, 2]

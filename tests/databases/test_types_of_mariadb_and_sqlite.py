@@ -115,3 +115,29 @@ def test_mixed_values_of_sqlite_become_what_plain_dlt_makes_of_them(
     plain = warehouse.tables("plain")
     assert warehouse.tables("ours") == plain
     assert "qty__v_text" in {column[0] for column in plain["mixed"][0]}
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+@pytest.mark.parametrize("source", ["sqlite", "mariadb"])
+@pytest.mark.postgres
+def test_nul_characters_are_taken_out_of_texts_as_in_plain_dlt(
+    tmp_path: Path, sqlite_file: Path, mariadb: tuple, database: str, kind: str, source: str
+) -> None:
+    address, cursor = mariadb
+    if source == "mariadb":
+        cursor.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
+        cursor.execute(r"INSERT INTO t VALUES (1, 'a\0b'), (2, 'c')")
+    else:
+        address = f"sqlite:///{sqlite_file}"
+        with sqlite3.connect(sqlite_file) as connection:
+            connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+            connection.execute("INSERT INTO t VALUES (1, ?), (2, 'c')", ("a\0b",))
+        connection.close()
+    warehouse = Warehouse(kind, tmp_path, database)
+
+    for _ in range(2):
+        load_by_dlt(warehouse, "plain", address, table_names=["t"])
+        warehouse.load("ours", credentials=address, table_names=["t"])
+
+        assert warehouse.tables("ours") == warehouse.tables("plain")
+    assert warehouse.tables("ours")["t"][1][0] == (1, "ab")

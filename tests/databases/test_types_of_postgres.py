@@ -1,12 +1,15 @@
 """Every type of PostgreSQL 15 becomes what plain dlt makes of it, in DuckDB and in PostgreSQL."""
 
+import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
-from same_as_dlt import Warehouse, create_table, load_by_dlt, ways
+from same_as_dlt import Warehouse, create_table, load_by_dlt, run, ways
 
 from loadsmith.errors import RunError
+from loadsmith.model import DestinationReference
 
 pytestmark = pytest.mark.postgres
 
@@ -223,3 +226,23 @@ def test_texts_of_a_database_in_another_encoding_come_as_in_plain_dlt(
 
     assert ways(said) == {"t": "adbc" if encoding == "LATIN1" else "dlt"}
     assert warehouse.tables("ours") == warehouse.tables("plain")
+
+
+def test_files_keep_all_digits_of_decimals(tmp_path: Path, database: str) -> None:
+    digits = "1.12345678951234"
+    with psycopg.connect(database, autocommit=True) as connection:
+        create_table(connection.execute, "t", {"v": ("numeric", [digits])})
+    definition = replace(
+        Warehouse("duckdb", tmp_path).definition("raw", {"credentials": database}),
+        destination=DestinationReference(
+            name="filesystem", params={"bucket_url": str(tmp_path / "files")}
+        ),
+    )
+
+    for _ in range(2):
+        run(definition)
+
+    files = list(tmp_path.glob("files/raw/t/*.jsonl*"))
+    assert len(files) == 2
+    for file in files:
+        assert digits in gzip.open(file, "rt").read()

@@ -1,5 +1,6 @@
 """Which way a table is read, whatever loaded it before, and what becomes of panics."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from same_as_dlt import Warehouse, create_table, load_by_dlt, run, ways
 from loadsmith.engine.run import run_load
 from loadsmith.engine.settings import effective_settings
 from loadsmith.errors import RunError
-from loadsmith.model import RunOptions, RunRequest
+from loadsmith.model import ResourceSelection, RunOptions, RunRequest
 
 pytestmark = pytest.mark.postgres
 
@@ -97,7 +98,8 @@ def test_a_column_that_adbc_does_not_read_can_be_added_to_a_table_that_it_began(
     execute("ALTER TABLE t ADD price money; INSERT INTO t VALUES (2, 12.5)")
     _, said = warehouse.load("raw", append(), **params)
 
-    assert any("read by pyarrow" in line for line in said)
+    assert ways(said) == {"t": "dlt"}
+    assert any("Its rows get a `_dlt_id` from now on" in line for line in said)
     assert warehouse.tables("raw")["t"][1] == [(1, None), (1, None), (2, "$12.50")]
 
 
@@ -232,9 +234,9 @@ def test_an_empty_table_and_the_replacing_of_one_are_those_of_dlt(
 ) -> None:
     execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
     execute("CREATE TABLE never (id int)")
-    replace = RunOptions(params={"write_disposition": "replace"})
+    anew = RunOptions(params={"write_disposition": "replace"})
     for rows in ([(1,)], []):
-        warehouse.load("ours", replace, credentials=database, schema="public")
+        warehouse.load("ours", anew, credentials=database, schema="public")
         warehouse.pipeline("plain").run(
             sql_database(database, schema="public"), write_disposition="replace"
         )
@@ -253,22 +255,86 @@ def test_a_limit_counts_in_the_pages_of_plain_dlt(
     assert len(warehouse.tables("ours")["t"][1]) == 50_000
 
 
+BY_TYPES = (
+    "adbc if all its types are compared, its cursor's among them, else sqlalchemy",
+    "loadsmith",
+)
+
+
+def listed(warehouse: Warehouse, **source: Any) -> dict[str, tuple[str, str]]:
+    found = effective_settings(warehouse.definition("raw", source))
+    return {each.name: (each.value, each.origin) for each in found}
+
+
 def test_the_settings_list_which_way_each_table_is_read(
     database: str, warehouse: Warehouse, tmp_path: Path
 ) -> None:
-    def listed(**source: Any) -> dict[str, tuple[str, str]]:
-        found = effective_settings(warehouse.definition("raw", source))
-        return {each.name: (each.value, each.origin) for each in found}
-
-    by_types = ("adbc if all its types are compared, else sqlalchemy", "loadsmith")
-    found = listed(credentials=database, table_names=["a", "b"])
-    assert found["sql_database.backend[a]"] == found["sql_database.backend[b]"] == by_types
-    assert listed(credentials=database)["sql_database.backend"] == by_types
-    assert listed(credentials=f"sqlite:///{tmp_path}/x.db")["sql_database.backend"] == (
+    found = listed(warehouse, credentials=database, table_names=["a", "b"])
+    assert found["sql_database.backend[a]"] == found["sql_database.backend[b]"] == BY_TYPES
+    assert listed(warehouse, credentials=database)["sql_database.backend"] == BY_TYPES
+    sqlite = f"sqlite:///{tmp_path}/x.db"
+    assert listed(warehouse, credentials=sqlite)["sql_database.backend"] == (
         "sqlalchemy, because the fast way reads PostgreSQL alone",
         "loadsmith",
     )
-    assert listed(credentials=database, backend="pyarrow")["sql_database.backend"] == (
+    assert listed(warehouse, credentials=database, backend="pyarrow")["sql_database.backend"] == (
         "pyarrow",
         "you",
     )
+    merge = {"disposition": "merge", "strategy": "scd2"}
+    definition = replace(
+        warehouse.definition("raw", {"credentials": database}),
+        options=RunOptions(params={"write_disposition": merge}),
+        resources=ResourceSelection(include=("t",)),
+    )
+    [setting] = [each for each in effective_settings(definition) if "backend" in each.name]
+    assert (setting.name, setting.value) == (
+        "sql_database.backend[t]",
+        "sqlalchemy, because the merge strategy scd2 needs `_dlt_id`",
+    )
+
+
+@pytest.mark.parametrize(
+    ("drivername", "way"),
+    [
+        ("postgresql", BY_TYPES[0]),
+        ("mysql+pymysql", "sqlalchemy, because the fast way reads PostgreSQL alone"),
+    ],
+)
+def test_the_settings_know_an_address_in_fields(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, drivername: str, way: str
+) -> None:
+    fields = {"drivername": drivername, "host": "h", "database": "d", "username": "u"}
+    for name, value in {**fields, "password": "p"}.items():
+        monkeypatch.setenv(f"SOURCES__SQL_DATABASE__CREDENTIALS__{name.upper()}", value)
+
+    assert listed(warehouse)["sql_database.backend"] == (way, "loadsmith")
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "SOURCES__SQL_DATABASE__SQL_DATABASE__",
+        "SOURCES__SQL_DATABASE__",
+        "SOURCES__",
+        "OF_RAW__SOURCES__SQL_DATABASE__",
+    ],
+)
+def test_a_backend_is_found_wherever_dlt_finds_it(
+    database: str,
+    execute: Any,
+    warehouse: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
+    section: str,
+) -> None:
+    execute("CREATE TABLE t (id int, f float8); INSERT INTO t VALUES (1, 'NaN')")
+    monkeypatch.setenv(f"{section}BACKEND", "pyarrow")
+    monkeypatch.setenv(f"{section}CHUNK_SIZE", "7")
+
+    _, said = warehouse.load("raw", credentials=database, schema="public")
+
+    assert ways(said) == {}
+    assert str(warehouse.tables("raw")["t"][1]) == "[(nan, 1)]"
+    found = listed(warehouse, credentials=database)
+    assert found["sql_database.backend"] == ("pyarrow", "you")
+    assert found["sql_database.chunk_size"] == ("7", "you")

@@ -56,7 +56,7 @@ def effective_settings(definition: LoadDefinition) -> list[Setting]:
         configured = dlt.config.get(name)
         settings.append(_setting(name, configured, ours))
     if isinstance(definition.source, SourceReference):
-        settings += _sql_settings(definition.source)
+        settings += _sql_settings(definition)
     defaults = RunOptions()
     for name in ("normalizer", "on_error"):
         chosen = getattr(definition.options, name)
@@ -82,16 +82,19 @@ def _setting(name: str, asked: object, ours: object) -> Setting:
     )
 
 
-def _sql_settings(source: SourceReference) -> list[Setting]:
+def _sql_settings(definition: LoadDefinition) -> list[Setting]:
     """List how a database is read if the source is a database; without a connection."""
     from loadsmith.engine.normalizing import ROW_GROUP
-    from loadsmith.engine.sources import configured_for_sql, is_sql_database, listed_ways
+    from loadsmith.engine.sources import argument_of, is_sql_database, listed_ways
 
-    if not is_sql_database(source):
+    source = definition.source
+    if not isinstance(source, SourceReference) or not is_sql_database(source):
         return []
+    pipeline_name = getattr(definition.pipeline, "pipeline_name", None)
     # Of the address it is only looked at what database it names.
     with secrets_in_environment(source.secrets_files):
-        ways = list(listed_ways(source))
+        ways = list(listed_ways(definition, source, pipeline_name))
+        chunk_size = argument_of(source, "chunk_size", pipeline_name)
     found = [
         Setting("sql_database.backend" + (f"[{table}]" if table else ""), way, origin)
         for table, way, origin in ways
@@ -99,7 +102,7 @@ def _sql_settings(source: SourceReference) -> list[Setting]:
     by_adbc = any(way.startswith("adbc") for _, way, _ in ways)
     page = _setting(
         "sql_database.chunk_size",
-        source.params.get("chunk_size") or configured_for_sql("chunk_size") or None,
+        chunk_size or None,
         f"{ROW_GROUP} where it is adbc" if by_adbc else None,
     )
     return [*found, page]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         takes_partition as takes_partition,
     )
     from loadsmith.engine.sources.sql import (
-        configured_for_sql as configured_for_sql,
+        argument_of as argument_of,
         database_engine as database_engine,
         is_sql_database as is_sql_database,
         listed_ways as listed_ways,

@@ -2,11 +2,18 @@
 
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
+from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.configuration.resolve import inject_section
 from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
+from dlt.common.pipeline import PipelineContext
 
-from loadsmith.model import SourceReference
+from loadsmith.model import LoadDefinition, SourceReference
 
 #: Arguments that change what is read, or how a connection is made, by code of the user's.
 _BY_HAND = (
@@ -24,11 +31,42 @@ def is_sql_database(reference: SourceReference) -> bool:
     return reference.module.partition(".")[0] == "sql_database"
 
 
-def configured_for_sql(name: str) -> Any:
-    """Return what the user's own dlt configuration says of an argument of it, or None."""
-    import dlt
+@configspec
+class _Arguments(BaseConfiguration):
+    """Arguments that decide how tables are read, as dlt finds them in the user's configuration."""
 
-    return dlt.config.get(f"sources.sql_database.{name}")
+    credentials: Any = None
+    backend: str | None = None
+    chunk_size: int | None = None
+    reflection_level: str | None = None
+    engine_kwargs: dict[str, Any] | None = None
+    table_names: list[str] | None = None
+    table: str | None = None
+
+
+def argument_of(reference: SourceReference, name: str, pipeline_name: str | None = None) -> Any:
+    """Return an argument of dlt's source for databases as dlt finds it, or None.
+
+    Args:
+        reference: What the user says, which wins over the configuration.
+        name: Name of the argument.
+        pipeline_name: A section of the configuration; the active pipeline's if it is left out.
+    """
+    given = reference.params.get(name)
+    if given or name not in _Arguments.__annotations__:
+        return given
+    active = Container()[PipelineContext]
+    if pipeline_name is None and active.is_active():
+        pipeline_name = active.pipeline().pipeline_name
+    sections = _sections(reference)
+    context = ConfigSectionContext(pipeline_name=pipeline_name, sections=sections)
+    with inject_section(context):
+        found = resolve_configuration(_Arguments(), sections=sections, accept_partial=True)
+    return getattr(found, name)
+
+
+def _sections(reference: SourceReference) -> tuple[str, ...]:
+    return "sources", "sql_database", reference.module.rpartition(".")[2]
 
 
 def with_defaults(
@@ -46,7 +84,7 @@ def with_defaults(
     if not is_sql_database(reference):
         return reference.params
     params = dict(reference.params)
-    credentials = _credentials(params)
+    credentials = argument_of(reference, "credentials")
     if isinstance(credentials, str):
         driver, separator, rest = credentials.partition("://")
         if driver in ("postgresql", "postgres") and importlib.util.find_spec("psycopg") is None:
@@ -56,10 +94,10 @@ def with_defaults(
     if chosen_backend(reference) is None and "table_loader_class" not in params:
         from loadsmith.engine.sources.sql_loader import ReadOptions, loader_for
 
-        is_chosen = "chunk_size" in params or configured_for_sql("chunk_size") is not None
+        page_rows = argument_of(reference, "chunk_size")
         params["table_loader_class"] = loader_for(
             ReadOptions(
-                page_rows=_chunk_size(params) if is_chosen else None,
+                page_rows=int(page_rows) if page_rows else None,
                 rows_because=rows_because(reference),
                 log=log,
                 warn=warn,
@@ -79,7 +117,7 @@ def database_engine(reference: SourceReference) -> Any:
     from dlt.sources.credentials import ConnectionStringCredentials
     from dlt.sources.sql_database.helpers import engine_from_credentials
 
-    @with_config(sections=("sources", "sql_database"))
+    @with_config(sections=_sections(reference))
     def find(credentials: ConnectionStringCredentials = dlt.secrets.value) -> Any:
         return credentials
 
@@ -91,47 +129,51 @@ def database_engine(reference: SourceReference) -> Any:
     return engine_from_credentials(credentials, **engine_kwargs)
 
 
-def chosen_backend(reference: SourceReference) -> str | None:
+def chosen_backend(reference: SourceReference, pipeline_name: str | None = None) -> str | None:
     """Return the backend that the user chose, or None."""
-    backend = reference.params.get("backend") or configured_for_sql("backend")
+    backend = argument_of(reference, "backend", pipeline_name)
     return str(backend) if backend else None
 
 
-def rows_because(reference: SourceReference) -> str | None:
+def rows_because(reference: SourceReference, pipeline_name: str | None = None) -> str | None:
     """Return why dlt's own backend reads all tables of a database, or None where it may not."""
-    params = reference.params
     for name in _BY_HAND:
-        if params.get(name) or configured_for_sql(name):
+        if argument_of(reference, name, pipeline_name):
             return f"`{name}` is given"
-    level = params.get("reflection_level") or configured_for_sql("reflection_level") or "full"
-    if level == "minimal":
+    if argument_of(reference, "reflection_level", pipeline_name) == "minimal":
         return "`reflection_level` is minimal"
-    credentials = _credentials(params)
+    credentials = argument_of(reference, "credentials", pipeline_name)
     if credentials is not None and not isinstance(credentials, str | Mapping | BaseConfiguration):
         return "an engine is given"
     return None
 
 
-def listed_ways(reference: SourceReference) -> Iterator[tuple[str | None, str, str]]:
+def listed_ways(
+    definition: LoadDefinition, reference: SourceReference, pipeline_name: str | None
+) -> Iterator[tuple[str | None, str, str]]:
     """Yield tables, how each is read and who chose that; None is every table.
 
     It needs no connection, so that for PostgreSQL it says what decides.
     """
-    named = reference.params.get("table_names") or configured_for_sql("table_names")
-    table = reference.params.get("table") or configured_for_sql("table")
-    names = [named] if isinstance(named, str) else list(named or ([table] if table else [None]))
-    backend = chosen_backend(reference)
-    because = rows_because(reference)
-    address = _credentials(reference.params)
-    engine = address.partition("://")[0] if isinstance(address, str) else None
-    if because is None and engine is not None:
-        from loadsmith.engine.sources.sql_loader import rows_because_of
+    from loadsmith.engine.sources.sql_loader import rows_because_of, rows_because_of_merge
 
-        because = rows_because_of(engine)
-    exact = (
-        "all its types are compared" if engine else "PostgreSQL has it and all types are compared"
+    named = definition.resources
+    names = (
+        argument_of(reference, "table_names", pipeline_name)
+        or argument_of(reference, "table", pipeline_name)
+        or (named.include if named.is_plain else [None])
     )
-    for name in names:
+    backend = chosen_backend(reference, pipeline_name)
+    because = rows_because(reference, pipeline_name)
+    engine = _engine_name(reference, pipeline_name)
+    disposition = definition.options.params.get("write_disposition")
+    because = because or rows_because_of_merge(disposition)
+    if because is None and engine is not None:
+        because = rows_because_of(engine)
+    exact = "all its types are compared, its cursor's among them"
+    if engine is None:
+        exact = f"PostgreSQL has it and {exact}"
+    for name in [names] if isinstance(names, str) else names:
         if backend or "table_loader_class" in reference.params:
             yield name, backend or "your table_loader_class", "you"
         elif because:
@@ -140,11 +182,11 @@ def listed_ways(reference: SourceReference) -> Iterator[tuple[str | None, str, s
             yield name, f"adbc if {exact}, else sqlalchemy", "loadsmith"
 
 
-def _credentials(params: Mapping[str, Any]) -> Any:
-    import dlt
-
-    return params.get("credentials") or dlt.secrets.get("sources.sql_database.credentials")
-
-
-def _chunk_size(params: Mapping[str, Any]) -> int:
-    return int(params.get("chunk_size") or configured_for_sql("chunk_size"))
+def _engine_name(reference: SourceReference, pipeline_name: str | None) -> str | None:
+    """Return what the address of a database begins with, however it is given."""
+    given = argument_of(reference, "credentials", pipeline_name)
+    if isinstance(given, str):
+        return given.partition("://")[0]
+    with suppress(ConfigurationException):
+        return str(database_engine(reference).url.drivername)
+    return None

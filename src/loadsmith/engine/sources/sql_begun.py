@@ -50,13 +50,6 @@ def columns_in_destination() -> set[str]:
     return set()
 
 
-def merge_strategy() -> str | None:
-    """Return the strategy by which the resource's rows are merged, None if they are not."""
-    resource = current_resource()
-    disposition: Any = None if resource is None else resource.write_disposition
-    return disposition.get("strategy") if isinstance(disposition, dict) else None
-
-
 def is_loaded_by_insert() -> bool:
     """Tell whether dlt's default for the destination is to insert values as SQL."""
     with suppress(DltException):

@@ -33,7 +33,6 @@ from loadsmith.engine.sources.sql_begun import (
     current_resource,
     current_schema,
     is_loaded_by_insert,
-    merge_strategy,
     stored_columns,
 )
 from loadsmith.engine.sources.sql_bounds import BoundByColumn, register
@@ -151,12 +150,8 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
             hints["columns"] = {**(known if isinstance(known, dict) else {}), "_dlt_id": row_id}
         else:
             self.options.log(told)
-        if (
-            self._capabilities.preferred_loader_file_format == "parquet"
-            and self._is_inserted
-            and any(map(_is_no_parquet_decimal, self.columns.values()))
-        ):
-            hints["file_format"] = "insert_values"
+        if file_format := self._format_of_decimals():
+            hints["file_format"] = file_format
         if hints:
             yield dlt.mark.with_hints([], dlt.mark.make_hints(**hints))
         pages = super().load_rows()
@@ -168,11 +163,13 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
         It rounds decimals of columns that declare no scale. dlt takes out NUL characters, which
         PostgreSQL does not have.
         """
+        cursor = self.cursor_column.name if self.cursor_column is not None else None
         decimals = [
             name
             for name in page[0]
             if (hint := self.columns.get(name, {})).get("scale") is None
             and hint.get("data_type") in ("decimal", None)
+            and name != cursor
         ]
         scale = (self._reader.decimal or (0, 0))[1]
         for row in page if decimals else ():
@@ -184,6 +181,29 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
                 if isinstance(value, str) and "\0" in value:
                     row[name] = value.replace("\0", "")
         return page
+
+    def _format_of_decimals(self) -> str | None:
+        """Return dlt's default format where parquet does not hold all digits of the decimals."""
+        default = "insert_values" if self._is_inserted else "jsonl"
+        if (
+            self._capabilities.preferred_loader_file_format != "parquet"
+            or default not in self._capabilities.supported_loader_file_formats
+        ):
+            return None
+        columns = self.columns.values()
+        is_long = any(map(_is_no_parquet_decimal, columns))
+        if self._is_inserted:
+            # The cursor is compared with more digits than the table keeps.
+            kind: Any = None if self.cursor_column is None else self.cursor_column.type
+            is_long |= isinstance(kind, sa.Numeric) and kind.asdecimal and kind.scale is None
+        else:
+            # Readers take the files of a table for files of one format.
+            is_long |= any(
+                column.get("data_type") == "decimal" and column.get("scale") is None
+                for column in columns
+            )
+            is_long &= not stored_columns()
+        return default if is_long else None
 
     def _rows_because(self) -> str | None:
         """Return why dlt's own backend has to read the table, whatever types it has."""
@@ -198,8 +218,9 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
         if self.cursor_column is not None and not compares_exactly(self.cursor_column):
             kind = type_name(self.cursor_column.type)
             return f"its cursor '{self.cursor_column.name}' is {kind}"
-        if (strategy := merge_strategy()) not in _MERGES:
-            return f"the merge strategy {strategy} needs `_dlt_id`"
+        resource = current_resource()
+        if resource is not None and (why := rows_because_of_merge(resource.write_disposition)):
+            return why
         schema = current_schema()
         names = [column.name for column in self.table.columns]
         written = {schema.naming.normalize_identifier(name) for name in names}
@@ -210,7 +231,6 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
             return "dlt changes names of its columns"
         if any(name.startswith("_dlt") for name in written):
             return "it has columns of dlt's own"
-        resource = current_resource()
         if resource is not None and resource.table_name != resource.name:
             return "its rows go to a table of another name, as those of others may"
         undeclared = [
@@ -434,6 +454,12 @@ def _is_no_parquet_decimal(column: Mapping[str, Any]) -> bool:
         and digits is not None
         and (digits > _PARQUET_DIGITS or not 0 <= scale <= digits)
     )
+
+
+def rows_because_of_merge(disposition: Any) -> str | None:
+    """Return why rows of a write disposition are not read by ADBC, or None where they may be."""
+    strategy = disposition.get("strategy") if isinstance(disposition, Mapping) else None
+    return None if strategy in _MERGES else f"the merge strategy {strategy} needs `_dlt_id`"
 
 
 def rows_because_of(engine_name: str) -> str | None:
