@@ -421,6 +421,16 @@ def test_arguments_of_a_run_are_checked_when_they_are_given():
             make()
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"refresh": "drop_source"}, {"refresh": "Drop_Data"}, {"limit": 0}, {"limit": "x"}],
+)
+def test_values_that_would_drop_or_load_more_than_was_meant_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=name):
+        RunRequest(params=wrong)
+
+
 def test_the_first_loads_of_several_threads_do_not_meet_in_an_import(tmp_path: Path):
     program = f"""
 import threading

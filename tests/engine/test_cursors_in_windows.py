@@ -92,12 +92,26 @@ def with_cursor(cursor: Any, value: Any, annotation: Any = Any) -> Any:
         (Any, incremental("at", initial_value=np.float64(1.6e9)), datetime.timestamp),
         (
             Any,
+            incremental("at", initial_value=np.int64(1_600_000_000_000)),
+            lambda moment: seconds(moment) * 1000,
+        ),
+        (
+            Any,
             incremental("at", initial_value=Decimal(1_600_000_000)),
             lambda moment: Decimal(seconds(moment)),
         ),
         (incremental[np.int64], incremental("at"), lambda moment: np.int64(seconds(moment)).item()),
     ],
-    ids=["union", "optional", "text", "int64", "float64", "decimal", "int64-annotated"],
+    ids=[
+        "union",
+        "optional",
+        "text",
+        "int64",
+        "float64",
+        "int64-milliseconds",
+        "decimal",
+        "int64-annotated",
+    ],
 )
 def test_a_cursor_of_any_declaration_takes_the_window(shop, annotation, cursor, value):
     shop.load(with_cursor(cursor, value, annotation), 1, 2, 1)

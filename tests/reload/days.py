@@ -53,7 +53,8 @@ class Warehouse:
         cursor: `time`, `naive`, or `text` for a cursor that SQL cannot compare.
         fails: Whether another resource of the source fails.
         attributes: Settings of resources, by name.
-        name: The name of the load; the pipeline has the same.
+        name: The name of the load.
+        pipeline_name: The name of its pipeline; that of the load if None.
         twin: Whether a second resource yields the same rows into the same table.
         own_tables: Whether it has a table of its own, unless the run names one.
     """
@@ -71,6 +72,7 @@ class Warehouse:
     fails: bool = False
     attributes: dict[str, Any] = field(default_factory=dict)
     name: str = "days"
+    pipeline_name: str | None = None
     twin: bool = False
     own_tables: bool = False
 
@@ -117,7 +119,7 @@ class Warehouse:
             name=self.name,
             source=self.source,
             pipeline=lambda: dlt.pipeline(
-                self.name,
+                self.pipeline_name or self.name,
                 destination=self.destination(),
                 dataset_name=self.dataset,
                 pipelines_dir=str(self.folder / "pipelines"),

@@ -64,6 +64,7 @@ from loadsmith.engine.sources import (
 )
 from loadsmith.engine.workspace import (
     Workspace,
+    digest,
     open_workspace,
     own_cursors,
     restore_state,
@@ -336,7 +337,7 @@ class _Run:
             return
         if len(wanted) < len(self.selected):
             source = source.with_resources(*wanted)
-        self._own_cursors(source, wanted)
+        self._own_states(source, wanted)
         self._apply_hints(source, wanted)
         limit = self.params.limit or self.definition.options.limit
         if limit:
@@ -409,7 +410,11 @@ class _Run:
             self._refuse_refresh(source)
         if not self.packages.has_ledger:
             return
-        replaced = self.ways.replaced(source, self.selected)
+        replaced = [
+            replace(one, arguments=None if text is None else digest(text))
+            for one in self.ways.replaced(source, self.selected)
+            for text in [self._arguments_of(source, [one.name]).get(one.name)]
+        ]
         self.ways.apply(source, self.selected, replaced)
         replaced = [one for one in replaced if not self._is_finished(source, one.name)]
         self.reload.replace(replaced)
@@ -440,24 +445,25 @@ class _Run:
         is_said = options.on_empty_is_said or options.on_empty != RunOptions().on_empty
         return self.on_empty if is_said or "on_empty" in self.params else None
 
-    def _own_cursors(self, source: Any, wanted: Sequence[str]) -> None:
-        if self.request.window is not None:
-            return
-        moved = dict.fromkeys(feed for name in wanted for feed in self._feeds.moved(name))
+    def _arguments_of(self, source: Any, names: Iterable[str]) -> dict[str, str | None]:
+        """Return the arguments that resources were made with, as text; None where not known."""
         reference = self.definition.source
         if isinstance(reference, SourceReference) and self.request.source is None:
-            values: Any = {name: [reference.module, dict(reference.params)] for name in moved}
+            values: Any = {name: [reference.module, dict(reference.params)] for name in names}
         else:
-            values = values_of(source, moved)
+            values = values_of(source, names)
         redact = self.redactor.redact_value
-        arguments = {
+        return {
             name: None if own is None else json.dumps(redact(own), sort_keys=True, default=str)
             for name, own in values.items()
         }
+
+    def _own_states(self, source: Any, wanted: Sequence[str]) -> None:
+        feeds = dict.fromkeys(feed for name in wanted for feed in self._feeds.chain(name))
         self.pipeline.change_state = own_cursors(
             self.pipeline,
             source.name,
-            arguments,
+            self._arguments_of(source, feeds),
             self.definition,
             self.request,
         )

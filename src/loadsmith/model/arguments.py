@@ -5,13 +5,16 @@ from dataclasses import dataclass, fields
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from loadsmith.errors import UnknownArgument, did_you_mean
+from loadsmith.errors import ConfigError, UnknownArgument, did_you_mean, one_of
 
 _PLACES = {
     "resources": ("merge_key",),
     "pipeline": ("destination", "staging", "dataset_name", "credentials"),
     "options": ("limit", "on_error", "on_empty", "normalizer", "cursor_timezone", "reload"),
 }
+
+
+_REFRESHES = ("drop_sources", "drop_resources", "drop_data")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,13 @@ class RunArguments(Mapping[str, Any]):
     normalizer: str | None = None
     cursor_timezone: str | Mapping[str, str] | None = None
     reload: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.refresh is not None and "{{" not in self.refresh:
+            # dlt takes any other text for the strongest of them.
+            one_of(_REFRESHES, self.refresh, "refresh")
+        if self.limit is not None and (not isinstance(self.limit, int) or self.limit < 1):
+            raise ConfigError(f"limit: {self.limit!r} is no whole number above 0.")
 
     @staticmethod
     def of(given: Mapping[str, Any], place: str = "run") -> "RunArguments":

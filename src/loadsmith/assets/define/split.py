@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import dagster as dg
 
-from loadsmith.assets.define.spec_metadata import RESOURCE_KEY
+from loadsmith.assets.define.spec_metadata import RESOURCE_KEY, TABLE_KEY
 from loadsmith.errors import one_of
 from loadsmith.model import (
     GRANULARITIES,
@@ -143,17 +143,25 @@ def _resources_of(specs: Sequence[dg.AssetSpec]) -> list[str]:
 def _families(
     specs: Sequence[dg.AssetSpec], snapshot: LoadSnapshot, *, only_loaded: bool
 ) -> dict[str, list[dg.AssetSpec]]:
-    """Return the specs by the resource that feeds them all.
+    """Return the specs by the resource that feeds them all, or whose table they share.
 
     Only one of the load counts if `only_loaded`, and one with a cursor, which two ops cannot share.
+    Ops that replace one table would each leave their own rows in it.
     """
     feeds = Feeds.of_snapshots(snapshot.resources)
     loaded = {str(spec.metadata[RESOURCE_KEY]) for spec in specs}
     families: dict[str, list[dg.AssetSpec]] = {}
+    root_of_table: dict[str, str] = {}
     for spec in specs:
         chain = feeds.chain(str(spec.metadata[RESOURCE_KEY]))
         counts = loaded | feeds.cursors if only_loaded else set(chain)
         root = next((name for name in reversed(chain) if name in counts), chain[0])
+        if (table := spec.metadata.get(TABLE_KEY)) is not None:
+            other = root_of_table.setdefault(str(table), root)
+            if other != root and root in families:
+                families[other] += families.pop(root)
+                root_of_table.update({t: other for t, own in root_of_table.items() if own == root})
+            root = other
         families.setdefault(root, []).append(spec)
     return families
 

@@ -70,11 +70,11 @@ class LoadsmithPipeline(Pipeline):
             raise not_called("extract")
         self._extract_step = extract
         extract.has_looked = False
+        with load_ids_in_arrow(self, extract, source.schema.naming):
+            load_id = super()._extract_source(extract, source, *args, **kwargs)
         # dlt extracts its own state in a package of its own where no state can be changed any more.
         if StateInjectableContext in Container():
             self.change_state(Container()[StateInjectableContext].state)
-        with load_ids_in_arrow(self, extract, source.schema.naming):
-            load_id = super()._extract_source(extract, source, *args, **kwargs)
         if not extract.has_looked:
             raise not_called("extract")
         return load_id

@@ -41,6 +41,7 @@ class Replaced:
         table: Its root table, where hints name one.
         cursor_path: Path of the cursor that took the window, where there is one.
         by_window: Whether all other rows of the window are removed, whichever package brought them.
+        arguments: A hash of what the resource was made with; None where nobody knows it.
         sharing: The resources of the package that load into the root table, this one among them.
     """
 
@@ -48,6 +49,7 @@ class Replaced:
     table: str | None
     cursor_path: str | None = None
     by_window: bool = False
+    arguments: str | None = None
     sharing: tuple[str, ...] = ()
 
 

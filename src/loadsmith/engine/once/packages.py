@@ -54,6 +54,7 @@ class RunPackages:
     Each package is in the ledger before its first row is in the destination.
 
     Attributes:
+        load_name: The name of the load.
         entries: The packages that are loaded, or being loaded.
         load_infos: What dlt says of each load.
         attempt: The claim of this run, which its end gives back.
@@ -76,6 +77,7 @@ class RunPackages:
         self._reload = reload
         self._on_empty = on_empty
         self._definition = definition
+        self.load_name = definition.name
         self._request = request
         self._workspace = workspace
         self._by_column = by_column

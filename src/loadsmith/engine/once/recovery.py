@@ -242,9 +242,13 @@ class Recovery:
             load_ids = self._give_up(load_ids, error)
         self.load_ids.extend(load_ids)
         for entry in packages.entries:
-            if entry.load_id in load_ids:
+            if entry.load_id in load_ids and self._is_own(entry):
                 self.finished.update(entry.resources)
         return True
+
+    def _is_own(self, entry: LedgerEntry) -> bool:
+        """Tell whether an entry is of this load; another one may have its pipeline name."""
+        return entry.slice.get("load") in (None, self._packages.load_name)
 
     def _discard_superseded(self, entries: Sequence[LedgerEntry]) -> None:
         """Discard packages that were left here, where the slice was loaded from elsewhere since."""
@@ -284,7 +288,8 @@ class Recovery:
         self._packages.may_have_staged = True
         self._packages.entries.append(entry)
         self.load_ids.append(entry.load_id)
-        self.finished.update(entry.resources)
+        if self._is_own(entry):
+            self.finished.update(entry.resources)
 
     def _give_up(self, load_ids: Sequence[str], error: BaseException) -> list[str]:
         """Give up packages that can never be loaded; return those that were loaded before."""

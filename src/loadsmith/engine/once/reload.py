@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, Removal, Replaced
 from loadsmith.errors import ResolveError, RunError
-from loadsmith.model import LoadDefinition, Partition, RunRequest
+from loadsmith.model import LoadDefinition, Partition, RunRequest, defined_loads
 
 if TYPE_CHECKING:
     from loadsmith.engine.once.ledger import Ledger
@@ -227,6 +227,7 @@ class Reload:
             slice={
                 **entry.slice,
                 **self.partition.to_dict(),
+                "arguments": {resource.name: resource.arguments for resource in entry.replacing},
                 "owners": {
                     table.name: _owners(entry, table.name) for table in _tables_of(entry, names)
                 },
@@ -293,8 +294,36 @@ class Reload:
         """Yield the records of packages, each with those of the resources that it holds."""
         by_package = {name for name, resource in replaced.items() if not resource.by_window}
         for record in self.records(ledger) if by_package else ():
-            if held := sorted(by_package.intersection(record.resources)):
+            held = [
+                name
+                for name in sorted(by_package.intersection(record.resources))
+                if self._is_own(record, replaced[name])
+            ]
+            if held:
                 yield record, held
+
+    def _is_own(self, record: LedgerEntry, resource: Replaced) -> bool:
+        """Tell whether a record of the slice is of this load; another may have its pipeline name.
+
+        A load that was renamed calls its source with the same arguments.
+
+        Raises:
+            ResolveError: Nobody can know.
+        """
+        load = record.slice.get("load")
+        if load in (None, self._definition.name):
+            return True
+        theirs = record.slice.get("arguments", {}).get(resource.name)
+        if theirs is not None and resource.arguments is not None:
+            return bool(theirs == resource.arguments)
+        if load in defined_loads():
+            return False
+        raise ResolveError(
+            f"load '{self._definition.name}', resource '{resource.name}': partition"
+            f" {self.partition.label} is loaded already by the load '{load}', which uses the same"
+            " pipeline name, and whether that is this load under its former name is not known."
+            " Give each load a pipeline name of its own, or set `reload: append`."
+        )
 
     def _count(self, record: LedgerEntry, names: Sequence[str]) -> None:
         for table in _tables_of(record, names):

@@ -15,6 +15,9 @@ from loadsmith.engine.dlt_hooks import feeding, incremental_of, values_in
 from loadsmith.errors import ResolveError, SelectionError
 from loadsmith.model import Feeds, LoadDefinition, RunRequest
 
+#: Values of a list that are compared; rows that a resource is made of are more.
+_MOST_VALUES = 1000
+
 _SCALARS = (str, bytes, int, float, Decimal, date, time, timedelta, Enum, PurePath, UUID)
 
 
@@ -58,6 +61,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(own) for key, own in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
+        if len(value) > _MOST_VALUES:
+            raise TypeError("too many values to compare")
         return [_plain(own) for own in value]
     if value is None or isinstance(value, _SCALARS):
         return str(value)

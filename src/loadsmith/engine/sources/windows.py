@@ -68,7 +68,7 @@ def bound_to_window(
             if window is None:
                 _leave_scheduler(resource)
                 continue
-            name, incremental = str(resource.name), incremental_of(resource)
+            name, incremental = str(resource.name), _plain(incremental_of(resource))
             if incremental is None:
                 continue
             if incremental.allow_external_schedulers is False:
@@ -215,6 +215,17 @@ def _type_of(incremental: Any) -> Any:
         # A subclass that leaves the type open.
         initial = incremental.initial_value
         return Any if initial is None else type(initial)
+
+
+def _plain(incremental: Any) -> Any:
+    """Return a cursor whose ends are no numbers of NumPy's, which know no time."""
+    ends = ("initial_value", "end_value")
+    numpy = [end for end in ends if hasattr(getattr(incremental, end, None), "dtype")]
+    if numpy:
+        incremental = incremental.copy()
+        for end in numpy:
+            setattr(incremental, end, getattr(incremental, end).item())
+    return incremental
 
 
 def _data_type_of(kind: type) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from loadsmith.engine.workspace.cursors import RESET_KEY
 from loadsmith.engine.workspace.names import digest
 from loadsmith.errors import ConfigError
 from loadsmith.model import LoadDefinition, RunRequest, defined_loads
@@ -18,9 +19,10 @@ def own_cursors(
     definition: LoadDefinition,
     request: RunRequest,
 ) -> Callable[[Any], None]:
-    """Return what writes down that cursors belong to a load; the state of 0.1 does not say it.
+    """Return what writes down that states belong to a load; the state of 0.1 does not say it.
 
-    Two loads that use one pipeline name, source and resource share its cursor. If they call the
+    Two loads that use one pipeline name, source and resource share its cursor, and what its code
+    keeps in dlt's state by hand. If they call the
     source with other arguments, the second would skip rows, so it is refused. Where the arguments
     cannot be compared, a load that was renamed looks the same: that is refused only where the other
     load is still defined, or comes back.
@@ -28,8 +30,8 @@ def own_cursors(
     Args:
         pipeline: The pipeline of the run.
         source_name: dlt's name of the source.
-        arguments: The arguments that each resource or feed was made with whose cursor the run
-            moves, as text; None where nobody knows them.
+        arguments: The arguments that each resource or feed of the run was made with, as text;
+            None where nobody knows them.
         definition: The load.
         request: Takes the warning.
 
@@ -38,7 +40,9 @@ def own_cursors(
     """
     load = definition.whole or definition.name
     states = pipeline.state.get("sources", {}).get(source_name, {}).get("resources", {})
-    changed: dict[str, dict[str, Any]] = {}
+    # The cursors of a window go on from no state; a list that a source keeps by hand does.
+    free = {OWNER_KEY, RESET_KEY, *(("incremental",) if request.window is not None else ())}
+    entries: dict[str, dict[str, Any]] = {}
     for name, text in arguments.items():
         mine = {
             "load": load,
@@ -46,8 +50,8 @@ def own_cursors(
             "arguments": digest(text) if text is not None else None,
         }
         # A cursor that was reset is nobody's.
-        has_cursor = "incremental" in states.get(name, {})
-        owner: Mapping[str, Any] = (states[name].get(OWNER_KEY) if has_cursor else None) or mine
+        is_kept = bool(states.get(name, {}).keys() - free)
+        owner: Mapping[str, Any] = (states[name].get(OWNER_KEY) if is_kept else None) or mine
         before = [former for former in owner.get("before", ()) if former != load]
         is_same = mine["arguments"] is not None and mine["arguments"] == owner["arguments"]
         if owner["load"] != load and not is_same:
@@ -60,14 +64,14 @@ def own_cursors(
                 " its own."
             )
             before.append(owner["load"])
-        entry = {**mine, "before": before} if before else mine
-        if states.get(name, {}).get(OWNER_KEY) != entry:
-            changed[name] = entry
+        entries[name] = {**mine, "before": before} if before else mine
 
     def change(state: Any) -> None:
-        for name, entry in changed.items():
-            of_source = state.setdefault("sources", {}).setdefault(source_name, {})
-            of_source.setdefault("resources", {}).setdefault(name, {})[OWNER_KEY] = entry
+        kept = state.get("sources", {}).get(source_name, {}).get("resources", {})
+        for name, entry in entries.items():
+            own = kept.get(name, {})
+            if own.keys() - free and own.get(OWNER_KEY) != entry:
+                own[OWNER_KEY] = entry
 
     return change
 
