@@ -172,12 +172,17 @@ def look_at(load: ComponentLoad, state: Mapping[str, LoadSnapshot]) -> Known | N
 
 
 def _names_resources_of_function(definition: LoadDefinition) -> bool:
-    """Tell whether a load needs no call of its source to know its resources."""
+    """Tell whether a load needs no call of its source to know its resources.
+
+    Several ops need to know who feeds whom.
+    """
     from dlt.extract import DltResource, DltSource
 
     source = definition.source
     is_made = callable(source) and not isinstance(source, DltResource | DltSource)
-    return is_made and definition.schema_file_path is None and definition.resources.is_plain
+    is_one_op = definition.op.granularity == "source" and not definition.resource_ops
+    is_named = definition.schema_file_path is None and definition.resources.is_plain
+    return is_made and is_one_op and is_named
 
 
 def _of_failed_call(load: ComponentLoad, error: Exception) -> LoadSnapshot:
