@@ -286,6 +286,9 @@ def json_schema(kind: str) -> dict[str, Any]:
     if kind not in models:
         raise ValueError(f"there is no file of the kind {kind!r}, only {', '.join(models)}")
     schema = models[kind].model_json_schema()
+    for definition in schema["$defs"].values():
+        # The defaults of a file may give all of the parameters.
+        definition["required"] = [n for n in definition.get("required", ()) if n != "params"]
     if kind == "config":
         schema["$defs"]["ResourceEntry"]["allOf"] = [
             {
