@@ -36,6 +36,9 @@ _KEPT = {
     "load": "What was extracted is kept and loaded by the next run; no row is loaded twice.",
 }
 
+#: What is said of an extract that goes on without a resource.
+_KEPT_OTHERS = "Nothing of it was loaded; the others are."
+
 #: What is said instead where no second try can help.
 _GIVEN_UP = (
     "No second try of what was extracted can help: the next run gives it up and extracts again from"
@@ -58,6 +61,7 @@ def run_error(
     imported_from: str | None = None,
     destination: Callable[[], str] = lambda: "the destination",
     source: Any = None,
+    keeps_others: bool = False,
 ) -> LoadsmithError:
     """Return the error that a reader can act on; one of ours is returned as it is.
 
@@ -72,6 +76,7 @@ def run_error(
         imported_from: Folder of the schemas that dlt imports, if it does.
         destination: Names the destination, and the secret that it is reached with.
         source: The recipe of the source.
+        keeps_others: Whether what the other resources of the extract gave is loaded.
     """
     if not isinstance(error, LoadsmithError) and (missing := missing_secret(error)) is not None:
         return missing
@@ -107,7 +112,7 @@ def run_error(
         _summary(type(cause).__name__, redactor.redact(str(cause))) for cause in causes
     )
     advice = _advice(error, causes[-1], step, destination, source)
-    kept = _KEPT.get(step)
+    kept = _KEPT_OTHERS if keeps_others else _KEPT.get(step)
     if step in ("normalize", "load") and is_terminal(error):
         kept, advice = _GIVEN_UP, "Fix the rows or the table and run again."
     message = " ".join(filter(None, [f"{place}: {summary}.", kept, advice]))

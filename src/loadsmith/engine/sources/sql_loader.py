@@ -160,15 +160,19 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
     def _as_inserted(self, page: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return rows with the values that INSERT leaves in the destination.
 
-        It rounds decimals of columns that declare no scale. dlt takes out NUL characters, which
-        PostgreSQL does not have.
+        It rounds decimals of columns that declare no scale. dlt takes out NUL characters.
+
+        Raises:
+            TableReadError: A column of integers has one that no destination takes.
         """
+        kinds = {name: column.get("data_type") for name, column in self.columns.items()}
+        integers = {name for name, kind in kinds.items() if kind == "bigint"}
         cursor = self.cursor_column.name if self.cursor_column is not None else None
         decimals = [
             name
             for name in page[0]
-            if (hint := self.columns.get(name, {})).get("scale") is None
-            and hint.get("data_type") in ("decimal", None)
+            if self.columns.get(name, {}).get("scale") is None
+            and kinds.get(name) in ("decimal", None)
             and name != cursor
         ]
         scale = (self._reader.decimal or (0, 0))[1]
@@ -176,10 +180,16 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
             for name in decimals:
                 if isinstance(row[name], Decimal):
                     row[name] = rounded(row[name], scale)
+        # PostgreSQL has neither NUL in texts nor integers of more than 64 bits.
         for row in page if self.engine.dialect.name != "postgresql" else ():
             for name, value in row.items():
-                if isinstance(value, str) and "\0" in value:
-                    row[name] = value.replace("\0", "")
+                if isinstance(value, str):
+                    if "\0" in value:
+                        row[name] = value.replace("\0", "")
+                elif name in integers and isinstance(value, int | float):
+                    if not -(2**63) <= value < 2**63:
+                        message = f"column '{name}': {value} has more than the 64 bits of `bigint`"
+                        raise TableReadError(self.table.name, message)
         return page
 
     def _format_of_decimals(self) -> str | None:
@@ -335,13 +345,26 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
         targets: Mapping[str, pa.DataType],
     ) -> Iterator[pa.Table]:
         size = self.options.page_rows or (self.chunk_size if self.limit else ROW_GROUP)
-        for page in _in_pages(reader, size):
+        for page in self._told(_in_pages(reader, size), readings):
             columns = {}
             for name, reading in readings.items():
                 values = self._converted(page[name], name, reading, targets[name])
                 is_made_by_values = not reading.is_declared and values.null_count == len(values)
                 columns[name] = pa.nulls(len(values)) if is_made_by_values else values
             yield pa.table(columns)
+
+    def _told(
+        self, pages: Iterator[pa.Table], readings: Mapping[str, Reading]
+    ) -> Iterator[pa.Table]:
+        """Name the table where the database cannot give a row, and the columns that it rounds."""
+        try:
+            yield from pages
+        except OSError as error:
+            names = [name for name, reading in readings.items() if reading.is_rounded]
+            columns = f", one of its columns {', '.join(map(repr, names))}" if names else ""
+            is_of_column = "numeric field overflow" in str(error)
+            where = f"table '{self.table.name}'{columns if is_of_column else ''}"
+            raise TableReadError(self.table.name, f"{where}: {error}") from None
 
     def _converted(
         self,

@@ -6,7 +6,7 @@ become a variant column) and arrays (their items are written as JSON by dlt).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
 from decimal import MAX_PREC, ROUND_HALF_UP, Context, Decimal
 from typing import Any
@@ -37,12 +37,14 @@ class Reading:
         data_type: dlt's type of it.
         is_declared: Whether dlt declares that type before it sees a value. A column that it does
             not declare, and that has no value, is in no table of dlt's.
+        is_rounded: Whether the query rounds its decimals.
     """
 
     select: sa.ColumnElement[Any]
     arrow: tuple[pa.DataType, ...]
     data_type: str
     is_declared: bool
+    is_rounded: bool = False
 
 
 _INTEGERS = (pa.int16(), pa.int32(), pa.int64())
@@ -101,7 +103,7 @@ def reading_of(column: Any, hint: TColumnSchema | None, reader: Reader) -> Readi
         # SQLAlchemy 2.1 has floats that are no `Numeric`, which dlt 1.31 does not know.
         return reading
     return (
-        Reading(reading.select, reading.arrow, reading.data_type, is_declared=True)
+        replace(reading, is_declared=True)
         if declared == reading.data_type and _has_precision_of(column.type, hint or {})
         else None
     )
@@ -140,7 +142,7 @@ def _reading(column: Any, reader: Reader) -> Reading | None:
         digits, scale = column.type.precision, column.type.scale
         if digits is None and scale is None and reader.decimal is not None:
             as_stored: sa.ColumnElement[Any] = sa.cast(column, sa.NUMERIC(*reader.decimal))
-            return Reading(as_stored, (pa.string(),), "decimal", is_declared=False)
+            return Reading(as_stored, (pa.string(),), "decimal", is_declared=False, is_rounded=True)
         is_plain = digits is not None and scale is not None and 0 <= scale <= digits
         if is_plain and digits <= _MOST_DIGITS:
             return Reading(column, (pa.string(),), "decimal", is_declared=False)
