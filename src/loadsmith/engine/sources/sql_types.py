@@ -8,7 +8,7 @@ become a variant column) and arrays (their items are written as JSON by dlt).
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
-from decimal import MAX_PREC, ROUND_HALF_UP, Context, Decimal
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +25,18 @@ _MOST_DIGITS = 38
 _FIRST_MICROSECOND, _LAST_MICROSECOND = -62_135_596_800_000_000, 253_402_300_799_999_999
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 _DAY_IN_MICROSECONDS = 86_400_000_000
+
+
+class TableReadError(RuntimeError):
+    """A table cannot be read; dlt says of which resource, and `run_error` of which load.
+
+    Attributes:
+        table_name: The table.
+    """
+
+    def __init__(self, table_name: str, message: str) -> None:
+        super().__init__(message)
+        self.table_name = table_name
 
 
 @dataclass(frozen=True)
@@ -222,20 +234,22 @@ def converted(values: pa.ChunkedArray, reading: Reading, target: pa.DataType) ->
     return values if values.type == target else values.cast(target)
 
 
+def converted_or_told(
+    table: str, name: str, values: pa.ChunkedArray, reading: Reading, target: pa.DataType
+) -> pa.ChunkedArray:
+    """Return `converted` values; an error names the table and the column."""
+    try:
+        return converted(values, reading, target)
+    except ValueError as error:
+        message = f"column '{name}': {error}. Leave the column or the rows out."
+        raise TableReadError(table, message) from None
+
+
 def _check_range(numbers: pa.ChunkedArray, first: int, last: int, what: str) -> None:
     found = pc.min_max(numbers).as_py()
     if found["min"] is not None and (found["min"] < first or found["max"] > last):
         within = "00:00 to 23:59:59.999999" if first == 0 else "the years 1 to 9999"
         raise ValueError(f"{what} is outside of {within}, which are all that dlt can load")
-
-
-def rounded(value: Decimal, scale: int) -> Decimal:
-    """Return a decimal with at most `scale` digits after the point, as SQL rounds it."""
-    exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent >= -scale:
-        return value
-    # The default context has 28 digits, and raises where a result has more.
-    return value.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP, Context(prec=MAX_PREC))
 
 
 def bound(value: Any, column: Any) -> Any:

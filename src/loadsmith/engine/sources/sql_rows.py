@@ -1,0 +1,106 @@
+"""Give rows of dlt's own backend the values that dlt's default format leaves in a destination."""
+
+from collections.abc import Mapping
+from decimal import MAX_PREC, ROUND_HALF_UP, Context, Decimal
+from typing import Any
+
+from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.sources.sql_database.helpers import BaseTableLoader
+from sqlalchemy import Numeric
+
+from loadsmith.engine.sources.sql_types import TableReadError
+
+#: DuckDB reads no parquet with longer decimals, and Arrow has none with more than 76 digits.
+_PARQUET_DIGITS = 38
+
+
+def as_inserted(
+    page: list[dict[str, Any]], loader: BaseTableLoader, scale: int
+) -> list[dict[str, Any]]:
+    """Return rows with the values that INSERT leaves in the destination.
+
+    It rounds decimals of columns that declare no scale. dlt takes out NUL characters.
+
+    Args:
+        page: The rows, which are changed.
+        loader: Who read them.
+        scale: Digits after the point that the destination keeps.
+
+    Raises:
+        TableReadError: A column of integers has one that no destination takes.
+    """
+    kinds = {name: column.get("data_type") for name, column in loader.columns.items()}
+    integers = {name for name, kind in kinds.items() if kind == "bigint"}
+    cursor = loader.cursor_column.name if loader.cursor_column is not None else None
+    decimals = [
+        name
+        for name in page[0]
+        if loader.columns.get(name, {}).get("scale") is None
+        and kinds.get(name) in ("decimal", None)
+        and name != cursor
+    ]
+    for row in page if decimals else ():
+        for name in decimals:
+            if isinstance(row[name], Decimal):
+                row[name] = _rounded(row[name], scale)
+    # PostgreSQL has neither NUL in texts nor integers of more than 64 bits.
+    for row in page if loader.engine.dialect.name != "postgresql" else ():
+        for name, value in row.items():
+            if isinstance(value, str):
+                row[name] = value.replace("\0", "")
+            elif name in integers and _is_too_long(value):
+                message = f"column '{name}': {value} has more than the 64 bits of `bigint`"
+                raise TableReadError(loader.table.name, message)
+    return page
+
+
+def format_of_decimals(
+    loader: BaseTableLoader,
+    capabilities: DestinationCapabilitiesContext,
+    *,
+    is_inserted: bool,
+    is_begun: bool,
+) -> str | None:
+    """Return dlt's default format where parquet does not hold all digits of the decimals.
+
+    Args:
+        loader: Who reads the rows.
+        capabilities: Those of the destination.
+        is_inserted: Whether the default is to insert values.
+        is_begun: Whether the table has rows of earlier loads.
+    """
+    default = "insert_values" if is_inserted else "jsonl"
+    if (
+        capabilities.preferred_loader_file_format != "parquet"
+        or default not in capabilities.supported_loader_file_formats
+    ):
+        return None
+    decimals = [each for each in loader.columns.values() if each.get("data_type") == "decimal"]
+    is_long = any(map(_is_no_parquet_decimal, decimals))
+    if is_inserted:
+        # The cursor is compared with more digits than the table keeps.
+        kind: Any = None if loader.cursor_column is None else loader.cursor_column.type
+        is_long |= isinstance(kind, Numeric) and kind.asdecimal and kind.scale is None
+    else:
+        is_long |= any(column.get("scale") is None for column in decimals)
+        # Readers take the files of a table for files of one format.
+        is_long &= not is_begun
+    return default if is_long else None
+
+
+def _is_no_parquet_decimal(column: Mapping[str, Any]) -> bool:
+    digits, scale = column.get("precision"), column.get("scale") or 0
+    return digits is not None and (digits > _PARQUET_DIGITS or not 0 <= scale <= digits)
+
+
+def _is_too_long(value: Any) -> bool:
+    return isinstance(value, int | float) and not -(2**63) <= value < 2**63
+
+
+def _rounded(value: Decimal, scale: int) -> Decimal:
+    """Return a decimal with at most `scale` digits after the point, as SQL rounds it."""
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent >= -scale:
+        return value
+    # The default context has 28 digits, and raises where a result has more.
+    return value.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP, Context(prec=MAX_PREC))
