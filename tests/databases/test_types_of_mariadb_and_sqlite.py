@@ -155,7 +155,5 @@ def test_an_integer_of_more_than_64_bits_is_an_error_that_says_where(
 
     with pytest.raises(Exception, match="step=load"):
         load_by_dlt(warehouse, "plain", address, table_names=["t"])
-    with pytest.raises(
-        RunError, match=r"table 't': .* column 'v': 18446744073709551615"
-    ):
+    with pytest.raises(RunError, match=r"table 't': .* column 'v': 18446744073709551615"):
         warehouse.load("ours", credentials=address, table_names=["t"])

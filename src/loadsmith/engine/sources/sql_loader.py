@@ -39,7 +39,7 @@ from loadsmith.engine.sources.sql_connectorx import (
     can_go_on,
     pages_in_kept_types,
 )
-from loadsmith.engine.sources.sql_rows import as_inserted, format_of_decimals
+from loadsmith.engine.sources.sql_rows import as_inserted, format_of_rows
 from loadsmith.engine.sources.sql_types import (
     Reader,
     Reading,
@@ -143,11 +143,8 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
             hints["columns"] = {**(known if isinstance(known, dict) else {}), "_dlt_id": row_id}
         else:
             self.options.log(told)
-        file_format = format_of_decimals(
-            self,
-            self._capabilities,
-            is_inserted=self._is_inserted,
-            is_begun=bool(stored_columns()),
+        file_format = format_of_rows(
+            self, self._capabilities, stored_columns(), is_inserted=self._is_inserted
         )
         if file_format:
             hints["file_format"] = file_format

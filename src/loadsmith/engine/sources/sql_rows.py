@@ -5,9 +5,11 @@ from decimal import MAX_PREC, ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
 from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.schema.typing import TTableSchemaColumns
 from dlt.sources.sql_database.helpers import BaseTableLoader
 from sqlalchemy import Numeric
 
+from loadsmith.engine.sources.sql_begun import current_schema
 from loadsmith.engine.sources.sql_types import TableReadError
 
 #: DuckDB reads no parquet with longer decimals, and Arrow has none with more than 76 digits.
@@ -54,38 +56,47 @@ def as_inserted(
     return page
 
 
-def format_of_decimals(
+def format_of_rows(
     loader: BaseTableLoader,
     capabilities: DestinationCapabilitiesContext,
+    stored: TTableSchemaColumns,
     *,
     is_inserted: bool,
-    is_begun: bool,
 ) -> str | None:
-    """Return dlt's default format where parquet does not hold all digits of the decimals.
+    """Return dlt's default format where parquet does not give the destination the same values.
+
+    It does not hold all digits of some decimals, and a destination converts its values to a type
+    that a column had before by other rules than those in SQL. dlt keeps the format of a table.
 
     Args:
         loader: Who reads the rows.
         capabilities: Those of the destination.
+        stored: Columns of the table that has rows of earlier loads.
         is_inserted: Whether the default is to insert values.
-        is_begun: Whether the table has rows of earlier loads.
     """
     default = "insert_values" if is_inserted else "jsonl"
+    is_postgres = capabilities.sqlglot_dialect == "postgres"
     if (
         capabilities.preferred_loader_file_format != "parquet"
         or default not in capabilities.supported_loader_file_formats
     ):
         return None
     decimals = [each for each in loader.columns.values() if each.get("data_type") == "decimal"]
-    is_long = any(map(_is_no_parquet_decimal, decimals))
+    is_other = any(map(_is_no_parquet_decimal, decimals))
     if is_inserted:
         # The cursor is compared with more digits than the table keeps.
         kind: Any = None if loader.cursor_column is None else loader.cursor_column.type
-        is_long |= isinstance(kind, Numeric) and kind.asdecimal and kind.scale is None
+        is_other |= isinstance(kind, Numeric) and kind.asdecimal and kind.scale is None
+        naming = current_schema().naming
+        # Of PostgreSQL, the copy compares the types, and says of which column an error is.
+        for name, column in () if is_postgres else loader.columns.items():
+            before = stored.get(naming.normalize_identifier(name), {}).get("data_type")
+            is_other |= before not in (None, column.get("data_type", before))
     else:
-        is_long |= any(column.get("scale") is None for column in decimals)
+        is_other |= any(column.get("scale") is None for column in decimals)
         # Readers take the files of a table for files of one format.
-        is_long &= not is_begun
-    return default if is_long else None
+        is_other &= not stored
+    return default if is_other else None
 
 
 def _is_no_parquet_decimal(column: Mapping[str, Any]) -> bool:
