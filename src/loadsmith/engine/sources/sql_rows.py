@@ -32,7 +32,6 @@ def as_inserted(
         TableReadError: A column of integers has one that no destination takes.
     """
     kinds = {name: column.get("data_type") for name, column in loader.columns.items()}
-    integers = {name for name, kind in kinds.items() if kind == "bigint"}
     cursor = loader.cursor_column.name if loader.cursor_column is not None else None
     decimals = [
         name
@@ -50,7 +49,7 @@ def as_inserted(
         for name, value in row.items():
             if isinstance(value, str):
                 row[name] = value.replace("\0", "")
-            elif name in integers and _is_too_long(value):
+            elif _is_too_long(value, kinds.get(name)):
                 message = f"column '{name}': {value} has more than the 64 bits of `bigint`"
                 raise TableReadError(loader.table.name, message)
     return page
@@ -104,8 +103,10 @@ def _is_no_parquet_decimal(column: Mapping[str, Any]) -> bool:
     return digits is not None and (digits > _PARQUET_DIGITS or not 0 <= scale <= digits)
 
 
-def _is_too_long(value: Any) -> bool:
-    return isinstance(value, int | float) and not -(2**63) <= value < 2**63
+def _is_too_long(value: Any, data_type: str | None) -> bool:
+    # dlt makes an integer of a float where the column is one of integers.
+    taken = {"bigint": (int, float), None: (int,)}.get(data_type, ())
+    return isinstance(value, taken) and not -(2**63) <= value < 2**63
 
 
 def _rounded(value: Decimal, scale: int) -> Decimal:
