@@ -156,3 +156,18 @@ def test_a_table_of_an_earlier_version_goes_on_as_in_plain_dlt(
 
     assert ways(said) == {"t": "dlt"}
     assert warehouse.tables("ours") == warehouse.tables("plain")
+
+
+@pytest.mark.parametrize("mode", ["freeze", "discard_value", "evolve"])
+def test_a_contract_about_columns_allows_the_id_of_rows(
+    database: str, execute: Any, warehouse: Warehouse, mode: str
+) -> None:
+    execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
+    source = {"credentials": database, "schema": "public"}
+    options = RunOptions(
+        params={"write_disposition": "append", "schema_contract": {"columns": mode}}
+    )
+    for engine_kwargs in ({}, {"pool_size": 2}, {"pool_size": 2}):
+        warehouse.load("ours", options, **source, engine_kwargs=engine_kwargs)
+
+    assert warehouse.tables("ours")["t"][1] == [(1,), (1,), (1,)]

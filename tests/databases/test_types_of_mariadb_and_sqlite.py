@@ -141,3 +141,20 @@ def test_nul_characters_are_taken_out_of_texts_as_in_plain_dlt(
 
         assert warehouse.tables("ours") == warehouse.tables("plain")
     assert warehouse.tables("ours")["t"][1][0] == (1, "ab")
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+@pytest.mark.parametrize("column", ["bigint unsigned", "bit(64)"])
+@pytest.mark.postgres
+def test_an_integer_of_more_than_64_bits_is_an_error_that_says_where(
+    tmp_path: Path, mariadb: tuple, database: str, kind: str, column: str
+) -> None:
+    address, cursor = mariadb
+    cursor.execute(f"CREATE TABLE t (id int PRIMARY KEY, v {column})")
+    cursor.execute("INSERT INTO t VALUES (1, 1), (2, 18446744073709551615)")
+    warehouse = Warehouse(kind, tmp_path, database)
+
+    with pytest.raises(Exception, match="step=load"):
+        load_by_dlt(warehouse, "plain", address, table_names=["t"])
+    with pytest.raises(RunError, match=r"table 't': .* column 'v': 18446744073709551615"):
+        warehouse.load("ours", credentials=address, table_names=["t"])

@@ -245,4 +245,4 @@ def test_files_keep_all_digits_of_decimals(tmp_path: Path, database: str) -> Non
     files = list(tmp_path.glob("files/raw/t/*.jsonl*"))
     assert len(files) == 2
     for file in files:
-        assert digits in gzip.decompress(Path(file).read_bytes()).decode()
+        assert digits.encode() in gzip.decompress(file.read_bytes())

@@ -35,7 +35,7 @@ CHANGES = {
 APPEND = {"write_disposition": "append"}
 
 
-def changed(database: str, changes: dict[str, tuple[str, str, str, str]], more: str = "") -> None:
+def changed(database: str, changes: dict[str, tuple[str, str, str, str]]) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         for name, (_, _, kind, value) in changes.items():
             connection.execute(f"ALTER TABLE t DROP {name}, ADD {name} {kind}")
@@ -59,12 +59,14 @@ def test_a_changed_type_gives_what_plain_dlt_gives(
 ) -> None:
     changes = dict(CHANGES)
     if kind == "duckdb":
-        # Plain dlt fails with the text, and takes the middle of two integers for the higher one.
+        # Plain dlt fails with the text.
         del changes["t_to_jb"]
-        changes["i8_to_f8"] = ("bigint", "1", "float8", "2.6")
+        if door == "live":
+            # DuckDB takes the middle of two integers in parquet for the even one.
+            changes["i8_to_f8"] = ("bigint", "1", "float8", "2.6")
     begun(database, changes, more)
     warehouse = Warehouse(kind, tmp_path, database)
-    for _ in range(2):
+    for load in range(3):
         warehouse.pipeline("plain").run(sql_database(database, schema="public"), **APPEND)
         definition = warehouse.definition(
             "ours", {"credentials": database, "schema": "public"}, RunOptions(params=APPEND)
@@ -73,7 +75,8 @@ def test_a_changed_type_gives_what_plain_dlt_gives(
         run(definition, **live)
 
         assert warehouse.tables("ours") == warehouse.tables("plain")
-        changed(database, changes)
+        if load == 0:
+            changed(database, changes)
 
 
 @pytest.mark.parametrize(

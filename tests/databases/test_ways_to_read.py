@@ -338,3 +338,39 @@ def test_a_backend_is_found_wherever_dlt_finds_it(
     found = listed(warehouse, credentials=database)
     assert found["sql_database.backend"] == ("pyarrow", "you")
     assert found["sql_database.chunk_size"] == ("7", "you")
+
+
+def test_floats_that_the_session_rounds_and_a_table_without_columns_come_as_in_plain_dlt(
+    database: str, execute: Any, warehouse: Warehouse
+) -> None:
+    execute("CREATE TABLE t (id int, f float8); INSERT INTO t VALUES (1, 0.30000000000000004)")
+    execute("CREATE TABLE empty (); INSERT INTO empty DEFAULT VALUES")
+    address = f"{database}?options=-cextra_float_digits%3D0"
+    load_by_dlt(warehouse, "plain", address, schema="public")
+
+    _, said = warehouse.load("ours", credentials=address, schema="public")
+
+    assert ways(said) == {"t": "dlt", "empty": "dlt"}
+    assert warehouse.tables("ours") == warehouse.tables("plain")
+
+
+@pytest.mark.parametrize(("value", "on_error"), [("'Infinity'", "fail"), ("1e40", "keep")])
+def test_a_number_that_fits_into_no_column_is_an_error_that_says_where(
+    database: str, execute: Any, warehouse: Warehouse, value: str, on_error: Any
+) -> None:
+    execute(f"CREATE TABLE t (id int, n numeric); INSERT INTO t VALUES (1, {value})")
+    execute("CREATE TABLE other (id int); INSERT INTO other VALUES (1)")
+    options = RunOptions(on_error=on_error)
+
+    if on_error == "keep":
+        result, _ = warehouse.load("ours", options, credentials=database, schema="public")
+        [failure] = result.failures
+        message = failure.message
+        assert "Nothing of it was loaded; the others are." in message
+        assert set(warehouse.tables("ours")) == {"other"}
+    else:
+        with pytest.raises(RunError) as raised:
+            warehouse.load("ours", options, credentials=database, schema="public")
+        message = str(raised.value)
+    assert "table 't'" in message
+    assert "one of its columns 'n': " in message

@@ -260,7 +260,10 @@ def test_processes_normalize_by_column_where_their_run_does(
     assert sizes == [rows_in_group, rows_in_group]
 
 
-_BY_TYPES = ("adbc if all its types are compared, else sqlalchemy", "loadsmith")
+_BY_TYPES = (
+    "adbc if all its types are compared, its cursor's among them, else sqlalchemy",
+    "loadsmith",
+)
 
 
 @pytest.mark.parametrize(

@@ -504,6 +504,7 @@ class _Run:
             redactor=self.redactor,
             pages=getattr(self.pipeline.collector, "pages", None),
             source=self.definition.source,
+            keeps_others=True,
         )
         breach = failure.breach if isinstance(failure, ContractViolation) else None
         verdict = failure.verdict if isinstance(failure, RunError) else None

@@ -37,6 +37,9 @@ _KEPT = {
     "load": "What was extracted is kept and loaded by the next run; no row is loaded twice.",
 }
 
+#: What is said of an extract that goes on without a resource.
+_KEPT_OTHERS = "Nothing of it was loaded; the others are."
+
 #: What is said instead where no second try can help.
 _GIVEN_UP = (
     "No second try of what was extracted can help: the next run gives it up and extracts again from"
@@ -63,6 +66,7 @@ def run_error(
     destination: Callable[[], str] = lambda: "the destination",
     source: Any = None,
     dropped: Callable[[], Sequence[str]] = lambda: (),
+    keeps_others: bool = False,
 ) -> LoadsmithError:
     """Return the error that a reader can act on; one of ours is returned as it is.
 
@@ -78,6 +82,7 @@ def run_error(
         destination: Names the destination, and the secret that it is reached with.
         source: The recipe of the source.
         dropped: Tells what dlt has made in the destination and is not there any more.
+        keeps_others: Whether what the other resources of the extract gave is loaded.
     """
     if not isinstance(error, LoadsmithError) and (missing := missing_secret(error)) is not None:
         return missing
@@ -113,7 +118,7 @@ def run_error(
         _summary(type(cause).__name__, redactor.redact(str(cause))) for cause in causes
     )
     advice = _advice(error, causes[-1], step, destination, source)
-    kept = _KEPT.get(step)
+    kept = _KEPT_OTHERS if keeps_others else _KEPT.get(step)
     if step == "load" and is_of_missing(error) and (gone := dropped()):
         advice = _advice_on_dropped(gone)
     elif step in ("normalize", "load") and is_terminal(error):

@@ -112,21 +112,25 @@ def database_engine(reference: SourceReference) -> Any:
     Raises:
         ConfigFieldMissingException: dlt does not find the credentials.
     """
+    from dlt.sources.sql_database.helpers import engine_from_credentials
+
+    given = with_defaults(reference).get("credentials")
+    if given is not None and hasattr(given, "connect"):
+        return given
+    engine_kwargs = reference.params.get("engine_kwargs") or {}
+    return engine_from_credentials(_found_credentials(reference, given), **engine_kwargs)
+
+
+def _found_credentials(reference: SourceReference, given: Any) -> Any:
     import dlt
     from dlt.common.configuration import with_config
     from dlt.sources.credentials import ConnectionStringCredentials
-    from dlt.sources.sql_database.helpers import engine_from_credentials
 
     @with_config(sections=_sections(reference))
     def find(credentials: ConnectionStringCredentials = dlt.secrets.value) -> Any:
         return credentials
 
-    given = with_defaults(reference).get("credentials")
-    if given is not None and hasattr(given, "connect"):
-        return given
-    credentials = find() if given is None else find(credentials=given)
-    engine_kwargs = reference.params.get("engine_kwargs") or {}
-    return engine_from_credentials(credentials, **engine_kwargs)
+    return find() if given is None else find(credentials=given)
 
 
 def chosen_backend(reference: SourceReference, pipeline_name: str | None = None) -> str | None:
@@ -187,6 +191,8 @@ def _engine_name(reference: SourceReference, pipeline_name: str | None) -> str |
     given = argument_of(reference, "credentials", pipeline_name)
     if isinstance(given, str):
         return given.partition("://")[0]
+    if hasattr(given, "dialect"):
+        return f"{given.dialect.name}+{given.dialect.driver}"
     with suppress(ConfigurationException):
-        return str(database_engine(reference).url.drivername)
+        return str(_found_credentials(reference, reference.params.get("credentials")).drivername)
     return None

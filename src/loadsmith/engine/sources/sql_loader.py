@@ -8,7 +8,6 @@ have a `_dlt_id`, those that come in Arrow have none. A table that has the colum
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from decimal import Decimal
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -22,7 +21,6 @@ from dlt.common.schema.typing import TTableSchemaColumns
 from dlt.common.schema.utils import is_complete_column
 from dlt.common.time import get_context_timezone_name
 from dlt.sources.sql_database import TableLoader, register_table_loader_backend
-from dlt.sources.sql_database.helpers import ConnectorXTableLoader
 from sqlalchemy.dialects import postgresql
 
 from loadsmith.engine.dlt_hooks import query_of
@@ -36,14 +34,20 @@ from loadsmith.engine.sources.sql_begun import (
     stored_columns,
 )
 from loadsmith.engine.sources.sql_bounds import BoundByColumn, register
+from loadsmith.engine.sources.sql_connectorx import (
+    ConnectorXLoader,
+    can_go_on,
+    pages_in_kept_types,
+)
+from loadsmith.engine.sources.sql_rows import as_inserted, format_of_rows
 from loadsmith.engine.sources.sql_types import (
     Reader,
     Reading,
+    TableReadError,
     bound,
     compares_exactly,
-    converted,
+    converted_or_told,
     reading_of,
-    rounded,
     type_name,
     unread_columns,
 )
@@ -51,14 +55,8 @@ from loadsmith.engine.sources.sql_types import (
 #: Drivers of SQLAlchemy whose addresses are those of PostgreSQL's own library, which ADBC uses.
 _DRIVERS = frozenset({"psycopg", "psycopg2"})
 
-#: DuckDB reads no parquet with longer decimals, and Arrow has none with more than 76 digits.
-_PARQUET_DIGITS = 38
-
 #: Strategies of merges that need no `_dlt_id`.
 _MERGES = (None, "delete-insert", "upsert", "insert-only")
-
-#: What ConnectorX makes of types that dlt declares nothing of.
-_BY_CONNECTORX = {"binary": ("BIT",), "text": ("INT4RANGE", "INT8RANGE", "NUMRANGE", "DATERANGE")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,18 +74,6 @@ class ReadOptions:
     rows_because: str | None = None
     log: Callable[[str], None] = field(default=lambda _line: None)
     warn: Callable[[str], None] = field(default=lambda _line: None)
-
-
-class TableReadError(RuntimeError):
-    """A table cannot be read; dlt says of which resource, and `run_error` of which load.
-
-    Attributes:
-        table_name: The table.
-    """
-
-    def __init__(self, table_name: str, message: str) -> None:
-        super().__init__(message)
-        self.table_name = table_name
 
 
 def loader_for(options: ReadOptions) -> type[TableLoader]:
@@ -130,8 +116,15 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
         is_without = bool(begun) and row_id not in begun
         if because is None and by_types is None:
             yield from self._fast_or(stored, lambda why: self._by_rows(why, is_without))
-        elif because is None and self._is_of_connectorx(stored):
-            yield from self._by_connectorx(str(by_types))
+        elif because is None and can_go_on(self, stored, self._reader):
+            kept = unread_columns(self.table, self.columns, self._reader)
+            self.options.warn(
+                f"table '{self.table.name}': dlt's backend should read it, because {by_types}, but"
+                f" an earlier version began it. It is read by connectorx. Its columns"
+                f" {', '.join(map(repr, kept))} keep their types. To load it as plain dlt does, run"
+                " it once with `refresh: drop_resources`."
+            )
+            yield from pages_in_kept_types(self, self._reader, self._page_rows())
         else:
             yield from self._by_rows(str(because or by_types), is_without)
 
@@ -150,60 +143,16 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
             hints["columns"] = {**(known if isinstance(known, dict) else {}), "_dlt_id": row_id}
         else:
             self.options.log(told)
-        if file_format := self._format_of_decimals():
+        file_format = format_of_rows(
+            self, self._capabilities, stored_columns(), is_inserted=self._is_inserted
+        )
+        if file_format:
             hints["file_format"] = file_format
         if hints:
             yield dlt.mark.with_hints([], dlt.mark.make_hints(**hints))
-        pages = super().load_rows()
-        yield from map(self._as_inserted, pages) if self._is_inserted else pages
-
-    def _as_inserted(self, page: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return rows with the values that INSERT leaves in the destination.
-
-        It rounds decimals of columns that declare no scale. dlt takes out NUL characters, which
-        PostgreSQL does not have.
-        """
-        cursor = self.cursor_column.name if self.cursor_column is not None else None
-        decimals = [
-            name
-            for name in page[0]
-            if (hint := self.columns.get(name, {})).get("scale") is None
-            and hint.get("data_type") in ("decimal", None)
-            and name != cursor
-        ]
         scale = (self._reader.decimal or (0, 0))[1]
-        for row in page if decimals else ():
-            for name in decimals:
-                if isinstance(row[name], Decimal):
-                    row[name] = rounded(row[name], scale)
-        for row in page if self.engine.dialect.name != "postgresql" else ():
-            for name, value in row.items():
-                if isinstance(value, str) and "\0" in value:
-                    row[name] = value.replace("\0", "")
-        return page
-
-    def _format_of_decimals(self) -> str | None:
-        """Return dlt's default format where parquet does not hold all digits of the decimals."""
-        default = "insert_values" if self._is_inserted else "jsonl"
-        if (
-            self._capabilities.preferred_loader_file_format != "parquet"
-            or default not in self._capabilities.supported_loader_file_formats
-        ):
-            return None
-        columns = self.columns.values()
-        is_long = any(map(_is_no_parquet_decimal, columns))
-        if self._is_inserted:
-            # The cursor is compared with more digits than the table keeps.
-            kind: Any = None if self.cursor_column is None else self.cursor_column.type
-            is_long |= isinstance(kind, sa.Numeric) and kind.asdecimal and kind.scale is None
-        else:
-            # Readers take the files of a table for files of one format.
-            is_long |= any(
-                column.get("data_type") == "decimal" and column.get("scale") is None
-                for column in columns
-            )
-            is_long &= not stored_columns()
-        return default if is_long else None
+        for page in super().load_rows():
+            yield as_inserted(page, self, scale) if self._is_inserted else page
 
     def _rows_because(self) -> str | None:
         """Return why dlt's own backend has to read the table, whatever types it has."""
@@ -272,10 +221,16 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
             return
         with connection, connection.cursor() as cursor:
             try:
-                cursor.execute("SELECT current_setting('server_encoding')")
-                if cursor.fetchone() == ("SQL_ASCII",):
+                cursor.execute(
+                    "SELECT current_setting('server_encoding'),"
+                    " current_setting('extra_float_digits')::int > 0"
+                )
+                encoding, has_all_digits = cursor.fetchone()
+                if encoding == "SQL_ASCII":
                     reader = None
                     why = "nobody knows the encoding of a database in SQL_ASCII"
+                elif not has_all_digits:
+                    reader, why = None, "`extra_float_digits` rounds floats for drivers"
                 else:
                     cursor.execute(self._copy_query(readings))
                     reader = cursor.fetch_record_batch()
@@ -328,97 +283,36 @@ class _ExactTableLoader(BoundByColumn, TableLoader):
             )
         return found
 
+    def _page_rows(self) -> int:
+        return self.options.page_rows or (self.chunk_size if self.limit else ROW_GROUP)
+
     def _pages(
         self,
         reader: pa.RecordBatchReader,
         readings: Mapping[str, Reading],
         targets: Mapping[str, pa.DataType],
     ) -> Iterator[pa.Table]:
-        size = self.options.page_rows or (self.chunk_size if self.limit else ROW_GROUP)
-        for page in _in_pages(reader, size):
+        for page in self._told(_in_pages(reader, self._page_rows()), readings):
             columns = {}
             for name, reading in readings.items():
-                values = self._converted(page[name], name, reading, targets[name])
+                values = converted_or_told(
+                    self.table.name, name, page[name], reading, targets[name]
+                )
                 is_made_by_values = not reading.is_declared and values.null_count == len(values)
                 columns[name] = pa.nulls(len(values)) if is_made_by_values else values
             yield pa.table(columns)
 
-    def _converted(
-        self,
-        values: pa.ChunkedArray,
-        name: str,
-        reading: Reading,
-        target: pa.DataType | None = None,
-    ) -> pa.ChunkedArray:
+    def _told(
+        self, pages: Iterator[pa.Table], readings: Mapping[str, Reading]
+    ) -> Iterator[pa.Table]:
+        """Name the table where the database cannot give a row, and the columns that it rounds."""
         try:
-            return converted(values, reading, target or values.type)
-        except ValueError as error:
-            message = f"column '{name}': {error}. Leave the column or the rows out."
-            raise TableReadError(self.table.name, message) from None
-
-    def _is_of_connectorx(self, stored: TTableSchemaColumns) -> bool:
-        """Tell whether an earlier version began the table by ConnectorX, which can go on exactly.
-
-        It made other types than dlt of some, and loses digits of decimals.
-        """
-        naming = current_schema().naming
-        for name, kind in unread_columns(self.table, self.columns, self._reader).items():
-            stored_type = stored.get(naming.normalize_identifier(name), {}).get("data_type")
-            declared = self.columns.get(name, {}).get("data_type")
-            is_same = declared == stored_type if declared else False
-            if not stored_type or not (
-                is_same or kind.startswith(_BY_CONNECTORX.get(stored_type, ()))
-            ):
-                return False
-        decimals = (column.get("data_type") == "decimal" for column in self.columns.values())
-        return find_spec("connectorx") is not None and not any(decimals)
-
-    def _by_connectorx(self, because: str) -> Iterator[Any]:
-        """Go on with a table that ConnectorX began, in the types that it has."""
-        kept = unread_columns(self.table, self.columns, self._reader)
-        self.options.warn(
-            f"table '{self.table.name}': dlt's backend should read it, because {because}, but an"
-            f" earlier version began it. It is read by connectorx. Its columns"
-            f" {', '.join(map(repr, kept))} keep their types. To load it as plain dlt does, run it"
-            " once with `refresh: drop_resources`."
-        )
-        loader: Any = ConnectorXLoader(
-            self.engine,
-            "connectorx",
-            self.table,
-            self.columns,
-            chunk_size=self.chunk_size,
-            incremental=self.incremental,
-            limit=self.limit,
-        )
-        size = self.options.page_rows or (self.chunk_size if self.limit else ROW_GROUP)
-        readings = {
-            column.name: reading
-            for column in self.table.columns
-            if (reading := reading_of(column, self.columns.get(column.name), self._reader))
-        }
-        for page in loader.load_rows({"return_type": "arrow_stream", "batch_size": size}):
-            for name, reading in readings.items():
-                values = self._converted(page[name].cast(reading.arrow[-1]), name, reading)
-                page = page.set_column(page.column_names.index(name), name, values)
-            yield page
-
-
-class ConnectorXLoader(ConnectorXTableLoader):
-    """dlt's loader by ConnectorX, whose panics are errors; it panics at types that it has not."""
-
-    def load_rows(self, backend_kwargs: dict[str, Any] | None = None) -> Iterator[Any]:
-        """Yield the rows of the table as Arrow tables."""
-        unread = unread_columns(self.table, self.columns, Reader("psycopg"))
-
-        def error(text: str) -> TableReadError:
-            listed = ", ".join(f"'{name}' ({kind})" for name, kind in unread.items())
-            where = f", at one of its columns {listed}" if unread else ""
-            advice = "Leave `backend` out, or set it to `sqlalchemy`."
-            return TableReadError(self.table.name, f"ConnectorX panicked{where}: {text}. {advice}")
-
-        with panics_as_errors(error):
-            yield from super().load_rows(backend_kwargs or {})
+            yield from pages
+        except OSError as error:
+            names = [name for name, reading in readings.items() if reading.is_rounded]
+            is_of_column = names and "numeric field overflow" in str(error)
+            where = f"one of its columns {', '.join(map(repr, names))}: " if is_of_column else ""
+            raise TableReadError(self.table.name, f"{where}{error}") from None
 
 
 # dlt takes them for live resources, too, which are made without loadsmith.
@@ -445,15 +339,6 @@ def _in_pages(reader: pa.RecordBatchReader, rows: int) -> Iterator[pa.Table]:
             waiting = waiting.slice(rows)
     if waiting.num_rows:
         yield waiting
-
-
-def _is_no_parquet_decimal(column: Mapping[str, Any]) -> bool:
-    digits, scale = column.get("precision"), column.get("scale") or 0
-    return (
-        column.get("data_type") == "decimal"
-        and digits is not None
-        and (digits > _PARQUET_DIGITS or not 0 <= scale <= digits)
-    )
 
 
 def rows_because_of_merge(disposition: Any) -> str | None:

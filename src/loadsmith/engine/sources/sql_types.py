@@ -6,9 +6,9 @@ become a variant column) and arrays (their items are written as JSON by dlt).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
-from decimal import MAX_PREC, ROUND_HALF_UP, Context, Decimal
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -27,6 +27,18 @@ _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 _DAY_IN_MICROSECONDS = 86_400_000_000
 
 
+class TableReadError(RuntimeError):
+    """A table cannot be read; dlt says of which resource, and `run_error` of which load.
+
+    Attributes:
+        table_name: The table.
+    """
+
+    def __init__(self, table_name: str, message: str) -> None:
+        super().__init__(message)
+        self.table_name = table_name
+
+
 @dataclass(frozen=True)
 class Reading:
     """How one column is read.
@@ -37,12 +49,14 @@ class Reading:
         data_type: dlt's type of it.
         is_declared: Whether dlt declares that type before it sees a value. A column that it does
             not declare, and that has no value, is in no table of dlt's.
+        is_rounded: Whether the query rounds its decimals.
     """
 
     select: sa.ColumnElement[Any]
     arrow: tuple[pa.DataType, ...]
     data_type: str
     is_declared: bool
+    is_rounded: bool = False
 
 
 _INTEGERS = (pa.int16(), pa.int32(), pa.int64())
@@ -101,7 +115,7 @@ def reading_of(column: Any, hint: TColumnSchema | None, reader: Reader) -> Readi
         # SQLAlchemy 2.1 has floats that are no `Numeric`, which dlt 1.31 does not know.
         return reading
     return (
-        Reading(reading.select, reading.arrow, reading.data_type, is_declared=True)
+        replace(reading, is_declared=True)
         if declared == reading.data_type and _has_precision_of(column.type, hint or {})
         else None
     )
@@ -140,7 +154,7 @@ def _reading(column: Any, reader: Reader) -> Reading | None:
         digits, scale = column.type.precision, column.type.scale
         if digits is None and scale is None and reader.decimal is not None:
             as_stored: sa.ColumnElement[Any] = sa.cast(column, sa.NUMERIC(*reader.decimal))
-            return Reading(as_stored, (pa.string(),), "decimal", is_declared=False)
+            return Reading(as_stored, (pa.string(),), "decimal", is_declared=False, is_rounded=True)
         is_plain = digits is not None and scale is not None and 0 <= scale <= digits
         if is_plain and digits <= _MOST_DIGITS:
             return Reading(column, (pa.string(),), "decimal", is_declared=False)
@@ -220,20 +234,22 @@ def converted(values: pa.ChunkedArray, reading: Reading, target: pa.DataType) ->
     return values if values.type == target else values.cast(target)
 
 
+def converted_or_told(
+    table: str, name: str, values: pa.ChunkedArray, reading: Reading, target: pa.DataType
+) -> pa.ChunkedArray:
+    """Return `converted` values; an error names the table and the column."""
+    try:
+        return converted(values, reading, target)
+    except ValueError as error:
+        message = f"column '{name}': {error}. Leave the column or the rows out."
+        raise TableReadError(table, message) from None
+
+
 def _check_range(numbers: pa.ChunkedArray, first: int, last: int, what: str) -> None:
     found = pc.min_max(numbers).as_py()
     if found["min"] is not None and (found["min"] < first or found["max"] > last):
         within = "00:00 to 23:59:59.999999" if first == 0 else "the years 1 to 9999"
         raise ValueError(f"{what} is outside of {within}, which are all that dlt can load")
-
-
-def rounded(value: Decimal, scale: int) -> Decimal:
-    """Return a decimal with at most `scale` digits after the point, as SQL rounds it."""
-    exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent >= -scale:
-        return value
-    # The default context has 28 digits, and raises where a result has more.
-    return value.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP, Context(prec=MAX_PREC))
 
 
 def bound(value: Any, column: Any) -> Any:
