@@ -46,7 +46,7 @@ def columns_after(
     for name, state in table.filled.items():
         was = known["absent"].get(name, {"runs": 0})
         if state == "none" and name in known["full"]:
-            since = was.get("since") or f"load {(*result.load_ids, '?')[-1]}, {result.ended_at}"
+            since = was.get("since") or f"load {('?', *result.load_ids)[-1]}, {result.ended_at}"
             absent[name] = {"since": since, "runs": max(1, was["runs"] + (not is_again))}
         elif state != "all" or not (name in new or name in known["full"]):
             continue
