@@ -1,6 +1,8 @@
 """Every command works in the project that `loadsmith init --layout dg` makes."""
 
+import contextlib
 import json
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -106,3 +108,45 @@ def test_cursors_of_each_partition_are_shown_and_forgotten(walked, call):
     assert "no such partition" in call("state", "show", "*", "--partition", "asia").stderr
     done = call("state", "reset", "shop", "--yes")
     assert "1 cursor forgotten" in done.stdout, done.output
+
+
+def test_tables_that_only_the_source_knows_are_asked_for_anew(walked, call):
+    with contextlib.closing(sqlite3.connect("shop.db")) as database:
+        database.execute("create table orders (id integer primary key)")
+    folder = Path("walked/defs/warehouse")
+    folder.mkdir()
+    (folder / "defs.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "type": "loadsmith.DltLoadCollectionComponent",
+                "attributes": {
+                    "loads": [
+                        {
+                            "source_module": "sql_database",
+                            "source_params": {"credentials": f"sqlite:///{Path.cwd()}/shop.db"},
+                            "destination": "duckdb",
+                            "pipeline_params": {"pipeline_name": "w", "dataset_name": "w"},
+                            "snapshot_path": "tables.json",
+                        }
+                    ]
+                },
+            }
+        )
+    )
+    assert call("schema", "--all", "--check").exit_code == 1
+    assert call("schema", "--all").exit_code == 0
+    assert call("schema", "--all", "--check").exit_code == 0
+    assert "w/orders" in call("list").stdout
+
+    with contextlib.closing(sqlite3.connect("shop.db")) as database:
+        database.execute("create table refunds (id integer primary key)")
+        database.execute("drop table orders")
+    done = call("schema", "--all", "--check")
+    assert done.exit_code == 1, done.output
+    assert "w/refunds" not in call("list").stdout
+    done = call("schema", "--all")
+    assert done.exit_code == 0, done.output
+    assert "refunds" in done.output
+    listed = call("list").stdout
+    assert "w/refunds" in listed
+    assert "w/orders" not in listed

@@ -10,7 +10,7 @@ import warnings
 import pytest
 
 from loadsmith.engine.run import run_load
-from loadsmith.errors import RunError
+from loadsmith.errors import RunError, SecretNotFound
 from loadsmith.model import (
     DestinationReference,
     LoadDefinition,
@@ -51,7 +51,7 @@ def api():
 def told(tmp_path):
     """Run a source with a resource `rows` and return the text of its error."""
 
-    def run(body, hints="", destination=None, request=None):
+    def run(body, hints="", destination=None, request=None, raises=RunError):
         text = textwrap.indent(textwrap.dedent(body).strip(), " " * 8)
         module = (
             "import dlt\n\n@dlt.source\ndef shop():\n"
@@ -68,7 +68,7 @@ def told(tmp_path):
             ),
         )
         with (
-            pytest.raises(RunError) as caught,
+            pytest.raises(raises) as caught,
             run_load(definition, request or RunRequest(run_id="r")),
         ):
             pass
@@ -230,6 +230,83 @@ def test_a_destination_that_cannot_be_used_is_named_with_its_secret(
         " DESTINATION__POSTGRES__CREDENTIALS, and run again." in text
     )
     assert "source" not in text
+
+
+KEY = "DESTINATION__FILESYSTEM__CREDENTIALS"
+S3 = {
+    "DESTINATION__FILESYSTEM__BUCKET_URL": "s3://bucket/x",
+    f"{KEY}__AWS_ACCESS_KEY_ID": "me",
+    f"{KEY}__AWS_SECRET_ACCESS_KEY": "s3cr3t",
+    f"{KEY}__ENDPOINT_URL": "http://127.0.0.1:CLOSED",
+}
+MARIADB = "DESTINATION__SQLALCHEMY__CREDENTIALS"
+BIGQUERY = "DESTINATION__BIGQUERY__CREDENTIALS"
+
+#: Destination, settings of the environment, what the error says, and what it advises to check.
+NO_DESTINATION = {
+    "a port of MariaDB": (
+        "sqlalchemy",
+        {MARIADB: "mysql+pymysql://me:s3cr3t@127.0.0.1:CLOSED/x"},
+        "Can't connect to MySQL server on '127.0.0.1' ([Errno 111] Connection refused)",
+        f"'sqlalchemy', and its credentials in {MARIADB}",
+    ),
+    "a host of MariaDB": (
+        "sqlalchemy",
+        {MARIADB: "mysql+pymysql://me:s3cr3t@no-such-host.invalid:3306/x"},
+        "no-such-host.invalid",
+        f"'sqlalchemy', and its credentials in {MARIADB}",
+    ),
+    "S3 that is down": (
+        "filesystem",
+        S3,
+        "EndpointConnectionError: Could not connect to the endpoint URL",
+        f"'filesystem', and its credentials in {KEY}",
+    ),
+    "a folder that cannot be made": (
+        "filesystem",
+        {"DESTINATION__FILESYSTEM__BUCKET_URL": "file:///proc/x"},
+        "No such file or directory: '/proc/x'",
+        "'filesystem'",
+    ),
+    "a key of BigQuery that is none": (
+        "bigquery",
+        {
+            f"{BIGQUERY}__PROJECT_ID": "p",
+            f"{BIGQUERY}__CLIENT_EMAIL": "me@example.com",
+            f"{BIGQUERY}__PRIVATE_KEY": "s3cr3t",
+        },
+        "Unable to load PEM file",
+        f"'bigquery', and its credentials in {BIGQUERY}",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NO_DESTINATION)
+def test_other_destinations_that_cannot_be_used_are_named_too(told, monkeypatch, closed_port, case):
+    name, settings, says, advice = NO_DESTINATION[case]
+    module = {"sqlalchemy": "pymysql", "bigquery": "google.cloud.bigquery", "filesystem": "s3fs"}
+    pytest.importorskip(module[name])
+    for variable, value in settings.items():
+        monkeypatch.setenv(variable, value.replace("CLOSED", str(closed_port)))
+    text = told("yield {'id': 1}", destination=DestinationReference(name=name))
+    assert text.startswith("load 'shop', sync: ")
+    assert says in text
+    assert f"Check the destination {advice}, and run again." in text
+    assert "source" not in text
+
+
+def test_files_in_the_cloud_without_credentials_name_the_secrets_that_are_missing(
+    told, monkeypatch
+):
+    pytest.importorskip("s3fs")
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", "s3://bucket/x")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    text = told(
+        "yield {'id': 1}",
+        destination=DestinationReference(name="filesystem"),
+        raises=SecretNotFound,
+    )
+    assert f"'{KEY}__AWS_ACCESS_KEY_ID' not found (nor {KEY}__AWS_SECRET_ACCESS_KEY)" in text
 
 
 def test_the_variable_of_a_workflow_file_is_the_secret_that_is_named(told, closed_port):

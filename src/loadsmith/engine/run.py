@@ -545,7 +545,8 @@ class _Run:
             started_at=self._started,
             ended_at=datetime.now(timezone.utc),
             first_run=self._first_run,
-            tables=self._with_replaced(
+            tables=self._with_details(
+                schema,
                 table_results(
                     self.pipeline,
                     schema,
@@ -555,7 +556,7 @@ class _Run:
                     self._client_of(schema) if schema is not None else None,
                     promised=self._promised_tables(source),
                     places=origins.places,
-                )
+                ),
             ),
             stages=tuple(self._stages),
             schema_changes=tuple(dict.fromkeys(changes)),
@@ -586,16 +587,19 @@ class _Run:
             ),
         )
 
-    def _with_replaced(self, tables: Iterable[TableResult]) -> tuple[TableResult, ...]:
+    def _with_details(self, schema: Any, tables: Iterable[TableResult]) -> tuple[TableResult, ...]:
+        """Add what the packages have replaced, and which columns had values."""
         replaced, before = self.packages.replaced, self.reload.rows_before
+        filled = self.packages.filled
+        # Of what another run has loaded, the files are gone.
+        is_known = {entry.load_id for entry in self.packages.entries} == filled.load_ids
         return tuple(
             replace(
                 table,
                 rows_replaced=replaced.get(table.name),
-                rows_before=before.get(table.name),
+                rows_before=before.get(table.name) if table.name in replaced else None,
+                filled=filled.of(schema, table.name) if is_known and table.columns else None,
             )
-            if table.name in replaced
-            else table
             for table in tables
         )
 

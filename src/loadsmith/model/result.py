@@ -30,7 +30,8 @@ class Wait:
     holder: str | None = None
 
 
-#: Differences that a run can make to the destination's schema.
+#: Differences that a run can make to the destination's schema, and columns that a source no longer
+#: sends.
 CHANGE_KINDS = (
     "new table",
     "new column",
@@ -38,6 +39,7 @@ CHANGE_KINDS = (
     "new variant",
     "dropped column",
     "dropped table",
+    "missing",
 )
 
 
@@ -49,6 +51,7 @@ class SchemaChange:
         kind: One of `CHANGE_KINDS`.
         before: The type before, where there was one.
         after: The type after.
+        since: The first load without the column and its time, for the kind "missing".
     """
 
     table: str
@@ -56,6 +59,12 @@ class SchemaChange:
     column: str | None = None
     before: str | None = None
     after: str | None = None
+    since: str | None = None
+
+    @property
+    def kind_text(self) -> str:
+        """The kind, and since when."""
+        return f"{self.kind} since {self.since}" if self.since else self.kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +114,8 @@ class TableResult:
         destination_file_uri: Folder of the table's files; None for SQL destinations.
         place: Where it is, in the form that `InputSnapshot.reads` takes; None where unknown.
         hints: What dlt's schema says of the table: `write_disposition`, `resource`, ...
+        filled: Which rows of this run have a value, by column: "all", "some" or "none". None where
+            the run had no rows of the table, or where its load files do not tell.
     """
 
     name: str
@@ -122,6 +133,7 @@ class TableResult:
     qualified_name: str | None = None
     place: str | None = None
     hints: Mapping[str, Any] = field(default_factory=dict)
+    filled: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

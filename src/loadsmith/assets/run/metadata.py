@@ -88,6 +88,7 @@ def materialization_metadata(
     partitions: str | None = None,
     partition_count: int = 0,
     last_schema_change: str | None = None,
+    missing: Mapping[str, Mapping[str, str]] | None = None,
 ) -> dict[str, Any]:
     """Return the metadata of what a run did to an asset.
 
@@ -102,6 +103,7 @@ def materialization_metadata(
             several partitions are marked as a total.
         last_schema_change: The last change of an earlier run, as Markdown. It is shown unless this
             run changed the schema.
+        missing: Since when the source does not send columns, by table and column.
     """
     # Dagster shows metadata in this order. What people look for comes first, the jobs last.
     metadata: dict[str, Any] = dict(_rows(tables, partitions, partition_count))
@@ -129,6 +131,14 @@ def materialization_metadata(
         last_schema_change = schema_change_of_a_load(
             markdown, _last_of(index.base["load_ids"]), index.base["finished_at"]
         )
+    if missing:
+        lines = ["| table | missing column | since |", "|---|---|---|"]
+        lines += [
+            f"| {_cell(table)} | {_cell(column)} | {_cell(since)} |"
+            for table, columns in missing.items()
+            for column, since in columns.items()
+        ]
+        metadata["missing_columns"] = dg.MetadataValue.md("\n".join(lines))
     if last_schema_change:
         metadata["last_schema_change"] = dg.MetadataValue.md(last_schema_change)
     discards = index.discards_of.get(resource)
@@ -164,7 +174,7 @@ def schema_changes_markdown(changes: Iterable[SchemaChange]) -> str:
         "| "
         + " | ".join(
             _cell(part)
-            for part in (change.table, change.kind, change.column, change.before, change.after)
+            for part in (change.table, change.kind_text, change.column, change.before, change.after)
         )
         + " |"
         for change in changes

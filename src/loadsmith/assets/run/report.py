@@ -1,7 +1,7 @@
 """Report the result of a run to Dagster: selected assets, other assets, and unknown tables."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -27,6 +27,14 @@ from loadsmith.assets.run.metadata import (
     materialization_metadata,
     read_last_schema_change,
     rows_markdown,
+)
+from loadsmith.assets.run.missing import (
+    SEEN_COLUMNS,
+    Columns,
+    columns_after,
+    missing_columns,
+    newly_missing,
+    read_seen_columns,
 )
 from loadsmith.assets.run.tables import AssetTables, renamed_targets
 from loadsmith.engine.results import (
@@ -70,15 +78,33 @@ class ResultEvents:
     extract: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda _resource, metadata: metadata
     _partition_rows: dict[str, list[int]] = field(default_factory=dict)
     _last_changes: dict[dg.AssetKey, str] = field(default_factory=dict)
+    _columns: dict[dg.AssetKey, dict[str, Columns]] = field(default_factory=dict)
 
-    def events(self, result: LoadResult) -> Iterator[LoadEvent]:
-        """Yield the events of the selected assets, and log those of the others."""
+    def with_missing(self, result: LoadResult) -> LoadResult:
+        """Return the result with the columns that are missing, as changes of the schema."""
         index = ResultIndex(result)
         if self.table_name is not None:
             self.targets = renamed_targets(self.targets, index)
         tables = AssetTables(index, self.targets, nested_are_assets=self.definition.nested_tables)
-        tables.totals = self._fetch_totals(tables)
         self._fetch_last_changes(index)
+        changes = []
+        for key, target in self.targets.items():
+            seen = self._columns.setdefault(key, {})
+            for table in (*tables.of(target), *tables.shown_in(target)):
+                before = seen.get(table.name)
+                after = columns_after(before, table, result, self.partitions)
+                changes += newly_missing(before, after, table)
+                if after is not None:
+                    seen[table.name] = after
+        return replace(
+            result, schema_changes=tuple(dict.fromkeys((*result.schema_changes, *changes)))
+        )
+
+    def events(self, result: LoadResult) -> Iterator[LoadEvent]:
+        """Yield the events of the selected assets, and log those of the others."""
+        index = ResultIndex(result)
+        tables = AssetTables(index, self.targets, nested_are_assets=self.definition.nested_tables)
+        tables.totals = self._fetch_totals(tables)
         self._fetch_partition_rows(index, tables)
         failed = {failure.resource for failure in result.failures}
         self._log_others(index, tables, failed)
@@ -198,13 +224,19 @@ class ResultEvents:
         metadata = self.extract(target.resource, metadata)
         # An override takes and gives plain data.
         jobs = {"jobs": jobs_table(metadata["jobs"])} if "jobs" in metadata else {}
-        return {**metadata, **jobs}
+        columns = self._columns.get(key)
+        return {**metadata, **jobs, **({SEEN_COLUMNS: columns} if columns else {})}
 
     def _shared_metadata(self, key: dg.AssetKey) -> dict[str, Any]:
         return {
             "partitions": self.partitions.label or None,
             "partition_count": len(self.partitions.keys),
             "last_schema_change": self._last_changes.get(key),
+            "missing": {
+                table: missing
+                for table, columns in self._columns.get(key, {}).items()
+                if (missing := missing_columns(columns))
+            },
         }
 
     def _lineage(
@@ -279,7 +311,7 @@ class ResultEvents:
             )
 
     def _fetch_last_changes(self, index: ResultIndex) -> None:
-        """Read the last schema change of each asset from Dagster's events, with a single query."""
+        """Read what runs saw last of each asset from Dagster's events, with a single query."""
         selected = set(self.selected)
         keys = [
             key
@@ -290,7 +322,9 @@ class ResultEvents:
             events = self.context.instance.get_latest_materialization_events(keys)
             for key, event in events.items():
                 if event is not None and event.asset_materialization is not None:
-                    change = read_last_schema_change(event.asset_materialization.metadata)
+                    metadata = event.asset_materialization.metadata
+                    self._columns[key] = read_seen_columns(metadata)
+                    change = read_last_schema_change(metadata)
                     if change:
                         self._last_changes[key] = change
         except Exception as error:  # noqa: BLE001 - looking never fails a load

@@ -329,11 +329,12 @@ class _StepRun:
         for difference in differences():
             request.warn(difference)
         with ended_with_run(), run_load(definition, request) as result:
-            notify_schema_changes(self.definition.name, result.schema_changes, request.warn)
+            told = self.report.with_missing(result)
+            notify_schema_changes(self.definition.name, told.schema_changes, request.warn)
             self.report.fetches_row_counts = self.fetches_row_counts or asks_for_row_counts(
                 self.context
             )
-            yield from self.report.events(result)
+            yield from self.report.events(told)
         request.log(f"load '{self.definition.name}': {result.summary()}")
         if result.failures:
             raise RunError(

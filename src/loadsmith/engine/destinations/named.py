@@ -33,12 +33,24 @@ def named_destination(
     params: Any = reference.params if reference else {}
     if not params and destination is not None:
         params = destination.config_params
+    if kind == "filesystem" and _is_local(name, kind, params):
+        return f"the destination {name!r}"
     places = [*_variables_in(params, request)] or [*_variables_of(name, kind)]
     if not places and params.get("credentials") is not None:
         where = "`destination_params`" if reference else "the arguments of the destination"
         return f"the destination {name!r}, and its credentials in {where}"
     place = places[0] if places else f"DESTINATION__{name.upper()}__CREDENTIALS"
     return f"the destination {name!r}, and its credentials in {place}"
+
+
+def _is_local(name: str, kind: str, params: Any) -> bool:
+    """Tell whether files go to a folder of this machine, which has no credentials."""
+    import dlt
+
+    sections = (f"destination.{section}.bucket_url" for section in dict.fromkeys((name, kind)))
+    urls = (params.get("bucket_url"), *map(dlt.config.get, sections))
+    url = next((str(url) for url in urls if url), "")
+    return bool(url) and ("://" not in url or url.startswith("file:"))
 
 
 def _variables_in(params: Any, request: RunRequest) -> Iterator[str]:

@@ -51,7 +51,10 @@ if TYPE_CHECKING:
         set_fence as set_fence,
     )
     from loadsmith.engine.dlt_hooks.hooks import HOOKS as HOOKS
-    from loadsmith.engine.dlt_hooks.load import parquet_files as parquet_files
+    from loadsmith.engine.dlt_hooks.load import (
+        files_by_table as files_by_table,
+        parquet_files as parquet_files,
+    )
     from loadsmith.engine.dlt_hooks.packages import (
         archive_package as archive_package,
         can_be_undone as can_be_undone,

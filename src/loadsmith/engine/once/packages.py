@@ -30,6 +30,7 @@ from loadsmith.engine.once.entry import LedgerEntry, LedgerTable, Replaced, in_o
 from loadsmith.engine.once.iceberg_lock import in_turn
 from loadsmith.engine.once.ledger import Ledger
 from loadsmith.engine.once.reload import PARTITION_HINT, Reload, finish_replacing, package_of
+from loadsmith.engine.results import FilledColumns
 from loadsmith.engine.schema_files import tables_by_resource
 from loadsmith.engine.workspace import (
     LAST,
@@ -62,6 +63,7 @@ class RunPackages:
         may_have_staged: Whether a package may have gone through a staging dataset.
         last_reported: The package that an earlier run reported last.
         found: Packages that an earlier run had extracted, and that this run loads.
+        filled: Which columns of the packages that this run loads have values.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class RunPackages:
         self.attempt = Attempt(workspace, reload.base, reload.partition)
         self._states: dict[str, dict[tuple[str, ...], Any]] = {}
         self.found: list[str] = []
+        self.filled = FilledColumns()
         self.removed: LedgerEntry | None = None
         self.has_ledger = False
         self.may_have_staged = False
@@ -127,6 +130,7 @@ class RunPackages:
             entry, may_stage = package_entry(self._workspace, load_id, self._identity())
             entries.append(entry)
             self.may_have_staged |= may_stage
+            self.filled.add(self._pipeline, load_id)
             if self._workspace.traits.destination_type == "duckdb":
                 from loadsmith.engine.destinations import make_room
 

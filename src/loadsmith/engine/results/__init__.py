@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         fetch_rows_by_window as fetch_rows_by_window,
         window_in_sql as window_in_sql,
     )
+    from loadsmith.engine.results.filled import FilledColumns as FilledColumns
     from loadsmith.engine.results.inputs import origins_of as origins_of
     from loadsmith.engine.results.notify import notify_schema_changes as notify_schema_changes
     from loadsmith.engine.results.progress import LogProgress as LogProgress

@@ -45,7 +45,7 @@ def schema_changes_text(load: str, changes: Sequence[SchemaChange]) -> str:
     for change in changes[:_MOST_LINES]:
         name = f"`{change.table}.{change.column}`" if change.column else f"`{change.table}`"
         types = " to ".join(part for part in (change.before, change.after) if part)
-        lines.append(f"- {change.kind} {name}" + (f": {types}" if types else ""))
+        lines.append(f"- {change.kind_text} {name}" + (f": {types}" if types else ""))
     if len(changes) > _MOST_LINES:
         lines.append(f"- and {len(changes) - _MOST_LINES} more")
     return "\n".join(lines)

@@ -21,5 +21,6 @@ from loadsmith.engine.schema_files.tables import (
     column_types as column_types,
     tables_by_resource as tables_by_resource,
     types_of as types_of,
+    without_variant as without_variant,
 )
 from loadsmith.engine.schema_files.text import decode as decode, parse_schema as parse_schema

@@ -113,6 +113,12 @@ def changes_between(before: Types, after: Types) -> list[SchemaChange]:
     ]
 
 
+def without_variant(column: str) -> str:
+    """Return the column that a column holds the values for that do not fit."""
+    variant = _VARIANT.match(column)
+    return variant[1] if variant else column
+
+
 def column_change(
     table: str, column: str, before: Mapping[str, str | None], after: Mapping[str, str | None]
 ) -> SchemaChange:
