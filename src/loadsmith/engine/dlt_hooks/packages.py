@@ -73,6 +73,13 @@ def list_normalized(pipeline: Any) -> list[str]:
     return list(pipeline.list_normalized_load_packages())
 
 
+def is_begun(pipeline: Any, load_id: str) -> bool:
+    """Tell whether a job of a normalized package was started."""
+    packages: PackageStorage = pipeline._get_load_storage().normalized_packages
+    jobs = packages.get_load_package_jobs(load_id)
+    return any(jobs[state] for state in ("started_jobs", "completed_jobs", "failed_jobs"))
+
+
 def rewind_package(pipeline: Any, load_id: str) -> None:
     """Put a normalized package back to where it was before its first job was started."""
     packages: PackageStorage = pipeline._get_load_storage().normalized_packages
