@@ -57,6 +57,55 @@ def test_the_entry_of_a_dead_load_is_derived_again(make_shop, destination, damag
     assert killing.found(shop) == killing.expected(2, merges=destination != "filesystem")
 
 
+def lose_entries(shop):
+    """Remove all entries of the ledger, as somebody does who follows the advice of an error."""
+    if shop.destination == "filesystem":
+        for path in (shop.folder / "files" / shop.dataset / "_dlt_loadsmith_loads").glob("*.json"):
+            path.unlink()
+        return
+    import duckdb
+
+    with duckdb.connect(str(shop.folder / "shop.duckdb")) as connection:
+        connection.execute(f'DELETE FROM "{shop.dataset}"."_dlt_loadsmith_loads"')
+
+
+@pytest.mark.parametrize("destination", ["filesystem", "duckdb"])
+def test_states_go_on_where_entries_are_lost(make_shop, destination):
+    shop = make_shop(destination)
+
+    def load_up_to(last):
+        def events(cursor=dlt.sources.incremental("id", initial_value=0)):
+            yield [{"id": number} for number in range(cursor.last_value + 1, last + 1)]
+
+        definition = LoadDefinition(
+            name="events",
+            source=lambda: dlt.resource(events, name="events"),
+            pipeline=shop.make_pipeline,
+        )
+        with run_load(definition, RunRequest()):
+            pass
+
+    for last in (10, 20, 30):
+        load_up_to(last)
+    lose_entries(shop)
+    for last in (40, 50, 60):
+        load_up_to(last)
+        assert shop.read("events", "id") == [(number,) for number in range(1, last + 1)]
+
+
+@pytest.mark.parametrize("destination", ["filesystem", "duckdb"])
+def test_a_dead_load_whose_entry_is_lost_is_undone(make_shop, destination):
+    shop = make_shop(destination)
+    log = shop.folder / "log"
+    killed = in_child(load_batches, shop, (0,), "package completing", output=log)
+    killed.join(300)
+    assert killed.exitcode == -9, log.read_text()[-4000:]
+    lose_entries(shop)
+    assert run_batch(shop, 0).success
+    assert killing.found(shop) == killing.expected(1)
+    assert killing.found_nested(shop) == killing.expected_nested(1)
+
+
 def load(shop):
     definition = LoadDefinition(
         name="events",

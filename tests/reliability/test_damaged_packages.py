@@ -1,10 +1,12 @@
 """A package that was extracted and is damaged since is extracted again; no row is lost."""
 
 import gzip
+import json
 import shutil
 
 import dlt
 import pytest
+from dlt.common.versioned_state import generate_state_version_hash
 
 from loadsmith.engine.run import run_load
 from loadsmith.errors import LoadsmithError
@@ -101,6 +103,41 @@ def test_a_damaged_package_is_extracted_again(shop, damage, first):
     shop.rows += 50
     shop.load()
     assert shop.counts() == (shop.rows, shop.rows, shop.rows)
+
+
+@pytest.mark.parametrize("damage", ["gone", "without names"])
+@pytest.mark.parametrize("stage", ["extracted", "normalized"])
+def test_a_package_without_its_list_of_files_is_extracted_again(shop, tmp_path, stage, damage):
+    shop.load()
+    shop.rows = 300
+    with pytest.raises(InterruptedError):
+        shop.load(
+            cancelled=lambda: any(
+                f"/{stage}/" in name and "/new_jobs/orders." in name for name in shop.files()
+            )
+        )
+    (listed,) = (tmp_path / "p").rglob(f"{stage}/*/loadsmith_files.json")
+    for path in (listed.parent / "new_jobs").glob("orders.*"):
+        path.unlink() if stage == "normalized" else path.write_bytes(b"")
+    listed.unlink() if damage == "gone" else listed.write_text("{}")
+    shop.load()
+    assert shop.counts() == (300, 300, 300)
+    assert [line for line in shop.lines if "loadsmith_files.json is damaged" in line]
+
+
+def test_a_package_of_a_version_that_lists_no_files_is_taken_as_it_is(shop, tmp_path):
+    with pytest.raises(InterruptedError):
+        shop.load(cancelled=lambda: bool(shop.extracted()))
+    (listed,) = (tmp_path / "p").rglob("extracted/*/loadsmith_files.json")
+    listed.unlink()
+    path = listed.with_name("load_package_state.json")
+    state = json.loads(path.read_text())
+    del state["loadsmith_is_listed"]
+    state["_version_hash"] = generate_state_version_hash(state, exclude_attrs=["load_metrics"])
+    path.write_text(json.dumps(state))
+    shop.load()
+    assert not [line for line in shop.lines if "damaged" in line]
+    assert shop.counts() == (100, 100, 100)
 
 
 def test_each_other_file_of_a_working_directory_may_be_damaged(shop, tmp_path, monkeypatch):

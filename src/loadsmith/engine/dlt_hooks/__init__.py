@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         exports_schemas as exports_schemas,
         extracted_tables as extracted_tables,
         is_appended as is_appended,
+        is_begun as is_begun,
         list_extracted as list_extracted,
         list_normalized as list_normalized,
         moment_of_package as moment_of_package,

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 from dlt.common.configuration import known_sections, resolve_configuration
@@ -151,7 +150,7 @@ class WatchedExtract(Extract):
         for load_id, metrics in self._load_id_metrics.items():
             # dlt does so in a moment, too; the schema is one of the files.
             packages.save_schema(load_id, self.schema_storage[metrics[0]["schema_name"]])
-            list_files(Path(packages.storage.make_full_path(packages.get_package_path(load_id))))
+            list_files(packages, load_id)
         super().commit_packages()
 
     def _handle_empty_tables(self, source: Any, extractors: Any) -> None:

@@ -16,8 +16,7 @@ from dlt.pipeline.pipeline import Pipeline
 from dlt.pipeline.state_sync import bump_pipeline_state_version_if_modified, force_state_extract
 
 from loadsmith.engine.dlt_hooks.pipeline import LoadsmithPipeline
-
-_FOLLOWUP_FORMATS = frozenset({"sql", "reference"})
+from loadsmith.engine.dlt_hooks.whole import FOLLOWUP_FORMATS
 
 
 def pipeline_of(
@@ -73,6 +72,13 @@ def list_normalized(pipeline: Any) -> list[str]:
     return list(pipeline.list_normalized_load_packages())
 
 
+def is_begun(pipeline: Any, load_id: str) -> bool:
+    """Tell whether a job of a normalized package was started."""
+    packages: PackageStorage = pipeline._get_load_storage().normalized_packages
+    jobs = packages.get_load_package_jobs(load_id)
+    return any(jobs[state] for state in ("started_jobs", "completed_jobs", "failed_jobs"))
+
+
 def rewind_package(pipeline: Any, load_id: str) -> None:
     """Put a normalized package back to where it was before its first job was started."""
     packages: PackageStorage = pipeline._get_load_storage().normalized_packages
@@ -87,7 +93,7 @@ def rewind_package(pipeline: Any, load_id: str) -> None:
                 storage.delete(job_path)
                 continue
             job = ParsedLoadJobFileName.parse(name)
-            if job.file_format in _FOLLOWUP_FORMATS:
+            if job.file_format in FOLLOWUP_FORMATS:
                 storage.delete(job_path)
                 continue
             fresh = job._replace(retry_count=0).file_name()
@@ -166,7 +172,7 @@ def package_tables(pipeline: Any, load_id: str) -> tuple[Any, list[str]]:
         job.table_name
         for jobs in packages.get_load_package_jobs(load_id).values()
         for job in jobs
-        if job.file_format not in _FOLLOWUP_FORMATS
+        if job.file_format not in FOLLOWUP_FORMATS
     }
     return schema, sorted(name for name in names if not name.startswith("_dlt_"))
 
@@ -178,7 +184,7 @@ def describe_packages(pipeline: Any) -> str:
         counts: dict[str, int | None] = {}
         for path in _files_of(pipeline, load_id):
             job = ParsedLoadJobFileName.parse(path.name)
-            if job.table_name.startswith("_dlt_") or job.file_format in _FOLLOWUP_FORMATS:
+            if job.table_name.startswith("_dlt_") or job.file_format in FOLLOWUP_FORMATS:
                 continue
             known, rows = counts.get(job.table_name, 0), _rows_in(path)
             counts[job.table_name] = None if known is None or rows is None else known + rows

@@ -33,6 +33,12 @@ from dlt.pipeline.state_sync import (
 #: The list of the files of a package, in its folder: names and checksums.
 FILE_LIST = "loadsmith_files.json"
 
+#: Says in the state of a package that it has the list; those of 0.1 and of plain dlt have none.
+_IS_LISTED = "loadsmith_is_listed"
+
+#: What a load makes of the files of a package, beside them.
+FOLLOWUP_FORMATS = frozenset({"sql", "reference"})
+
 _JOB_FOLDERS = ("new_jobs", "started_jobs", "completed_jobs", "failed_jobs")
 
 _DRAFT = re.compile(r"[0-9a-f]{16}")
@@ -50,7 +56,7 @@ class ListedLoadStorage(LoadStorage):
 
     def commit_new_load_package(self, load_id: str) -> None:
         """Commit as dlt does."""
-        list_files(Path(self.storage.make_full_path(self.get_new_package_path(load_id))))
+        list_files(self.new_packages, load_id)
         super().commit_new_load_package(load_id)
 
 
@@ -59,14 +65,18 @@ def list_normalized_files() -> None:
     normalize.__dict__["LoadStorage"] = ListedLoadStorage
 
 
-def list_files(folder: Path) -> None:
-    """Write the list of the files of a package that is complete."""
+def list_files(packages: PackageStorage, load_id: str) -> None:
+    """Write the list of the files of a package that is complete, and that it has one."""
+    folder = Path(packages.storage.make_full_path(packages.get_package_path(load_id)))
     sums = {
         path.relative_to(folder).as_posix(): _checksum(path)
         for path in folder.rglob("*")
         if path.is_file() and path.name not in (FILE_LIST, *_CHANGING)
     }
     (folder / FILE_LIST).write_text(json.dumps(sums), encoding="utf-8")
+    state: Any = packages.get_load_package_state(load_id)
+    state[_IS_LISTED] = True
+    packages.save_load_package_state(load_id, state)
 
 
 def is_draft(name: str) -> bool:
@@ -99,19 +109,22 @@ def damaged_in_packages(working_dir: Path) -> Path | None:
 
 
 def _damaged_in_package(folder: Path) -> Path | None:
-    for name in _CHANGING:
-        if (folder / name).exists() and _is_damaged(folder / name, _check_json):
-            return folder / name
+    state = folder / PackageStorage.LOAD_PACKAGE_STATE_FILE_NAME
+    for path in (folder / name for name in _CHANGING):
+        if (path.exists() or path == state) and _is_damaged(path, _check_json):
+            return path
     schema: Path = folder / PackageStorage.SCHEMA_FILE_NAME
     # The first package of a schema has it without a hash of what extract has added.
     if _is_damaged(schema, lambda path: isinstance(json.loads(path.read_bytes()), dict)):
         return schema
     listed = folder / FILE_LIST
     if not listed.exists():
-        return None
+        return listed if _IS_LISTED in json_decode_state(state.read_text("utf-8")) else None
     try:
         sums: dict[str, int] = dict(json.loads(listed.read_bytes()))
     except (TypeError, ValueError):
+        return listed
+    if schema.name not in sums:
         return listed
     # A load moves its files, and counts in their names how often it has tried them.
     there = {_name(path): path for name in _JOB_FOLDERS for path in (folder / name).glob("*.*")}

@@ -24,7 +24,7 @@ from loadsmith.engine.once.entry import (
 from loadsmith.engine.once.open_tables import find_open_table
 from loadsmith.engine.once.undo_open import OpenUndo
 from loadsmith.engine.once.writers import writers_to
-from loadsmith.engine.workspace import forget_stored
+from loadsmith.engine.workspace import forget_stored, greatest_sequence
 from loadsmith.model import Window
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ class FileLedger:
         """See `Ledger`."""
         with self.transaction():
             files = self._files()
-        last = max((number for _, number, _ in files.values()), default=0)
+            # Files of the ledger may be lost; see `SqlLedger.write`.
+            stored = greatest_sequence(self.client)
+        last = max([stored, *(number for _, number, _ in files.values())])
         self.strike(entries)
         written = [
             replace(entry, sequence=number) for number, entry in enumerate(entries, last + 1)

@@ -41,7 +41,7 @@ from loadsmith.engine.once.undo_sql import (
 )
 from loadsmith.engine.once.writers import writers_to
 from loadsmith.engine.results import window_in_sql
-from loadsmith.engine.workspace import STATE_TABLE, delete_where, forget_stored
+from loadsmith.engine.workspace import STATE_TABLE, delete_where, forget_stored, greatest_sequence
 from loadsmith.model import Window
 
 if TYPE_CHECKING:
@@ -164,9 +164,11 @@ class SqlLedger:
         with self.transaction():
             self.strike(entries)
             [(last,)] = self._sql.execute_sql(f"SELECT MAX({c_sequence}) FROM {self._table}") or ()
+            # Rows of the ledger may be lost; what is stored with a greater number would count as
+            # newer than what comes now.
+            last = max(last or 0, greatest_sequence(self.client))
             written = [
-                replace(entry, sequence=number)
-                for number, entry in enumerate(entries, (last or 0) + 1)
+                replace(entry, sequence=number) for number, entry in enumerate(entries, last + 1)
             ]
             for entry in written:
                 self._sql.execute_sql(

@@ -14,6 +14,7 @@ from loadsmith.engine.dlt_hooks import (
     archive_package,
     describe_packages,
     discard_pending_packages,
+    is_begun,
     is_terminal,
     list_extracted,
     list_normalized,
@@ -22,6 +23,7 @@ from loadsmith.engine.dlt_hooks import (
 from loadsmith.engine.once.answers import ask_ledger, until_answered
 from loadsmith.engine.once.blocked import BlockedSessions
 from loadsmith.engine.once.claim import is_given_up
+from loadsmith.engine.once.damaged import entry_from_tables
 from loadsmith.engine.once.entry import LedgerEntry, in_order, was_left_by_attempt
 from loadsmith.engine.once.ledger import Ledger, ledger_of, open_ledger
 from loadsmith.engine.once.packages import RunPackages
@@ -176,9 +178,27 @@ class Recovery:
                 if ledger.is_committed(load_id):
                     archive_package(self._pipeline, load_id)
                 else:
+                    if load_id not in {entry.load_id for entry in entries}:
+                        self._undo_unknown(ledger, load_id)
                     rewind_package(self._pipeline, load_id)
             known = [entry.sequence for entry in (*entries, *overlapping)]
             self._workspace.note_sequence(max(known, default=0))
+
+    def _undo_unknown(self, ledger: Ledger, load_id: str) -> None:
+        """Undo a package that was begun and that the ledger has lost; it is loaded again."""
+        if not is_begun(self._pipeline, load_id):
+            return
+        place = f"the ledger, which does not know package {load_id} of the working directory,"
+        entry = entry_from_tables(
+            self._workspace,
+            ledger.client,
+            ledger.is_committed,
+            place=place,
+            load_id=load_id,
+            scope=self._workspace.scope,
+            sequence=0,
+        )
+        ledger.undo(entry)
 
     def _undo(self, ledger: Ledger, entry: LedgerEntry, pending: Collection[str]) -> None:
         removed = ledger.undo(entry)

@@ -39,6 +39,7 @@ from loadsmith.engine.workspace.stored_states import (
     delete_where as delete_where,
     drop_older as drop_older,
     forget_stored as forget_stored,
+    greatest_sequence as greatest_sequence,
     leaves_of as leaves_of,
     read_stored as read_stored,
     write_stored as write_stored,

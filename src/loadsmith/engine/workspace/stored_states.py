@@ -113,6 +113,18 @@ def write_stored(
         )
 
 
+def greatest_sequence(client: Any) -> int:
+    """Return the greatest number that a value of the dataset came with; 0 where there is none."""
+    if isinstance(client, FSClientBase):
+        return max((int(parts[2]) for parts in _names(client).values()), default=0)
+    table, names = _table(client)
+    try:
+        [(last,)] = client.sql_client.execute_sql(f"SELECT MAX({names['sequence']}) FROM {table}")
+    except _UNDEFINED:
+        return 0
+    return int(last or 0)
+
+
 def drop_older(client: Any, state: str, sequence: int, paths: Iterable[Path]) -> None:
     """Drop the values that a package which is marked as loaded has replaced."""
     for path in (*paths, LAST):
@@ -202,7 +214,7 @@ def _names(client: Any) -> dict[str, list[str]]:
         return {}
     found = [path.replace("\\", "/") for path in client.fs_client.ls(folder, detail=False)]
     names = {path: path.rpartition("/")[2].removesuffix(".json").split("-", 3) for path in found}
-    return {path: parts for path, parts in names.items() if len(parts) == 4}
+    return {path: parts for path, parts in names.items() if len(parts) == 4 and parts[2].isdigit()}
 
 
 def _folder(client: Any) -> str:
