@@ -252,8 +252,8 @@ def test_a_load_into_mariadb_that_waits_for_a_reader_says_so_and_ends_when_it_is
         load.run([{"id": 1}])
         if right == "its own":
             # Only some users are shown the transactions of others.
-            cursor.execute(f"CREATE USER {database}@localhost")
-            cursor.execute(f"GRANT ALL ON {database}.* TO {database}@localhost")
+            cursor.execute(f"CREATE USER {database}@'127.0.0.1'")
+            cursor.execute(f"GRANT ALL ON `{database}%`.* TO {database}@'127.0.0.1'")
             own = killing.MARIADB.replace("root", database)
             monkeypatch.setattr(killing, "MARIADB", own)
         try:
@@ -266,5 +266,5 @@ def test_a_load_into_mariadb_that_waits_for_a_reader_says_so_and_ends_when_it_is
             other.rollback()
             load.run(rows)
         finally:
-            cursor.execute(f"DROP USER IF EXISTS {database}@localhost")
+            cursor.execute(f"DROP USER IF EXISTS {database}@'127.0.0.1'")
     assert load.shop.read("orders", "id") == [(1,), (2,)]

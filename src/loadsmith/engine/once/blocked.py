@@ -32,8 +32,31 @@ _TOLD_AGAIN_SECONDS = 60.0
 #: Characters of a statement that are shown.
 _SHOWN = 200
 
-_MYSQL_WAITS = "FROM information_schema.processlist own"
-_MYSQL_LOCK = "own.state REGEXP '^Waiting for .*lock'"
+_POSTGRES_WAITS = (
+    "SELECT own.pid, own.query, other.pid, other.usename, other.application_name,"
+    " other.state, other.query, round(extract(epoch FROM now() - other.xact_start))"
+    " FROM pg_stat_activity own CROSS JOIN LATERAL unnest(pg_blocking_pids(own.pid)) held(pid)"
+    " LEFT JOIN pg_stat_activity other ON other.pid = held.pid"
+    " WHERE own.usename = current_user AND own.wait_event_type = 'Lock'"
+    " AND (own.pid IN ({own}) OR own.application_name = 'loadsmith {token}')"
+)
+
+_MYSQL_WAITS = (
+    "SELECT own.id, own.info, other.id, other.user, other.host, other.command, other.info,"
+    " TIMESTAMPDIFF(SECOND, held.trx_started, NOW()) FROM information_schema.processlist own"
+    " LEFT JOIN information_schema.innodb_trx held ON held.trx_mysql_thread_id NOT IN ({own})"
+    " LEFT JOIN information_schema.processlist other ON other.id = held.trx_mysql_thread_id"
+    " WHERE own.id IN ({own}) AND (own.state REGEXP '^Waiting for .*lock' OR own.id IN"
+    " (SELECT trx_mysql_thread_id FROM information_schema.innodb_trx"
+    " WHERE trx_state = 'LOCK WAIT')) ORDER BY held.trx_started LIMIT 3"
+)
+
+#: The same for a user to whom the transactions of others are not shown.
+_MYSQL_OWN_WAITS = (
+    "SELECT own.id, own.info, NULL, NULL, NULL, NULL, NULL, NULL"
+    " FROM information_schema.processlist own"
+    " WHERE own.id IN ({own}) AND own.state REGEXP '^Waiting for .*lock'"
+)
 
 
 @dataclass(frozen=True)
@@ -56,34 +79,14 @@ class _Dialect:
 
 _DIALECTS = {
     "postgres": _Dialect(
-        waits=(
-            "SELECT own.pid, own.query, other.pid, other.usename, other.application_name,"
-            " other.state, other.query, round(extract(epoch FROM now() - other.xact_start))"
-            " FROM pg_stat_activity own"
-            " CROSS JOIN LATERAL unnest(pg_blocking_pids(own.pid)) held(pid)"
-            " LEFT JOIN pg_stat_activity other ON other.pid = held.pid"
-            " WHERE own.usename = current_user AND own.wait_event_type = 'Lock'"
-            " AND (own.pid IN ({own}) OR own.application_name = 'loadsmith {token}')",
-        ),
+        waits=(_POSTGRES_WAITS,),
         cancel="SELECT pg_cancel_backend({number})",
         end="SELECT pg_terminate_backend({number})",
         is_sure=True,
     ),
-    # MariaDB does not say who has the lock of a table, and shows transactions to some users only.
+    # MariaDB does not say who has the lock of a table.
     "mysql": _Dialect(
-        waits=(
-            "SELECT own.id, own.info, other.id, other.user, other.host, other.command, other.info,"
-            f" TIMESTAMPDIFF(SECOND, held.trx_started, NOW()) {_MYSQL_WAITS}"
-            " LEFT JOIN information_schema.innodb_trx held"
-            " ON held.trx_mysql_thread_id NOT IN ({own})"
-            " LEFT JOIN information_schema.processlist other"
-            " ON other.id = held.trx_mysql_thread_id"
-            f" WHERE own.id IN ({{own}}) AND ({_MYSQL_LOCK} OR own.id IN (SELECT"
-            " trx_mysql_thread_id FROM information_schema.innodb_trx"
-            " WHERE trx_state = 'LOCK WAIT')) ORDER BY held.trx_started LIMIT 3",
-            f"SELECT own.id, own.info, NULL, NULL, NULL, NULL, NULL, NULL {_MYSQL_WAITS}"
-            f" WHERE own.id IN ({{own}}) AND {_MYSQL_LOCK}",
-        ),
+        waits=(_MYSQL_WAITS, _MYSQL_OWN_WAITS),
         cancel="KILL QUERY {number}",
         end="KILL {number}",
         is_sure=False,
