@@ -6,6 +6,7 @@ goes on from there.
 
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -34,6 +35,7 @@ from loadsmith.engine.once import (
     Ways,
     is_token_given_up,
     names_by_table,
+    watched,
 )
 from loadsmith.engine.process import import_for_threads, working_directory_kept
 from loadsmith.engine.results import (
@@ -103,6 +105,8 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
         SecretNotFound: A secret is missing.
     """
     import_for_threads()
+    canceled, cancelled = threading.Event(), request.cancelled
+    request = replace(request, cancelled=lambda: canceled.is_set() or cancelled())
     with secrets_of_load(definition, request) as redactor:
         run: _Run | None = None
         reporting = False
@@ -110,6 +114,7 @@ def run_load(definition: LoadDefinition, request: RunRequest) -> Iterator[LoadRe
             with (
                 old_objects_set_aside(),
                 open_workspace(definition, request, is_token_given_up) as workspace,
+                watched(workspace, canceled),
             ):
                 run = _Run(definition, workspace.request, workspace, redactor)
                 try:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         JobName as JobName,
         fenced as fenced,
         in_transaction as in_transaction,
+        sessions_of as sessions_of,
         set_fence as set_fence,
     )
     from loadsmith.engine.dlt_hooks.hooks import HOOKS as HOOKS

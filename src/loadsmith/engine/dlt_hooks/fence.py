@@ -17,6 +17,8 @@ from dlt.destinations.fs_client import FSClientBase
 from dlt.destinations.job_client_impl import ModelLoadJob, SqlLoadJob
 from dlt.destinations.sql_client import WithSqlClient
 
+from loadsmith.engine.dlt_hooks.sessions import noting_sql_client
+
 if TYPE_CHECKING:
     from dlt.common.destination import AnyDestination
 
@@ -74,6 +76,7 @@ def fenced(destination: "AnyDestination") -> "AnyDestination":
     own: Any = copy(destination)
     own.__class__ = _fenced_destination(type(destination))
     own.fence = None
+    own.sessions = set()
     return cast("AnyDestination", own)
 
 
@@ -82,19 +85,29 @@ def set_fence(destination: "AnyDestination", fence: Fence | None) -> None:
     cast("Any", destination).fence = fence
 
 
+def sessions_of(destination: "AnyDestination") -> set[int]:
+    """Return the numbers of the database sessions that clients of the destination have open."""
+    return set(cast("Any", destination).sessions)
+
+
 @functools.cache
 def _fenced_destination(base: Any) -> Any:
     class Fenced(base):  # type: ignore[misc]
         fence: Fence | None
+        sessions: set[int]
 
         def client(self, schema: Any, initial_config: Any = None) -> Any:
             made = super().client(schema, initial_config)
+            sql: Any = None
+            if isinstance(made, WithSqlClient) and not isinstance(made, FSClientBase):
+                sql = made.sql_client
+                sql.__class__ = _called_like(sql.__class__, noting_sql_client(sql.__class__))
+                sql.sessions = self.sessions
             if self.fence is None:
                 return made
             made.__class__ = _fenced_client(made.__class__)
             made.fence = self.fence
-            if isinstance(made, WithSqlClient) and not isinstance(made, FSClientBase):
-                sql: Any = made.sql_client
+            if sql is not None:
                 sql.__class__ = _fenced_sql_client(sql.__class__)
                 sql.fence = self.fence
             return made

@@ -8,6 +8,7 @@ characters as well, which dlt's default format does and ADBC refuses. It compare
 file with those of the table, which ADBC does not.
 """
 
+import contextlib
 import math
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresParq
 from dlt.destinations.insert_job_client import InsertValuesLoadJob
 
 from loadsmith.engine.dlt_hooks.fence import name_of
+from loadsmith.engine.dlt_hooks.sessions import noted
 
 #: The version of the binary form of `jsonb`; PostgreSQL has no other.
 _JSONB_VERSION = "\x01"
@@ -69,7 +71,12 @@ class _ExactCopyJob(PostgresParquetCopyJob):
             for table in pq_stream_with_new_columns(self._file_path, ())
         )
         fence = getattr(self._job_client, "fence", None)
-        with self._connect() as connection, connection.cursor() as cursor:
+        with (
+            contextlib.ExitStack() as stack,
+            self._connect() as connection,
+            connection.cursor() as cursor,
+        ):
+            stack.enter_context(noted(self._job_client, _session_of(cursor)))
             known = self._types_of_columns(cursor, schema)
             copied = {each.name: copied_as(each.type, known.get(each.name)) for each in read}
             others = [each for each in read if copied[each.name] is None]
@@ -154,6 +161,11 @@ class _ExactCopyJob(PostgresParquetCopyJob):
             f"table '{self.load_table_name}': the types of columns have changed, and PostgreSQL"
             f" does not take the values: {told}. {error}"
         )
+
+
+def _session_of(cursor: Any) -> int:
+    [(number,)] = _rows_of(cursor, "SELECT pg_backend_pid()")
+    return int(number)
 
 
 def _rows_of(cursor: Any, query: str) -> Any:

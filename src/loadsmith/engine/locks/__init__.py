@@ -22,6 +22,7 @@ from loadsmith.engine.locks.process import (
 )
 from loadsmith.engine.locks.wait import (
     REPORT_SECONDS as REPORT_SECONDS,
+    repeat as repeat,
     retry as retry,
     wait_until_free as wait_until_free,
 )

@@ -1,5 +1,6 @@
-"""The two loops of the engine: wait until something is free, and try again what failed."""
+"""The loops of the engine: wait until something is free, try again what failed, and repeat."""
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -79,3 +80,38 @@ def retry(
                 raise
         time.sleep(min(pause * attempt, 1.0))
     return action()
+
+
+def repeat(
+    work: Callable[[], bool],
+    seconds: float,
+    ended: threading.Event,
+    failed: str,
+    log: Callable[[str], None],
+    close: Callable[[], None] = lambda: None,
+) -> threading.Thread:
+    """Do something again and again in a thread, the first time after the pause.
+
+    Args:
+        work: Is done once; returns whether it may be done again.
+        seconds: The pause.
+        ended: Ends the thread when it is set.
+        failed: What is logged of an error, after which it goes on.
+        log: Takes the lines of the log.
+        close: Is called at the end.
+    """
+
+    def go_on() -> None:
+        try:
+            while not ended.wait(seconds):
+                try:
+                    if not work():
+                        return
+                except Exception as error:  # noqa: BLE001 - the next one may get through
+                    log(f"{failed} ({type(error).__name__}); again")
+        finally:
+            close()
+
+    thread = threading.Thread(target=go_on, name="loadsmith watch", daemon=True)
+    thread.start()
+    return thread

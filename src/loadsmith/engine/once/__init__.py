@@ -4,6 +4,7 @@ A run writes down each package in a ledger beside the data before it loads the f
 run reads the ledger, and completes or undoes what a dead run left.
 """
 
+from loadsmith.engine.once.blocked import watched as watched
 from loadsmith.engine.once.entry import LEDGER_TABLE as LEDGER_TABLE
 from loadsmith.engine.once.packages import RunPackages as RunPackages
 from loadsmith.engine.once.recovery import (

@@ -21,6 +21,7 @@ from loadsmith.engine.once.ledger import Ledger, ledger_of, open_ledger
 from loadsmith.engine.once.reload import finish_replacing
 from loadsmith.engine.once.undo_sql import is_lock_of_another
 from loadsmith.errors import LoadsmithError, causes_of
+from loadsmith.model import RunRequest
 
 if TYPE_CHECKING:
     from loadsmith.engine.workspace import Workspace
@@ -34,16 +35,20 @@ _TRIES = 3
 _PAUSE_SECONDS = 0.2
 
 
-def until_answered(action: Callable[[], T], log: Callable[[str], None]) -> T:
+def until_answered(action: Callable[[], T], request: RunRequest) -> T:
     """Do what may be done twice, and again where the connection breaks before the answer."""
 
     def is_transient(error: Exception) -> bool:
+        if request.cancelled():
+            return False
         # dlt takes an error for final if a word in the parameters of the statement sounds like it.
         if not isinstance(error, DatabaseException) or not (
             isinstance(error, DatabaseTransientException) or is_lock_of_another(error)
         ):
             return False
-        log(f"the destination did not answer ({type(error.dbapi_exception).__name__}); again")
+        request.log(
+            f"the destination did not answer ({type(error.dbapi_exception).__name__}); again"
+        )
         return True
 
     return retry(action, tries=_TRIES, pause=_PAUSE_SECONDS, may_help=is_transient)
@@ -57,7 +62,7 @@ def ask_ledger(workspace: "Workspace", action: Callable[[Ledger], None]) -> None
             if ledger is not None:
                 action(ledger)
 
-    until_answered(ask, workspace.request.log)
+    until_answered(ask, workspace.request)
 
 
 def write_down(
@@ -123,7 +128,7 @@ def mark(
                 ledger.change(marked[0])
                 ledger.forget_jobs(entry.load_id)
 
-    until_answered(write, workspace.request.log)
+    until_answered(write, workspace.request)
     return marked[0]
 
 
@@ -153,7 +158,7 @@ def load_each_once(workspace: "Workspace", load: Callable[[], Any], load_id: str
     def is_cut_off(error: Exception) -> bool:
         causes = list(causes_of(error))
         if (
-            workspace.lost.is_set()
+            workspace.request.cancelled()
             or any(isinstance(one, LoadClientJobException) for one in causes)
             or not any(isinstance(one, DestinationTransientException) for one in causes)
         ):

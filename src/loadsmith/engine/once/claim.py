@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dlt.common.destination.exceptions import DestinationTerminalException
 
-from loadsmith.engine.locks import exclusive, this_execution, this_process
+from loadsmith.engine.locks import exclusive, repeat, this_execution, this_process
 from loadsmith.engine.once.damaged import damaged_error
 from loadsmith.model import Partition, RunRequest
 
@@ -32,9 +32,6 @@ LEASE_TABLE = "_dlt_loadsmith_leases"
 #: Seconds that a lease runs, and the variable of the environment that says otherwise.
 LEASE_SECONDS = 60.0
 LEASE_VARIABLE = "LOADSMITH_LEASE_SECONDS"
-
-#: Seconds between two looks for what keeps a run waiting; the first one is after as many.
-LOOK_SECONDS = 3.0
 
 #: Seconds at most until a run looks again that began in the same moment as another one.
 _MOST_JITTER = 0.5
@@ -239,41 +236,12 @@ class Attempt:
                 return False
             return True
 
-        self._repeat(work, self.claim.lease / 3, "the lease of the run was not renewed")
-
-    def watch(self, look: Callable[[], bool], close: Callable[[], None]) -> None:
-        """Look for what keeps the run waiting in a thread, until `stop_keeping`.
-
-        Args:
-            look: Looks once; returns whether it may be called again.
-            close: Ends the looking.
-        """
-        self._repeat(look, LOOK_SECONDS, "what the run waits for is not known", close)
-
-    def _repeat(
-        self,
-        work: Callable[[], bool],
-        seconds: float,
-        failed: str,
-        close: Callable[[], None] = lambda: None,
-    ) -> None:
-        def go_on() -> None:
-            try:
-                while not self._ended.wait(seconds):
-                    try:
-                        if not work():
-                            return
-                    except Exception as error:  # noqa: BLE001 - the next one may get through
-                        self._request.log(f"{failed} ({type(error).__name__}); again")
-            finally:
-                close()
-
-        thread = threading.Thread(target=go_on, name="loadsmith watch", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        failed = "the lease of the run was not renewed"
+        every = self.claim.lease / 3
+        self._threads.append(repeat(work, every, self._ended, failed, self._request.log))
 
     def stop_keeping(self) -> None:
-        """End the threads of the attempt, and show no life any more."""
+        """Renew no lease any more, and show no life."""
         self._ended.set()
         for thread in self._threads:
             thread.join()

@@ -21,7 +21,7 @@ from loadsmith.engine.dlt_hooks import (
     rewind_package,
 )
 from loadsmith.engine.once.answers import ask_ledger, until_answered
-from loadsmith.engine.once.blocked import BlockedSessions
+from loadsmith.engine.once.blocked import watched
 from loadsmith.engine.once.claim import is_given_up
 from loadsmith.engine.once.damaged import entry_from_tables
 from loadsmith.engine.once.entry import LedgerEntry, in_order, was_left_by_attempt
@@ -40,7 +40,11 @@ def is_token_given_up(workspace: Workspace, token: str) -> bool:
     """Tell whether nobody counts on an attempt any more, and its directory can be done without."""
     if not workspace.traits.can_read or not workspace.pipeline.config.restore_from_destination:
         return False
-    with workspace.destination("look at claims"), open_ledger(workspace) as ledger:
+    with (
+        watched(workspace),
+        workspace.destination("look at claims"),
+        open_ledger(workspace) as ledger,
+    ):
         found = [] if ledger is None else ledger.claims()
         return any(
             one.claim.token == token and is_given_up(one, workspace.request) for one in found
@@ -78,11 +82,11 @@ class Recovery:
 
         Claims of runs that were given up are gone then, and no commit of them follows.
         """
-        return until_answered(self._take_turn, self._request.log)
+        return until_answered(self._take_turn, self._request)
 
     def settle(self) -> None:
         """Undo what a dead run left unfinished; take over what it had finished."""
-        until_answered(self._settle, self._request.log)
+        until_answered(self._settle, self._request)
 
     def successor(self) -> str:
         """Return who has taken over from this run, for messages."""
@@ -135,8 +139,6 @@ class Recovery:
                 renewed.renew_lease(workspace.token)
 
         attempt.keep(renew)
-        blocked = BlockedSessions(self._pipeline.destination_client, self._request, workspace.token)
-        attempt.watch(blocked.look, blocked.close)
         return None
 
     def _settle(self) -> None:
