@@ -102,3 +102,44 @@ def test_one_op_is_what_it_was(made):
     assert isinstance(made("source"), dg.AssetsDefinition)
     with pytest.raises(ConfigError, match="granularity"):
         made("tables")
+
+
+@pytest.mark.parametrize(
+    ("partitions", "key"),
+    [(DAYS, "2024-01-01"), (dg.StaticPartitionsDefinition(["eu"]), "eu")],
+    ids=["day", "key"],
+)
+@pytest.mark.parametrize("first", ["source", "table"])
+def test_a_partition_is_there_once_when_the_granularity_changes(tmp_path, partitions, key, first):
+    @dlt.source(name="shop")
+    def by_partition() -> Any:
+        def rows() -> Any:
+            yield [{"id": 1}, {"id": 2}]
+
+        return [
+            dlt.resource(rows, name=name, write_disposition="append")
+            for name in ("orders", "users")
+        ]
+
+    def load(granularity: str) -> None:
+        @dlt_assets(
+            dlt_source=by_partition(),
+            dlt_pipeline=lambda: dlt.pipeline(
+                "shop",
+                destination=dlt.destinations.duckdb(str(tmp_path / "shop.duckdb")),
+                dataset_name="raw",
+                pipelines_dir=str(tmp_path / "pipelines"),
+            ),
+            partitions_def=partitions,
+            partitioned=True,
+            granularity=granularity,
+        )
+        def web(context: dg.AssetExecutionContext, loads: DagsterDltResource):
+            yield from loads.run(context=context)
+
+        assets = [web] if granularity == "source" else web
+        assert run(assets, partition_key=key).success
+
+    for granularity in (first, "table" if first == "source" else "source", first):
+        load(granularity)
+        assert [count(tmp_path, table) for table in ("orders", "users")] == [2, 2]

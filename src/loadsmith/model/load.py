@@ -345,6 +345,7 @@ class LoadDefinition:
             that this one needs a working directory of its own.
         part_of: The resources of the whole load, where this is a part that has an op of its own.
         whole: Name of the whole load, where this is a part of it.
+        whole_owns_pipeline_name: The same as `owns_pipeline_name` for the whole load.
         place: `file:line:column` that the definition comes from, for errors.
     """
 
@@ -365,6 +366,7 @@ class LoadDefinition:
     owns_pipeline_name: bool = True
     part_of: ResourceSelection | None = None
     whole: str | None = None
+    whole_owns_pipeline_name: bool = True
     place: str | None = None
 
     def attributes_of(self, resource_name: str) -> AssetAttributes:

@@ -119,6 +119,9 @@ def load_part(
         op=op,
         resources=ResourceSelection(include=tuple(map(glob.escape, resources))),
         owns_pipeline_name=False,
+        whole_owns_pipeline_name=definition.owns_pipeline_name
+        if definition.whole is None
+        else definition.whole_owns_pipeline_name,
         part_of=definition.part_of or ResourceSelection(include=tuple(map(glob.escape, whole))),
         whole=definition.whole or definition.name,
     )

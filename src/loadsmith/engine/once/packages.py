@@ -295,6 +295,8 @@ class RunPackages:
         return [
             replace(record, load_id=package_of(record), committed=True)
             for record in self._reload.records(ledger)
+            if record.slice.get("load") in (None, self._reload.load)
+            and any(map(self._definition.resources.matches, record.resources))
         ]
 
     def refuse(self, *, limit: int | None, shared: Mapping[str | None, Sequence[str]]) -> None:

@@ -26,7 +26,8 @@ class Reload:
     """What a run of a partition replaces, from the first look to the mark of its packages.
 
     Attributes:
-        base: The scope of the load as a whole.
+        base: The scope of the load, or of the part of it, as a whole.
+        load: The name of the load of which this may be a part.
         partition: The partition of the run; it is falsy for a load as a whole.
         rows_before: Rows that the partition had by table, as the ledger has counted them.
         again: The resources whose partition, or a part of it, is loaded already.
@@ -43,6 +44,13 @@ class Reload:
         )
         part = None if definition.owns_pipeline_name else definition.name
         self.base = "/".join(filter(None, (workspace.base_name, part)))
+        # An op may load the whole today and a part of it tomorrow.
+        self.load = definition.whole or definition.name
+        is_shared = not (definition.owns_pipeline_name or definition.whole) or (
+            definition.whole is not None and not definition.whole_owns_pipeline_name
+        )
+        shared = self.load if is_shared else None
+        self._records = "/".join(filter(None, (workspace.base_name, shared)))
         self._is_narrow = request.window_is_chosen and bool(keys)
         # A window of the launchpad is no partition: it may be any part of one, or of several.
         window = None if request.window_is_chosen else request.window
@@ -227,6 +235,7 @@ class Reload:
             slice={
                 **entry.slice,
                 **self.partition.to_dict(),
+                "load": self.load,
                 "arguments": {resource.name: resource.arguments for resource in entry.replacing},
                 "owners": {
                     table.name: _owners(entry, table.name) for table in _tables_of(entry, names)
@@ -245,8 +254,9 @@ class Reload:
             Removal(
                 load_id=package_of(record), tables=(), resources=tuple(held), scope=record.scope
             )
-            for record in ledger.entries_below(f"{self.base}/")
+            for record in ledger.entries_below(f"{self._records}/")
             if _is_record(record)
+            and record.slice.get("load") in (None, self.load)
             and (held := sorted(set(entry.resources).intersection(record.resources)))
         ]
 
@@ -311,7 +321,7 @@ class Reload:
             ResolveError: Nobody can know.
         """
         load = record.slice.get("load")
-        if load in (None, self._definition.name):
+        if load in (None, self.load):
             return True
         theirs = record.slice.get("arguments", {}).get(resource.name)
         if theirs is not None and resource.arguments is not None:
@@ -336,9 +346,11 @@ class Reload:
             return []
         if self.partition.keys:
             scopes = [self._unit(Partition(keys=(key,))) for key in self.partition.keys]
-            found = ledger.entries(*scopes, f"{self.base}/%/=")
+            found = ledger.entries(*scopes, f"{self._records}/%/=")
         else:
-            found = [entry for entry in ledger.entries_below(f"{self.base}/") if _is_record(entry)]
+            found = [
+                entry for entry in ledger.entries_below(f"{self._records}/") if _is_record(entry)
+            ]
         return [
             record
             for record in found
@@ -368,9 +380,9 @@ class Reload:
 
     def _unit(self, partition: Partition) -> str:
         if len(partition.keys) != 1:
-            return f"{self.base}/%/="
+            return f"{self._records}/%/="
         key = partition.keys[0].replace("%", "%25").replace("/", "%2F")
-        return f"{self.base}/{key}/="
+        return f"{self._records}/{key}/="
 
 
 #: What the load id of a record begins with, so that it is none of a package.
