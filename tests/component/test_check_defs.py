@@ -147,7 +147,7 @@ def test_templates_that_wait_for_the_run_are_no_mistakes(shop, monkeypatch):
 
 def test_a_file_may_describe_several_components(shop, defs):
     defs.write_text(f"{DEFS}---\n{DECLARED}")
-    assert _check().output == "No mistakes: 2 assets.\n"
+    assert _check().output == "No mistakes: 3 assets.\n"
     defs.write_text(f"{DEFS}---\n{DECLARED.replace('group_name', 'grup_name')}")
     (line,) = _told()
     assert line.startswith("ingest/defs.yaml:19:7: there is no field 'grup_name' here.")
