@@ -46,9 +46,19 @@ def asked_for_traces(pipeline: Any) -> Iterator[None]:
     # Those of loads in other threads are among them; a step is one of all.
     modules = [one for one in dlt_trace.TRACKING_MODULES if isinstance(one, _RedactedSteps)]
     before = [module.steps for module in modules]
-    yield
-    is_asked = [module.steps for module in modules] != before
-    if modules and not is_asked and pipeline.config.enable_runtime_trace:
+
+    def is_asked() -> bool:
+        now = [module.steps for module in modules]
+        return not modules or now != before or not pipeline.config.enable_runtime_trace
+
+    try:
+        yield
+    except BaseException:
+        if not is_asked():
+            # The trace has the error of the step, which may hold a secret.
+            Path(pipeline.working_dir, dlt_trace.TRACE_FILE_NAME).unlink(missing_ok=True)
+        raise
+    if not is_asked():
         raise not_called("traces")
 
 
