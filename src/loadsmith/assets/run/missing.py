@@ -81,7 +81,15 @@ def newly_missing(
 def read_seen_columns(metadata: Mapping[str, Any]) -> dict[str, Columns]:
     """Return what the metadata of a materialization says of columns, by table."""
     value = getattr(metadata.get(SEEN_COLUMNS), "value", None)
-    return dict(value) if isinstance(value, Mapping) else {}
+    if not isinstance(value, Mapping):
+        return {}
+    names = {"full", "absent", "until"}
+    return {
+        table: columns
+        for table, columns in value.items()
+        # Another version may have written something else.
+        if isinstance(columns, Mapping) and names <= set(columns)
+    }
 
 
 def _end_of(partitions: RunPartitions) -> str | None:

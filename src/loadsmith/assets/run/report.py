@@ -87,8 +87,11 @@ class ResultEvents:
             self.targets = renamed_targets(self.targets, index)
         tables = AssetTables(index, self.targets, nested_are_assets=self.definition.nested_tables)
         self._fetch_last_changes(index)
+        failed = {failure.resource for failure in result.failures}
         changes = []
         for key, target in self.targets.items():
+            if target.resource in failed:
+                continue
             seen = self._columns.setdefault(key, {})
             for table in (*tables.of(target), *tables.shown_in(target)):
                 before = seen.get(table.name)
