@@ -8,6 +8,7 @@ import dlt
 import pytest
 from dlt.common.versioned_state import generate_state_version_hash
 
+from loadsmith.engine.locks import lock_name
 from loadsmith.engine.run import run_load
 from loadsmith.errors import LoadsmithError
 from loadsmith.model import LoadDefinition, RunRequest
@@ -103,6 +104,114 @@ def test_a_damaged_package_is_extracted_again(shop, damage, first):
     shop.rows += 50
     shop.load()
     assert shop.counts() == (shop.rows, shop.rows, shop.rows)
+
+
+@pytest.mark.parametrize("name", ["state.json", "schemas/*.schema.json"])
+@pytest.mark.parametrize("damage", ["empty", "gone"])
+def test_cursors_that_dlt_may_not_restore_are_not_thrown_away(
+    shop, tmp_path, monkeypatch, name, damage
+):
+    monkeypatch.setenv("RESTORE_FROM_DESTINATION", "false")
+    shop.load()
+    shop.rows = 200
+    (path,) = (tmp_path / "p" / "orders").glob(name)
+    kept = path.read_bytes()
+    DAMAGES[damage](path)
+    for _ in range(2):
+        with pytest.raises(LoadsmithError, match="`restore_from_destination` is false"):
+            shop.load()
+        assert shop.counts() == (100, 100, 100)
+    path.write_bytes(kept)
+    shop.load()
+    assert shop.counts() == (200, 200, 200)
+
+
+def into_folder(path):
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    (path / "x").touch()
+
+
+def into_loop(path):
+    path.unlink(missing_ok=True)
+    path.symlink_to(path)
+
+
+def into_file(path):
+    shutil.rmtree(path)
+    path.touch()
+
+
+WRONG_KINDS = [
+    *((name, into) for name in ("state.json", "schemas/orders.schema.json") for into in (0, 1)),
+    *((name, into) for name in (".destination", ".sequence") for into in (0, 1)),
+    *((f"PACKAGE/{name}.json", into) for name in ("schema", "loadsmith_files") for into in (0, 1)),
+    *(("PACKAGE/load_package_state.json", into) for into in (0, 1)),
+    *(("LOCK", into) for into in (0, 1)),
+    *(("LOCK.holder", into) for into in (0, 1)),
+    *((name, 2) for name in ("schemas", "normalize", "load/normalized", "load")),
+]
+
+
+def test_what_is_no_file_or_no_folder_in_its_place_is_thrown_away(shop, tmp_path):
+    shop.load()
+    (tmp_path / "p" / ".loadsmith").mkdir(exist_ok=True)
+    shop.rows = 200
+    with pytest.raises(InterruptedError):
+        shop.load(
+            cancelled=lambda: any(
+                "/normalized/" in name and "/new_jobs/orders." in name for name in shop.files()
+            )
+        )
+    shutil.copytree(tmp_path / "p", tmp_path / "kept")
+    shutil.copy(tmp_path / "x.duckdb", tmp_path / "kept.duckdb")
+    lock_path = tmp_path / "p" / ".loadsmith" / lock_name("orders")
+    wrong = []
+    for name, into in WRONG_KINDS:
+        shutil.rmtree(tmp_path / "p")
+        shutil.copytree(tmp_path / "kept", tmp_path / "p")
+        shutil.copy(tmp_path / "kept.duckdb", tmp_path / "x.duckdb")
+        path = tmp_path / "p" / "orders" / name
+        if name.startswith("LOCK"):
+            path = lock_path.with_name(lock_path.name + name.removeprefix("LOCK"))
+        elif name.startswith("PACKAGE"):
+            (package,) = (tmp_path / "p/orders/load/normalized").iterdir()
+            path = package / name.removeprefix("PACKAGE/")
+        (into_folder, into_loop, into_file)[into](path)
+        try:
+            shop.load()
+            if (counts := shop.counts()) != (200, 200, 200):
+                wrong.append((name, into, counts))
+        except Exception as error:  # noqa: BLE001 - all of them are shown
+            wrong.append((name, into, repr(error)[:200]))
+    assert not wrong
+
+
+@pytest.mark.parametrize("stage", ["extracted", "normalized"])
+def test_strays_and_missing_folders_in_a_package_do_no_harm(shop, tmp_path, stage):
+    with pytest.raises(InterruptedError):
+        shop.load(
+            cancelled=lambda: any(
+                f"/{stage}/" in name and "/new_jobs/orders." in name for name in shop.files()
+            )
+        )
+    (folder,) = (tmp_path / "p").rglob(f"{stage}/*/new_jobs")
+    (folder / "stray.txt").touch()
+    (folder / ".nfs000").touch()
+    for name in ("started_jobs", "completed_jobs"):
+        (folder.parent / name).rmdir()
+    shop.load()
+    assert not [line for line in shop.lines if "damaged" in line]
+    assert [line for line in shop.lines if "stray.txt is no file of a load" in line]
+    assert shop.counts() == (100, 100, 100)
+
+
+def test_a_file_in_the_place_of_the_working_directory_is_named(shop, tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "orders").write_text("mine")
+    with pytest.raises(LoadsmithError, match=r"p/orders is not a folder.* Move it away"):
+        shop.load()
+    assert (tmp_path / "p" / "orders").read_text() == "mine"
 
 
 @pytest.mark.parametrize("damage", ["gone", "without names"])

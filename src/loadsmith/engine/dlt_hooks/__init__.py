@@ -116,9 +116,13 @@ if TYPE_CHECKING:
     )
     from loadsmith.engine.dlt_hooks.trace import redact_job_files as redact_job_files
     from loadsmith.engine.dlt_hooks.whole import (
+        cursors_are_kept as cursors_are_kept,
         damaged_base as damaged_base,
         damaged_in_packages as damaged_in_packages,
         is_draft as is_draft,
+        refuse_to_empty as refuse_to_empty,
+        tidy_packages as tidy_packages,
+        wrong_kind as wrong_kind,
     )
     from loadsmith.engine.dlt_hooks.window_pages import (
         WindowIncremental as WindowIncremental,

@@ -4,10 +4,12 @@ Packages have a list of their files with checksums; dlt's states and schemas hav
 own. What else is there can be made again.
 """
 
+import contextlib
 import json
+import os
 import re
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ from dlt.pipeline.state_sync import (
     generate_pipeline_state_version_hash,
 )
 
+from loadsmith.errors import ResolveError
+
 #: The list of the files of a package, in its folder: names and checksums.
 FILE_LIST = "loadsmith_files.json"
 
@@ -39,7 +43,15 @@ _IS_LISTED = "loadsmith_is_listed"
 #: What a load makes of the files of a package, beside them.
 FOLLOWUP_FORMATS = frozenset({"sql", "reference"})
 
+#: Folders of a working directory.
+_FOLDERS = (
+    *("schemas", "normalize", "normalize/extracted"),
+    *("load", "load/new", "load/normalized", "load/loaded"),
+)
+
 _JOB_FOLDERS = ("new_jobs", "started_jobs", "completed_jobs", "failed_jobs")
+
+_PACKAGES = ("normalize/extracted/*/", "load/normalized/*/")
 
 _DRAFT = re.compile(r"[0-9a-f]{16}")
 
@@ -58,6 +70,44 @@ class ListedLoadStorage(LoadStorage):
         """Commit as dlt does."""
         list_files(self.new_packages, load_id)
         super().commit_new_load_package(load_id)
+
+
+@contextlib.contextmanager
+def cursors_are_kept() -> Iterator[None]:
+    """Refuse, in the block, to let dlt empty a damaged folder that nothing can be restored for.
+
+    dlt does so where the state is missing when a pipeline is made.
+    """
+    wipe = Pipeline._wipe_working_folder
+
+    def wipe_unless_damaged(pipeline: Pipeline) -> None:
+        if not pipeline.dev_mode:
+            refuse_to_empty(Path(pipeline.working_dir), pipeline)
+        wipe(pipeline)
+
+    Pipeline._wipe_working_folder = wipe_unless_damaged  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Pipeline._wipe_working_folder = wipe  # type: ignore[method-assign]
+
+
+def refuse_to_empty(working_dir: Path, pipeline: Pipeline) -> None:
+    """Raise if a folder is damaged and holds the only cursors of a pipeline.
+
+    Raises:
+        ResolveError: dlt may not read them from the destination.
+    """
+    if pipeline.config.restore_from_destination:
+        return
+    if (broken := damaged_base(working_dir) or damaged_in_packages(working_dir)) is not None:
+        raise ResolveError(
+            f"{broken} is damaged or missing: it is not as an earlier run has written it. The"
+            " folder keeps the cursors of the pipeline, and `restore_from_destination` is false,"
+            " so that without it all rows would be loaded again. Restore the folder from a"
+            " backup; or set `restore_from_destination` to true, so that state and schemas are"
+            f" read from the destination; or delete {working_dir} to load everything again."
+        )
 
 
 def list_normalized_files() -> None:
@@ -84,10 +134,31 @@ def is_draft(name: str) -> bool:
     return _DRAFT.fullmatch(name) is not None
 
 
+def wrong_kind(working_dir: Path) -> Path | None:
+    """Return what stands in the place of a folder or a file that the pipeline needs, and is none.
+
+    It is a folder, a file, or a link that leads nowhere.
+    """
+    folders = [working_dir, *(working_dir / name for name in _FOLDERS)]
+    files = [working_dir / Pipeline.STATE_FILE, *working_dir.glob("schemas/*.schema.json")]
+    files += [working_dir / name / ".version" for name in ("normalize", "load")]
+    wrong = [path for path in folders if not path.is_dir()]
+    wrong += [path for path in files if not path.is_file()]
+    return next((path for path in wrong if os.path.lexists(path)), None)
+
+
 def damaged_base(working_dir: Path) -> Path | None:
-    """Return a damaged file that the pipeline itself needs: its state, a schema, a version."""
+    """Return a damaged file that the pipeline itself needs: its state, a schema, a version.
+
+    A state is missing where there are schemas: dlt writes it before them.
+    """
+    if (wrong := wrong_kind(working_dir)) is not None:
+        return wrong
+    state = working_dir / Pipeline.STATE_FILE
+    if not state.exists():
+        return state if list(working_dir.glob("schemas/*.schema.json")) else None
     checks: list[tuple[Iterable[Path], Callable[[Path], Any]]] = [
-        ([working_dir / Pipeline.STATE_FILE], _check_state),
+        ([state], _check_state),
         (working_dir.glob("schemas/*.schema.json"), _check_schema),
         (working_dir.glob("*/.version"), lambda path: semver.Version.parse(path.read_text())),
     ]
@@ -101,7 +172,7 @@ def damaged_in_packages(working_dir: Path) -> Path | None:
 
     Packages of versions that have written no list of files are taken as they are.
     """
-    for pattern in ("normalize/extracted/*/", "load/normalized/*/"):
+    for pattern in _PACKAGES:
         for folder in working_dir.glob(pattern):
             if folder.is_dir() and (found := _damaged_in_package(folder)) is not None:
                 return found
@@ -118,6 +189,8 @@ def _damaged_in_package(folder: Path) -> Path | None:
     if _is_damaged(schema, lambda path: isinstance(json.loads(path.read_bytes()), dict)):
         return schema
     listed = folder / FILE_LIST
+    if os.path.lexists(listed) and not listed.is_file():
+        return listed
     if not listed.exists():
         return listed if _IS_LISTED in json_decode_state(state.read_text("utf-8")) else None
     try:
@@ -128,6 +201,12 @@ def _damaged_in_package(folder: Path) -> Path | None:
         return listed
     # A load moves its files, and counts in their names how often it has tried them.
     there = {_name(path): path for name in _JOB_FOLDERS for path in (folder / name).glob("*.*")}
+    listed_names = {_name(folder / name) for name in sums}
+    for name, path in there.items():
+        # What a load makes of its files is not listed; what is no job is removed.
+        job = _job_of(path)
+        if job and job.file_format not in FOLLOWUP_FORMATS and name not in listed_names:
+            return path
     for name, known in sums.items():
         path = folder / name
         if path.parent.name in _JOB_FOLDERS:
@@ -137,11 +216,37 @@ def _damaged_in_package(folder: Path) -> Path | None:
     return None
 
 
+def tidy_packages(working_dir: Path) -> list[Path]:
+    """Remove files that are no jobs from the folders of jobs, and make folders that are missing.
+
+    Returns:
+        The files.
+    """
+    strays = []
+    for pattern in _PACKAGES:
+        for folder in working_dir.glob(pattern):
+            for name in _JOB_FOLDERS if folder.is_dir() else ():
+                (folder / name).mkdir(exist_ok=True)
+                strays += [
+                    path
+                    for path in (folder / name).iterdir()
+                    if _job_of(path) is None and path.suffix != ".exception" and not path.is_dir()
+                ]
+    for path in strays:
+        path.unlink()
+    return strays
+
+
 def _name(path: Path) -> str:
+    job = _job_of(path)
+    return path.name if job is None else job._replace(retry_count=0).file_name()
+
+
+def _job_of(path: Path) -> ParsedLoadJobFileName | None:
     try:
-        return ParsedLoadJobFileName.parse(path.name)._replace(retry_count=0).file_name()
-    except Exception:  # noqa: BLE001 - a file of another name is none of the list
-        return path.name
+        return ParsedLoadJobFileName.parse(path.name)
+    except Exception:  # noqa: BLE001 - dlt has several errors for a name that is no job's
+        return None
 
 
 def _checksum(path: Path) -> int:
@@ -153,10 +258,12 @@ def _checksum(path: Path) -> int:
 
 
 def _is_damaged(path: Path, check: Callable[[Path], Any]) -> bool:
+    if not path.is_file():
+        return True
     try:
         return check(path) is False
     except OSError:
-        return not path.is_file()
+        return False
     except Exception:  # noqa: BLE001 - whatever a reader says of a file that is damaged
         return True
 
@@ -165,7 +272,9 @@ def _check_state(path: Path) -> bool:
     state: Any = json_decode_state(path.read_text("utf-8"))
     schemas = path.parent / "schemas"
     # dlt takes a file that it has not moved to its place yet for a schema.
-    names = [name for name in state.get("schema_names") or () if not is_draft(name)]
+    # dlt forgets the name of a schema whose file is gone, but for that of the default one.
+    names = {*(state.get("schema_names") or ()), state.get("default_schema_name")} - {None}
+    names = {name for name in names if not is_draft(name)}
     if not all((schemas / f"{name}.schema.json").is_file() for name in names):
         return False
     if state["_state_engine_version"] != PIPELINE_STATE_ENGINE_VERSION:

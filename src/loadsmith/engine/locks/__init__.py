@@ -11,6 +11,7 @@ from loadsmith.engine.locks.files import (
     exclusive as exclusive,
     is_held as is_held,
     lock_name as lock_name,
+    make_room as make_room,
     prepare_for_lock as prepare_for_lock,
     remove_unheld as remove_unheld,
 )

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -79,8 +80,10 @@ def exclusive(
         HolderGivenUpError: `leave` returned True.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = FileLock(path, thread_local=False)
     holder_path = path.with_name(path.name + ".holder")
+    make_room(path)
+    make_room(holder_path)
+    lock = FileLock(path, thread_local=False)
 
     known = "somebody"
 
@@ -109,6 +112,16 @@ def exclusive(
             with contextlib.suppress(OSError):
                 path.unlink()
         lock.release()
+
+
+def make_room(path: Path) -> None:
+    """Remove what stands in the place of a file of ours, and is none: a folder, a broken link."""
+    if path.is_file() or not os.path.lexists(path):
+        return
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def is_held(path: Path) -> bool:

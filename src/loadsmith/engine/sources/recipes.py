@@ -3,6 +3,7 @@
 import inspect
 import logging
 import os
+import shutil
 import tempfile
 import threading
 import traceback
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from loadsmith.engine.destinations import dataset_of
 from loadsmith.engine.locks import retry
 from loadsmith.engine.secrets import PLACEHOLDER, errors_without_secrets
-from loadsmith.errors import LoadsmithError, causes_of
+from loadsmith.errors import LoadsmithError, ResolveError, causes_of
 
 _logger = logging.getLogger("loadsmith")
 
@@ -214,38 +215,53 @@ def make_pipeline(recipe: Callable[[], Any]) -> Any:
     """
 
     def make() -> Any:
-        with _MAKING:
+        from loadsmith.engine.dlt_hooks import cursors_are_kept
+
+        with _MAKING, cursors_are_kept():
             return recipe()
 
     def is_of_folder(error: Exception) -> bool:
         # If dlt fails early, it fails with AttributeError while it puts its state back.
         cause = error.__context__ if isinstance(error, AttributeError) else error
-        return isinstance(cause, OSError) or _has_removed_damage(error)
+        is_os_error = isinstance(cause, OSError)
+        return _has_removed_damage(error, only_wrong_kind=is_os_error) or is_os_error
 
     return retry(make, tries=_TRIES, pause=0.05, may_help=is_of_folder)
 
 
-def _has_removed_damage(error: BaseException) -> bool:
+def _has_removed_damage(error: BaseException, *, only_wrong_kind: bool) -> bool:
     """Let dlt make a pipeline anew whose folder it cannot read; tell whether that is so.
 
     dlt reads the folder of a pipeline when that is made, and empties one without a state.
+
+    Args:
+        error: What dlt has raised.
+        only_wrong_kind: Whether others may be writing the files at this moment.
+
+    Raises:
+        ResolveError: The folder must not be emptied.
     """
     from dlt import Pipeline
 
-    from loadsmith.engine.dlt_hooks import damaged_base
+    from loadsmith.engine.dlt_hooks import damaged_base, refuse_to_empty, wrong_kind
 
     for cause in causes_of(error):
         for frame, _ in traceback.walk_tb(cause.__traceback__):
             owner = frame.f_locals.get("self")
             if isinstance(owner, Pipeline) and (folder := vars(owner).get("working_dir")):
-                path = damaged_base(Path(folder))
+                path = (wrong_kind if only_wrong_kind else damaged_base)(Path(folder))
+                if path == Path(folder):
+                    raise ResolveError(
+                        f"{path} is not a folder, and dlt works there. Move it away."
+                    )
                 if path is not None:
+                    refuse_to_empty(Path(folder), owner)
                     _logger.warning(
                         "%s is damaged, as after a power cut. Its folder is emptied: state and"
                         " schemas are read from the destination",
                         path,
                     )
-                    (Path(folder) / Pipeline.STATE_FILE).unlink(missing_ok=True)
+                    shutil.rmtree(folder)
                     return True
     return False
 

@@ -33,8 +33,10 @@ from loadsmith.engine.dlt_hooks import (
     describe_packages,
     discard_pending_packages,
     is_draft,
+    refuse_to_empty,
     rename_pipeline,
     set_fence,
+    tidy_packages,
 )
 from loadsmith.engine.locks import (
     Holder,
@@ -43,6 +45,7 @@ from loadsmith.engine.locks import (
     exclusive,
     is_gone,
     is_held,
+    make_room,
     prepare_for_lock,
     wait_until_free,
 )
@@ -285,7 +288,9 @@ def open_workspace(
         names.pipelines_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         _take_over_directory(names, waiting)
         working_dir = names.working_dir
-        _remove_broken(working_dir, request)
+        _remove_broken(
+            working_dir, request, lambda folder: new_pipeline(parts, names.state, folder)
+        )
         bind_local_files(parts, home)
         found = traits(parts.destination)
         prefer_fastest_file_format(parts.destination, found)
@@ -388,24 +393,39 @@ def _serves_another_destination(working_dir: Path, pipeline: Any, config: Any) -
     return known not in (None, mark)
 
 
-def _remove_broken(working_dir: Path, request: RunRequest) -> None:
+def _remove_broken(
+    working_dir: Path, request: RunRequest, make_pipeline: Callable[[Path], Any]
+) -> None:
     """Remove what a run leaves that dies in the middle of a write of dlt's.
 
     A directory without a state is of no use. dlt writes a file beside its place, in the folder that
     holds schemas or packages, and would take what was not moved yet for one of them.
+
+    Args:
+        working_dir: The directory.
+        request: Takes the warnings.
+        make_pipeline: Makes the pipeline in another folder, to ask for its settings.
     """
-    if working_dir.is_dir() and not (working_dir / "state.json").is_file():
-        shutil.rmtree(working_dir)
     for pattern in ("*", "schemas/*", "normalize/*", "normalize/*/*", "load/*", "load/*/*"):
         for path in working_dir.glob(pattern):
             if is_draft(path.name) and path.is_file():
                 path.unlink()
     if working_dir.is_dir() and (broken := damaged_base(working_dir)) is not None:
+        with tempfile.TemporaryDirectory(prefix="loadsmith-look-") as folder:
+            pipeline = make_pipeline(Path(folder))
+            pipeline.deactivate()
+            refuse_to_empty(working_dir, pipeline)
         request.warn(
             _damaged(broken) + ". The working directory is emptied; state and schemas are"
             " read from the destination, and what was not loaded is extracted again"
         )
         shutil.rmtree(working_dir)
+    if working_dir.is_dir() and not (working_dir / "state.json").is_file():
+        shutil.rmtree(working_dir)
+    for path in (working_dir / ".destination", working_dir / _NOTE):
+        make_room(path)
+    for path in tidy_packages(working_dir):
+        request.warn(f"{path} is no file of a load, and is removed")
 
 
 def _without_packages(pipeline: Any, broken: Path, request: RunRequest) -> Any:
@@ -419,6 +439,7 @@ def _without_packages(pipeline: Any, broken: Path, request: RunRequest) -> Any:
     try:
         discard_pending_packages(pipeline)
     except Exception as error:  # noqa: BLE001 - what dlt says where its own files are damaged, too
+        refuse_to_empty(Path(pipeline.working_dir), pipeline)
         request.log(f"{pipeline.working_dir} is emptied ({type(error).__name__})")
         shutil.rmtree(pipeline.working_dir)
         return None
