@@ -72,6 +72,8 @@ class Shop:
             return dlt.destinations.postgres(POSTGRES)
         if self.destination == "mariadb":
             return dlt.destinations.sqlalchemy(f"{MARIADB}/{self.dataset}")
+        if self.destination == "sqlite":
+            return dlt.destinations.sqlalchemy(f"sqlite:///{self.folder / 'shop.db'}")
         return dlt.destinations.filesystem((self.folder / "files").as_uri())
 
     def make_pipeline(self) -> Any:
@@ -112,6 +114,12 @@ class Shop:
             ):
                 cursor.execute(f"SELECT {names} FROM `{self.dataset}`.`{table}`")
                 return sorted(cursor.fetchall())
+        if self.destination == "sqlite":
+            import sqlite3
+
+            path = self.folder / f"shop__{self.dataset}.db"
+            with contextlib.closing(sqlite3.connect(path)) as connection:
+                return sorted(connection.execute(f'SELECT {names} FROM "{table}"').fetchall())
         import duckdb
 
         if self.destination == "duckdb":

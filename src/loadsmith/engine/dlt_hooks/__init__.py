@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from loadsmith.engine.dlt_hooks.fence import (
         Fence as Fence,
         JobName as JobName,
+        LoadStopped as LoadStopped,
         fenced as fenced,
         in_transaction as in_transaction,
         sessions_of as sessions_of,

@@ -43,6 +43,10 @@ def in_transaction(client: Any) -> contextlib.AbstractContextManager[Any]:
 JobName = tuple[str, str]
 
 
+class LoadStopped(BaseException):
+    """The run was cancelled, and no job is begun any more."""
+
+
 class Fence(Protocol):
     """What a load asks before it changes anything; each raises where the claim is gone.
 
@@ -54,6 +58,9 @@ class Fence(Protocol):
 
     def warn(self, line: str, /) -> None:
         """Tell what a job has changed of its rows."""
+
+    def is_stopped(self) -> bool:
+        """Tell whether the run was cancelled."""
 
     def hold(self, execute: Callable[[str], Any], job: JobName | None = None) -> None:
         """Lock the claim until the transaction ends in which `execute` runs a query.
@@ -126,6 +133,8 @@ def _fenced_client(base: Any) -> Any:
                 super().initialize_storage(truncate_tables)
 
         def create_load_job(self, *args: Any, **kwargs: Any) -> Any:
+            if self.fence.is_stopped():
+                raise LoadStopped
             job: Any = super().create_load_job(*args, **kwargs)
             if isinstance(job, RunnableLoadJob):
                 own: Any = job
@@ -218,6 +227,8 @@ def _run_fenced(job: Any, fence: Fence, run: Callable[[], None]) -> None:
             run()
     except Exception:
         client.sql_client.job = None
+        if fence.is_stopped():
+            raise
         with contextlib.suppress(DestinationTransientException):
             if fence.is_done(client, name):
                 return

@@ -261,11 +261,15 @@ def _without_nul(table: Any, taken_out: dict[str, int]) -> Any:
     import pyarrow.compute as pc
 
     for index, field in enumerate(table.schema):
-        if not (pa.types.is_string(field.type) or pa.types.is_large_string(field.type)):
+        kind, texts = field.type, table[index]
+        if isinstance(kind, pa.DictionaryType):
+            kind = kind.value_type
+            texts = texts.cast(kind)
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             continue
-        count = pc.sum(pc.match_substring(table[index], "\0")).as_py()
+        count = pc.sum(pc.match_substring(texts, "\0")).as_py()
         if count:
             taken_out[field.name] = taken_out.get(field.name, 0) + count
-            values = pc.replace_substring(table[index], "\0", "")
+            values = pc.replace_substring(texts, "\0", "").cast(field.type)
             table = table.set_column(index, field, values)
     return table

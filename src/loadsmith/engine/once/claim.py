@@ -172,6 +172,11 @@ def is_given_up(found: FoundClaim, request: RunRequest) -> bool:
     return request.outcome_of(claim.run_id) in ("failed", "succeeded")
 
 
+def is_stopped(workspace: "Workspace") -> bool:
+    """Tell whether a run was cancelled; one that has lost its claim learns of that by a look."""
+    return workspace.request.cancelled() and not workspace.lost.is_set()
+
+
 class Attempt:
     """This attempt at a slice: its claim, and the lease while it works.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from loadsmith.engine.dlt_hooks import JobName, in_transaction
-from loadsmith.engine.once.claim import Claim, FoundClaim, whole_claims
+from loadsmith.engine.once.claim import Claim, FoundClaim, is_stopped, whole_claims
 from loadsmith.engine.once.damaged import entry_from_tables
 from loadsmith.engine.once.entry import (
     LEDGER_TABLE,
@@ -340,6 +340,10 @@ class FileFence:
 
     def hold(self, execute: Callable[[str], Any], job: JobName | None = None) -> None:
         """See `Fence`. Files have no transactions."""
+
+    def is_stopped(self) -> bool:
+        """See `Fence`."""
+        return is_stopped(self.workspace)
 
     def is_done(self, client: Any, job: JobName) -> bool:
         """See `Fence`. A file may be written twice."""

@@ -19,6 +19,7 @@ from loadsmith.engine.once.claim import (
     LEASE_TABLE,
     Claim,
     FoundClaim,
+    is_stopped,
     lease_seconds,
     whole_claims,
 )
@@ -239,6 +240,7 @@ class SqlLedger:
             # Whoever writes a file of this machine gets its answers.
             jobs=None if self._workspace.traits.single_writer else self._jobs(),
             warn=self._workspace.request.warn,
+            is_stopped=lambda: is_stopped(self._workspace),
         )
 
     def forget_jobs(self, load_id: str) -> None:
@@ -519,6 +521,7 @@ class SqlFence:
         jobs: The table of jobs and its columns; None where no answer gets lost.
         marked: See `Fence`.
         warn: See `Fence`.
+        is_stopped: See `Fence`.
     """
 
     lose: Callable[[], Exception]
@@ -528,6 +531,7 @@ class SqlFence:
     first: str
     jobs: tuple[str, str, str] | None
     warn: Callable[[str], None]
+    is_stopped: Callable[[], bool]
     marked: set[str] = field(default_factory=set)
 
     def hold(self, execute: Callable[[str], Any], job: JobName | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from loadsmith.engine.dlt_hooks import (
+    LoadStopped,
     can_be_undone,
     discard_pending_packages,
     extracted_tables,
@@ -388,6 +389,8 @@ class RunPackages:
         with in_turn(self._workspace), failed_jobs_raise() as setting:
             try:
                 return load_beside_others(self._pipeline, self._request.log)
+            except LoadStopped:
+                raise InterruptedError("the run was cancelled") from None
             finally:
                 if setting.overruled:
                     self._request.warn(
