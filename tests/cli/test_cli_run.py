@@ -53,7 +53,7 @@ def test_a_failed_load_says_why_without_a_traceback(shop, call):
     assert done.exit_code == 1
     assert "load 'shop', extract, resource 'orders', before its first page" in done.stderr
     assert "ValueError: closed. Nothing" in done.stderr
-    assert "Traceback" not in done.output
+    assert "Traceback" not in done.stderr
     assert "loaded: 0 assets" in done.stdout
 
 
@@ -234,3 +234,9 @@ def test_the_right_secret_after_a_wrong_one_is_no_other_destination(
     assert ["was used for another destination" in text for text in other["warnings"]] == [True]
     with closing(sqlite3.connect(tmp_path / "second" / "x__raw.db")) as database:
         assert database.execute("SELECT count(*) FROM orders").fetchone() == (3,)
+
+
+def test_a_range_that_runs_backwards_is_refused_before_a_run(partitioned_shop, call):
+    done = call("run", "shop/orders", "--partition", "2024-01-03...2024-01-01")
+    assert done.exit_code == 1
+    assert "2024-01-03 comes after 2024-01-01. Write 2024-01-01...2024-01-03." in done.stderr

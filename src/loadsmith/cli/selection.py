@@ -110,6 +110,12 @@ def partition_tags(
         _check_partition(partitions_def, end, first, instance)
     if len(ends) == 1:
         return partition, {}
+    known = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
+    if known.index(ends[0]) > known.index(ends[-1]):
+        raise SelectionError(
+            f"--partition {partition}: {ends[0]} comes after {ends[-1]}. Write"
+            f" {ends[-1]}{RANGE_MARK}{ends[0]}."
+        )
     return None, {
         "dagster/asset_partition_range_start": ends[0],
         "dagster/asset_partition_range_end": ends[-1],

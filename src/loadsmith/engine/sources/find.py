@@ -29,6 +29,12 @@ from loadsmith.model import Feeds, LoadDefinition, RunRequest, SourceReference
 OWN_SOURCES = ("filesystem", "rest_api", "sql_database")
 
 
+#: What is said of a resource that only the schema file of a load has.
+_REMEDY_IN_FILE = (
+    " If its schema file still has the resource, `loadsmith schema --prune` removes it."
+)
+
+
 def make_source(
     source: SourceReference | Callable[[], Any] | Any, request: RunRequest | None = None
 ) -> DltSource:
@@ -98,6 +104,8 @@ def select_resources(
             raise ResolveError(
                 f"{definition.place or definition.name}: the source"
                 f" '{source.name}' has no resource '{name}'.{did_you_mean(name, known)}"
+                + _REMEDY_IN_FILE
+                * (definition.schema_file_path is not None)
             )
     feeds = feeds_of(source)
     _check_zones(definition, request, feeds)
