@@ -85,7 +85,7 @@ def cursors_are_kept() -> Iterator[None]:
             refuse_to_empty(Path(pipeline.working_dir), pipeline)
         wipe(pipeline)
 
-    Pipeline._wipe_working_folder = wipe_unless_damaged  # type: ignore[method-assign]
+    Pipeline._wipe_working_folder = wipe_unless_damaged  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
@@ -199,6 +199,11 @@ def _damaged_in_package(folder: Path) -> Path | None:
         return listed
     if schema.name not in sums:
         return listed
+    return _differing(folder, sums)
+
+
+def _differing(folder: Path, sums: dict[str, int]) -> Path | None:
+    """Return a file of a package that is not as its list says, or not in it."""
     # A load moves its files, and counts in their names how often it has tried them.
     there = {_name(path): path for name in _JOB_FOLDERS for path in (folder / name).glob("*.*")}
     listed_names = {_name(folder / name) for name in sums}
