@@ -10,6 +10,7 @@ from loadsmith.cli.home import open_instance
 from loadsmith.engine.run import run_load
 from loadsmith.errors import LoadsmithError
 from loadsmith.model import LoadDefinition, PipelineSettings, RunRequest, SourceReference
+from loadsmith.project.source_files import source_problem
 
 WORKFLOW = """\
 assets:
@@ -88,3 +89,10 @@ def test_a_fifo_as_the_settings_of_dagster_is_told(tmp_path):
     os.mkfifo(tmp_path / "dagster.yaml")
     with pytest.raises(LoadsmithError, match=r"dagster\.yaml cannot be read: it is a FIFO"):
         open_instance(tmp_path)
+
+
+def test_a_fifo_as_the_module_of_a_source_is_told(tmp_path):
+    (tmp_path / "shop").mkdir()
+    os.mkfifo(tmp_path / "shop" / "source.py")
+    told = source_problem("shop.source.shop", str(tmp_path))
+    assert "source.py cannot be read: it is a FIFO" in told
