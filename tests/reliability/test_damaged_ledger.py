@@ -8,7 +8,7 @@ import pytest
 from killing import in_child, load_batches, run_batch
 
 from loadsmith.engine.run import run_load
-from loadsmith.errors import RunError
+from loadsmith.errors import LoadsmithError, RunError
 from loadsmith.model import LoadDefinition, RunRequest
 
 DAMAGES = {
@@ -138,3 +138,37 @@ def test_a_damaged_claim_is_named_and_goes_when_its_lease_is_over(make_shop, mon
     monkeypatch.setattr("loadsmith.engine.once.claim.LEASE_SECONDS", 0.0)
     load(shop)
     assert not (folder / "abc.claim").exists()
+
+
+@pytest.mark.parametrize("destination", ["filesystem", "duckdb"])
+@pytest.mark.parametrize("table", ["_dlt_loadsmith_states", "_dlt_pipeline_state"])
+def test_a_damaged_state_is_named_and_no_cursor_goes_back(make_shop, destination, table):
+    shop = make_shop(destination)
+
+    def load_up_to(last):
+        def events(cursor=dlt.sources.incremental("id", initial_value=0)):
+            yield [{"id": number} for number in range(cursor.last_value + 1, last + 1)]
+
+        definition = LoadDefinition(
+            name="events",
+            source=lambda: dlt.resource(events, name="events"),
+            pipeline=shop.make_pipeline,
+        )
+        with run_load(definition, RunRequest()):
+            pass
+
+    load_up_to(10)
+    if destination == "filesystem":
+        for path in (shop.folder / "files" / shop.dataset / table).glob("*.json*"):
+            path.write_text(path.read_text()[:30])
+    else:
+        import duckdb
+
+        column = "value" if table.endswith("states") else "state"
+        with duckdb.connect(str(shop.folder / "shop.duckdb")) as connection:
+            connection.execute(
+                f'UPDATE "{shop.dataset}"."{table}" SET {column} = substr({column}, 1, 20)'
+            )
+    with pytest.raises(LoadsmithError, match=rf"{table} in .* is damaged.* Restore the table"):
+        load_up_to(20)
+    assert len(shop.read("events", "id")) == 10

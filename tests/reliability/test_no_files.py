@@ -2,12 +2,15 @@
 
 import os
 
+import dlt
 import pytest
 
 from loadsmith import build_definitions
+from loadsmith.cli.home import open_instance
 from loadsmith.engine.run import run_load
 from loadsmith.errors import LoadsmithError
 from loadsmith.model import LoadDefinition, PipelineSettings, RunRequest, SourceReference
+from loadsmith.project.source_files import source_problem
 
 WORKFLOW = """\
 assets:
@@ -61,3 +64,35 @@ def test_secrets_that_are_a_fifo_are_named(tmp_path):
         run_load(definition, RunRequest()),
     ):
         pass
+
+
+def test_a_fifo_as_the_file_of_a_database_is_told(tmp_path):
+    os.mkfifo(tmp_path / "x.duckdb")
+    definition = LoadDefinition(
+        name="orders",
+        source=lambda: dlt.resource([{"id": 1}], name="orders"),
+        pipeline=lambda: dlt.pipeline(
+            "orders",
+            destination=dlt.destinations.duckdb(str(tmp_path / "x.duckdb")),
+            dataset_name="raw",
+            pipelines_dir=str(tmp_path / "p"),
+        ),
+    )
+    with (
+        pytest.raises(LoadsmithError, match=r"x\.duckdb cannot be a database: it is a FIFO"),
+        run_load(definition, RunRequest()),
+    ):
+        pass
+
+
+def test_a_fifo_as_the_settings_of_dagster_is_told(tmp_path):
+    os.mkfifo(tmp_path / "dagster.yaml")
+    with pytest.raises(LoadsmithError, match=r"dagster\.yaml cannot be read: it is a FIFO"):
+        open_instance(tmp_path)
+
+
+def test_a_fifo_as_the_module_of_a_source_is_told(tmp_path):
+    (tmp_path / "shop").mkdir()
+    os.mkfifo(tmp_path / "shop" / "source.py")
+    told = source_problem("shop.source.shop", str(tmp_path))
+    assert "source.py cannot be read: it is a FIFO" in told

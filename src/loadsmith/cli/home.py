@@ -7,6 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loadsmith.documents import NotAFileError, refuse_no_file
+from loadsmith.errors import ConfigError
+
 if TYPE_CHECKING:
     import dagster as dg
 
@@ -63,6 +66,12 @@ def open_instance(home: Path | None) -> "dg.DagsterInstance":
     """Return Dagster's instance of a folder, or one that keeps nothing."""
     import dagster as dg
 
+    settings = None if home is None else home / "dagster.yaml"
+    if settings is not None and settings.exists():
+        try:
+            refuse_no_file(settings)
+        except NotAFileError as error:
+            raise ConfigError(f"{settings} cannot be read: {error.strerror}.") from error
     if os.environ.get(HOME_VARIABLE):
         # Dagster says what is wrong with the folder.
         return dg.DagsterInstance.get()

@@ -8,5 +8,6 @@ from loadsmith.documents.read import (
     read_document as read_document,
     read_text as read_text,
     read_whole as read_whole,
+    refuse_no_file as refuse_no_file,
     toml_problem as toml_problem,
 )

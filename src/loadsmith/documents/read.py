@@ -32,11 +32,21 @@ def read_whole(path: str | Path) -> bytes:
         NotAFileError: It is something else, such as a FIFO, which would be waited for without end.
         OSError: It cannot be read.
     """
+    refuse_no_file(path)
+    return Path(path).read_bytes()
+
+
+def refuse_no_file(path: str | Path) -> None:
+    """Raise if something that is no file stands where a file should.
+
+    Raises:
+        NotAFileError: It does.
+        OSError: There is nothing.
+    """
     kind = stat.S_IFMT(Path(path).stat().st_mode)
     if kind != stat.S_IFREG:
         what = f"it is {_KINDS.get(kind, 'something else')}, not a file"
         raise NotAFileError(errno.EINVAL, what, str(path))
-    return Path(path).read_bytes()
 
 
 def read_document(file: str, raw: bytes) -> tuple[Document | None, list[Problem]]:

@@ -4,6 +4,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+from loadsmith.documents import NotAFileError, refuse_no_file
 from loadsmith.engine.project_import import iter_module_names
 from loadsmith.errors import did_you_mean
 
@@ -41,6 +42,16 @@ def source_problem(module: str, project_dir: str | None) -> str | None:
     path = Path(project_dir, *parts)
     if _file_of(path) or path.is_dir() or _is_installed(parts[0]):
         return None
+    for file in (
+        path.with_name(f"{parts[-1]}.py"),
+        path.parent.with_name(f"{path.parent.name}.py"),
+    ):
+        try:
+            refuse_no_file(file)
+        except FileNotFoundError:
+            continue
+        except NotAFileError as error:
+            return f"source {module!r}: {file} cannot be read: {error.strerror}."
     holder = _file_of(path.parent)
     text = _text_of(holder) if holder else ""
     if holder and (parts[-1] in text or any(sign in text for sign in _MADE_UP)):

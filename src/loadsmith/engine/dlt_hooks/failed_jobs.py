@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dlt.common.configuration.providers.provider import ConfigProvider
+from dlt.common.configuration.utils import deserialize_value
 
 from loadsmith.engine.dlt_hooks.providers import provider_in_block, providers
 
@@ -33,8 +34,15 @@ class _FailedJobsRaise(ConfigProvider):
             for name in dict.fromkeys((pipeline_name, None)):
                 for place in places:
                     value, _ = other.get_value(key, hint, name, *place)
-                    self.overruled |= str(value).lower() == "false"
+                    self.overruled |= _is_false(value)
         return True, key
+
+
+def _is_false(value: Any) -> bool:
+    """Tell whether dlt reads a value as False; what is no boolean is an error of its own."""
+    with contextlib.suppress(Exception):
+        return value is not None and deserialize_value(_KEY, value, bool) is False
+    return False
 
 
 @contextlib.contextmanager

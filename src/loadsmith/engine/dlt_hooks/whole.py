@@ -85,7 +85,7 @@ def cursors_are_kept() -> Iterator[None]:
             refuse_to_empty(Path(pipeline.working_dir), pipeline)
         wipe(pipeline)
 
-    Pipeline._wipe_working_folder = wipe_unless_damaged  # type: ignore[method-assign]
+    Pipeline._wipe_working_folder = wipe_unless_damaged  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
@@ -159,8 +159,8 @@ def damaged_base(working_dir: Path) -> Path | None:
         return state if list(working_dir.glob("schemas/*.schema.json")) else None
     checks: list[tuple[Iterable[Path], Callable[[Path], Any]]] = [
         ([state], _check_state),
-        (working_dir.glob("schemas/*.schema.json"), _check_schema),
-        (working_dir.glob("*/.version"), lambda path: semver.Version.parse(path.read_text())),
+        (list(working_dir.glob("schemas/*.schema.json")), _check_schema),
+        (list(working_dir.glob("*/.version")), lambda path: semver.Version.parse(path.read_text())),
     ]
     return next(
         (path for paths, check in checks for path in paths if _is_damaged(path, check)), None
@@ -173,7 +173,7 @@ def damaged_in_packages(working_dir: Path) -> Path | None:
     Packages of versions that have written no list of files are taken as they are.
     """
     for pattern in _PACKAGES:
-        for folder in working_dir.glob(pattern):
+        for folder in sorted(working_dir.glob(pattern)):
             if folder.is_dir() and (found := _damaged_in_package(folder)) is not None:
                 return found
     return None
@@ -199,6 +199,11 @@ def _damaged_in_package(folder: Path) -> Path | None:
         return listed
     if schema.name not in sums:
         return listed
+    return _differing(folder, sums)
+
+
+def _differing(folder: Path, sums: dict[str, int]) -> Path | None:
+    """Return a file of a package that is not as its list says, or not in it."""
     # A load moves its files, and counts in their names how often it has tried them.
     there = {_name(path): path for name in _JOB_FOLDERS for path in (folder / name).glob("*.*")}
     listed_names = {_name(folder / name) for name in sums}

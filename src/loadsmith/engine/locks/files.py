@@ -14,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from loadsmith.documents import NotAFileError, refuse_no_file
 from loadsmith.engine.locks.process import is_stopped
 from loadsmith.engine.locks.wait import wait_until_free
 from loadsmith.errors import ResolveError
@@ -174,6 +175,12 @@ def destination_lock(
             process has it. Without it, the file is opened and closed to see whether it is free.
     """
     database = Path(path).absolute()
+    try:
+        refuse_no_file(database)
+    except FileNotFoundError:
+        pass
+    except NotAFileError as error:
+        raise ResolveError(f"{database} cannot be a database: {error.strerror}.") from error
     lock_path = database.with_name(f".{database.name}.lock")
     with exclusive(
         lock_path, what=f"the database {database.name}", who=who, log=log, cancelled=cancelled
@@ -194,7 +201,7 @@ def prepare_for_lock(path: str) -> None:
 
 @functools.cache
 def _prepare(path: str) -> None:
-    if _is_duckdb(Path(path)) or path.endswith((".duckdb", ".db")):
+    if (Path(path).is_file() and _is_duckdb(Path(path))) or path.endswith((".duckdb", ".db")):
         import duckdb
 
         with duckdb.connect(":memory:") as connection:

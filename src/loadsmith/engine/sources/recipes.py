@@ -251,9 +251,7 @@ def _has_removed_damage(error: BaseException, *, only_wrong_kind: bool) -> bool:
             if isinstance(owner, Pipeline) and (folder := vars(owner).get("working_dir")):
                 path = (wrong_kind if only_wrong_kind else damaged_base)(Path(folder))
                 if path == Path(folder):
-                    raise ResolveError(
-                        f"{path} is not a folder, and dlt works there. Move it away."
-                    )
+                    raise ResolveError(f"{path} is not a folder, as dlt needs it. Move it away.")
                 if path is not None:
                     refuse_to_empty(Path(folder), owner)
                     _logger.warning(

@@ -27,12 +27,15 @@ from loadsmith.engine.dlt_hooks import (
 from loadsmith.engine.workspace.names import Names
 from loadsmith.engine.workspace.stored_states import (
     LAST,
+    STATE_TABLE,
     Path,
     leaves_of,
     marked_files,
+    named_dataset,
     read_stored,
     sources_of,
 )
+from loadsmith.errors import ResolveError
 
 #: Versions of a schema that are read at once. Each is of one part of a load, as that part left it.
 _VERSIONS_AT_ONCE = 100
@@ -75,7 +78,12 @@ def restore_state(
     if not pipeline.config.restore_from_destination or pipeline.dev_mode:
         return
     before = pipeline.state.get("_version_hash")
-    pipeline.sync_destination()
+    try:
+        pipeline.sync_destination()
+    except Exception:
+        # It may be for a state that dlt cannot read, of which it says nothing.
+        fetch_state(pipeline, names)
+        raise
     if pipeline.has_pending_data:
         return
     released = names.state if names.released is None else names.released.state
@@ -246,7 +254,16 @@ def _fetch_states(
     except (DatabaseUndefinedRelation, DestinationUndefinedEntity):
         return
     for load_id, text in texts:
-        state: dict[str, Any] = dict(decompress_state(text))
+        try:
+            state: dict[str, Any] = dict(decompress_state(text))
+        except Exception as error:
+            raise ResolveError(
+                f"{client.schema.state_table_name} in {named_dataset(client)}: the state"
+                f" of pipeline '{name}' that package {load_id} has set is damaged"
+                f" ({type(error).__name__}). Restore the table from a backup; or delete that row or"
+                f" file: cursors of loadsmith are in {STATE_TABLE}, too, and stay. Those that plain"
+                " dlt has set with that package are lost, and go back to the state before."
+            ) from error
         yield load_id, {**state, "sources": state.get("sources", {})}
 
 
@@ -309,6 +326,13 @@ def _read_state_files(client: Any, pipeline_name: str, since: str | None) -> lis
         before = [one for one in found if one[0] <= since]
         found = found[max(len(before) - 1, 0) :]
     return [
-        (load_id, json.loads(client.fs_client.read_text(path, encoding="utf-8"))["state"])
-        for load_id, path in found
+        (load_id, _state_in(client.fs_client.read_text(path, "utf-8"))) for load_id, path in found
     ]
+
+
+def _state_in(text: str) -> str:
+    try:
+        return str(json.loads(text)["state"])
+    except (KeyError, TypeError, ValueError):
+        # No state can be read from it; see `_fetch_states`.
+        return ""

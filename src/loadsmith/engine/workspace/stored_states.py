@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
@@ -19,6 +19,8 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.fs_client import FSClientBase
 from dlt.destinations.sql_client import WithSqlClient
 
+from loadsmith.errors import ResolveError
+
 STATE_TABLE = "_dlt_loadsmith_states"
 
 #: Where a value stands in the `sources` of a state.
@@ -26,6 +28,9 @@ Path = tuple[str, ...]
 
 #: Here stands the greatest load id of all packages, for a clock may have been ahead.
 LAST: Path = ()
+
+#: Is read where a value is not what a run has written.
+DAMAGED = object()
 
 _UNDEFINED = (DatabaseUndefinedRelation, DestinationUndefinedEntity)
 
@@ -82,7 +87,22 @@ def read_stored(client: Any, state: str) -> list[StoredState]:
         StoredState(tuple(json.loads(path)), load_id, number, _value_of(text), is_marked)
         for path, load_id, number, text, is_marked in rows
     ]
-    return sorted(found, key=lambda one: (one.sequence, one.load_id))
+    found.sort(key=lambda one: (one.sequence, one.load_id))
+    newest = {one.path: one for one in found if one.is_marked}
+    for one in newest.values():
+        if one.value is DAMAGED and one.path != LAST:
+            place = f"the value of {'.'.join(one.path)} that package {one.load_id} has set"
+            raise ResolveError(
+                f"{STATE_TABLE} in {named_dataset(client)}: {place} is damaged: it is"
+                " not what a run has written. It keeps a cursor. Restore the table from a backup;"
+                " or delete the row or file, and the rows of that resource if they are appended:"
+                " the resource is then loaded from its start."
+            )
+    # The greatest load id of all is at least that of the package itself.
+    return [
+        replace(one, value=one.load_id) if one.value is DAMAGED and one.path == LAST else one
+        for one in found
+    ]
 
 
 def write_stored(
@@ -192,11 +212,25 @@ def _files(client: Any, state: str) -> list[tuple[str, str, int, str, bool]]:
     found = []
     for file, parts in _names(client).items():
         if parts[0] == _hash_of(state):
-            value = json.loads(client.fs_client.read_text(file, encoding="utf-8"))
-            found.append(
-                (value["path"], parts[3], int(parts[2]), value["value"], parts[3] in marked)
-            )
+            found.append((*_read_file(client, file, parts), parts[3] in marked))
     return found
+
+
+def _read_file(client: Any, file: str, parts: list[str]) -> tuple[str, str, int, str]:
+    load_id, number = parts[3], int(parts[2])
+    try:
+        found = json.loads(client.fs_client.read_text(file, encoding="utf-8"))
+        return found["path"], load_id, number, found["value"]
+    except (OSError, KeyError, TypeError, ValueError):
+        # The name tells that of the greatest load id; of others, it is a hash.
+        is_last = parts[1] == _hash_of(_text_of(LAST))
+        return _text_of(LAST if is_last else (file.rpartition("/")[2],)), load_id, number, ""
+
+
+def named_dataset(client: Any) -> str:
+    """Return the dataset that a client works in, for messages."""
+    name = getattr(client, "dataset_name", None) or client.sql_client.dataset_name
+    return f"the dataset {name}"
 
 
 def marked_files(client: Any) -> set[str]:
@@ -239,7 +273,10 @@ def _text_of(path: Path) -> str:
 
 
 def _value_of(text: str) -> Any:
-    return decompress_state(text)["value"]
+    try:
+        return decompress_state(text)["value"]
+    except Exception:  # noqa: BLE001 - whatever dlt says of a text that is damaged
+        return DAMAGED
 
 
 def _hash_of(text: str) -> str:
