@@ -189,10 +189,11 @@ class _BlockedSessions:
         if number is None:
             who, end = "a session that the database does not name", ""
         else:
-            who = (
-                f"session {number} of '{user}'{f' ({name})' if name else ''}, which is {state}"
-                f" since {seconds or 0:.0f} s{f' after: {_short(query)}' if query else ''}"
-            )
+            who = f"session {number} of '{user}'{f' ({name})' if name else ''}"
+            if state:
+                # Not every user is shown what others do.
+                after = f" after: {_short(query)}" if query else ""
+                who += f", which is {state} since {seconds or 0:.0f} s{after}"
             end = f"; `{self.dialect.end.format(number=number)}` ends it"
         maybe = "" if self.dialect.is_sure or number is None else "maybe "
         self.workspace.request.warn(
