@@ -53,7 +53,7 @@ def test_a_failed_load_says_why_without_a_traceback(shop, call):
     assert done.exit_code == 1
     assert "load 'shop', extract, resource 'orders', before its first page" in done.stderr
     assert "ValueError: closed. Nothing" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.output
     assert "loaded: 0 assets" in done.stdout
 
 
