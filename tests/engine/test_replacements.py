@@ -37,6 +37,10 @@ CHANGING = {
 }
 
 
+#: Functions that change their first argument.
+SETTING = {"__setattr__", "__delattr__", "setitem", "delitem", "object"}
+
+
 class _Replaced(ast.NodeVisitor):
     """Collects what a module changes in modules, classes and lists of other packages."""
 
@@ -61,9 +65,28 @@ class _Replaced(ast.NodeVisitor):
             self.theirs |= {one.asname or one.name for one in node.names}
 
     def visit_Assign(self, node: ast.Assign) -> None:
-        if self._is_shared(node.value):
-            self.theirs |= {one.id for one in node.targets if isinstance(one, ast.Name)}
+        for target in node.targets:
+            self._name(target, node.value)
         self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign | ast.NamedExpr) -> None:
+        self._name(node.target, node.value)
+        self.generic_visit(node)
+
+    visit_NamedExpr = visit_AnnAssign
+
+    def visit_For(self, node: ast.For) -> None:
+        for one in getattr(node.iter, "elts", ()):
+            self._name(node.target, one)
+        self.generic_visit(node)
+
+    def _name(self, target: ast.AST, value: ast.AST | None) -> None:
+        """Take note of another name for what is shared."""
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            for each, own in zip(target.elts, value.elts, strict=False):
+                self._name(each, own)
+        elif isinstance(target, ast.Name) and value is not None and self._is_shared(value):
+            self.theirs.add(target.id)
 
     def visit_Attribute(self, node: ast.Attribute | ast.Subscript) -> None:
         if not isinstance(node.ctx, ast.Load) and self._is_shared(node.value):
@@ -77,6 +100,8 @@ class _Replaced(ast.NodeVisitor):
         text = ast.unparse(called)
         if text in ("setattr", "delattr") and self._is_shared(node.args[0]):
             self.found.add(ast.unparse(node))
+        if text.rpartition(".")[2] in SETTING and node.args and self._is_shared(node.args[0]):
+            self.found.add(text)
         is_method = isinstance(called, ast.Attribute) and called.attr in CHANGING
         if is_method and self._is_shared(called.value):
             self.found.add(text)
@@ -88,13 +113,17 @@ class _Replaced(ast.NodeVisitor):
         """Tell whether something is of another package, and is there once in a process."""
         if isinstance(node, ast.Name):
             return node.id in self.theirs
-        if isinstance(node, ast.Attribute | ast.Subscript):
+        if ast.unparse(node).startswith(tuple(f"sys.modules['{name}" for name in PACKAGES)):
+            return True
+        if isinstance(node, ast.Attribute | ast.Subscript | ast.NamedExpr):
             return self._is_shared(node.value)
         if not isinstance(node, ast.Call):
             return False
         called = ast.unparse(node.func)
         if called in ("vars", "type", "getattr"):
             return self._is_shared(node.args[0])
+        if called.rpartition(".")[2] == "cast" and len(node.args) > 1:
+            return self._is_shared(node.args[1])
         if called.rpartition(".")[2] == "import_module":
             return ast.unparse(node.args[0]).strip("'").partition(".")[0] in PACKAGES
         return called == "Container"
@@ -141,6 +170,16 @@ def test_the_list_has_each_name_that_is_replaced_for_the_process() -> None:
         "import dlt.normalize.worker as other\nother.A = 1",
         "import dlt\ndlt.normalize.worker.A = 1",
         "import importlib\nother = importlib.import_module('dlt.x')\nother.A = 1",
+        "w: Any = worker\nw.A = 1",
+        "w, y = worker, 1\nw.A = 1",
+        "(w := worker).A = 1",
+        "for w in (worker,):\n    w.A = 1",
+        "cast(Any, worker).A = 1",
+        "sys.modules['dlt.x'].A = 1",
+        "object.__setattr__(worker, 'A', 1)",
+        "type.__setattr__(worker.A, 'B', 1)",
+        "patch.object(worker, 'A')",
+        "operator.setitem(vars(worker), 'A', 1)",
         "from dlt.x import Container\nContainer()[1].providers.insert(0, 1)",
     ],
 )

@@ -106,8 +106,11 @@ def test_a_damaged_package_is_extracted_again(shop, damage, first):
     assert shop.counts() == (shop.rows, shop.rows, shop.rows)
 
 
-@pytest.mark.parametrize("name", ["state.json", "schemas/*.schema.json"])
-@pytest.mark.parametrize("damage", ["empty", "gone"])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    # Where the state is gone, dlt empties the folder when code makes the pipeline.
+    [("state.json", "empty"), *(("schemas/*.schema.json", damage) for damage in ("empty", "gone"))],
+)
 def test_cursors_that_dlt_may_not_restore_are_not_thrown_away(
     shop, tmp_path, monkeypatch, name, damage
 ):

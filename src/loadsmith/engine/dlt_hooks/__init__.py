@@ -117,7 +117,6 @@ if TYPE_CHECKING:
     )
     from loadsmith.engine.dlt_hooks.trace import redact_job_files as redact_job_files
     from loadsmith.engine.dlt_hooks.whole import (
-        cursors_are_kept as cursors_are_kept,
         damaged_base as damaged_base,
         damaged_in_packages as damaged_in_packages,
         is_draft as is_draft,

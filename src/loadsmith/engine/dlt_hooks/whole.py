@@ -4,12 +4,11 @@ Packages have a list of their files with checksums; dlt's states and schemas hav
 own. What else is there can be made again.
 """
 
-import contextlib
 import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -70,26 +69,6 @@ class ListedLoadStorage(LoadStorage):
         """Commit as dlt does."""
         list_files(self.new_packages, load_id)
         super().commit_new_load_package(load_id)
-
-
-@contextlib.contextmanager
-def cursors_are_kept() -> Iterator[None]:
-    """Refuse, in the block, to let dlt empty a damaged folder that nothing can be restored for.
-
-    dlt does so where the state is missing when a pipeline is made.
-    """
-    wipe = Pipeline._wipe_working_folder
-
-    def wipe_unless_damaged(pipeline: Pipeline) -> None:
-        if not pipeline.dev_mode:
-            refuse_to_empty(Path(pipeline.working_dir), pipeline)
-        wipe(pipeline)
-
-    Pipeline._wipe_working_folder = wipe_unless_damaged  # type: ignore[method-assign, assignment]
-    try:
-        yield
-    finally:
-        Pipeline._wipe_working_folder = wipe  # type: ignore[method-assign]
 
 
 def refuse_to_empty(working_dir: Path, pipeline: Pipeline) -> None:

@@ -215,9 +215,7 @@ def make_pipeline(recipe: Callable[[], Any]) -> Any:
     """
 
     def make() -> Any:
-        from loadsmith.engine.dlt_hooks import cursors_are_kept
-
-        with _MAKING, cursors_are_kept():
+        with _MAKING:
             return recipe()
 
     def is_of_folder(error: Exception) -> bool:
