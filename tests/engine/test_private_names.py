@@ -25,7 +25,10 @@ WANTED = {
 }
 
 #: Functions that read or write an attribute whose name is one of their arguments.
-BY_NAME = {"getattr", "hasattr", "setattr", "delattr", "attrgetter", "methodcaller"}
+BY_NAME = {
+    *("getattr", "hasattr", "setattr", "delattr", "attrgetter", "methodcaller"),
+    *("__getattribute__", "__setattr__", "getattr_static"),
+}
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -75,6 +78,17 @@ def names_of(package: str) -> frozenset[str]:
     )
 
 
+def _members(node: ast.ClassDef | ast.If) -> Iterator[tuple[ast.stmt, str]]:
+    """Give what the body of a class defines, and its name."""
+    for part in node.body:
+        if isinstance(part, _FUNCTIONS):
+            yield part, part.name
+        elif isinstance(part, ast.If):
+            yield from _members(part)
+        elif isinstance(part, ast.Assign):
+            yield from ((part, ast.unparse(target)) for target in part.targets)
+
+
 class _Uses(ast.NodeVisitor):
     """Collects the line and name of each use of a private name of a package.
 
@@ -87,6 +101,7 @@ class _Uses(ast.NodeVisitor):
         self.theirs = names_of(package) - wanted
         self.own = set(defined_in(tree))
         self.imported: dict[str, str] = {}
+        self.of_objects: set[str] = set()
         self.visit(tree)
 
     def visit_Import(self, node: ast.Import) -> None:
@@ -106,9 +121,8 @@ class _Uses(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
-        # `vars(resource)["_pipe"]` and `resource.__dict__["_pipe"]`.
-        holder = ast.unparse(node.value)
-        if holder.startswith("vars(") or holder.endswith(".__dict__"):
+        # `vars(resource)["_pipe"]`, and what a variable holds of it.
+        if self._is_of_object(node.value):
             self._note_attribute(node, node, text_of(node.slice))
         self.generic_visit(node)
 
@@ -116,11 +130,11 @@ class _Uses(ast.NodeVisitor):
         name = ast.unparse(node.func).rpartition(".")[2]
         for argument in node.args:
             if name in BY_NAME:
-                self._note_attribute(node, node, text_of(argument))
+                for part in text_of(argument).split("."):
+                    self._note_attribute(node, node, part)
             elif name in ("import_module", "__import__"):
                 self._note_path(node, text_of(argument))
-        holder = ast.unparse(node.func).rpartition(".")[0]
-        if holder.startswith("vars(") or holder.endswith(".__dict__"):
+        if isinstance(node.func, ast.Attribute) and self._is_of_object(node.func.value):
             for keyword in node.keywords:
                 self._note_attribute(node, node.func, keyword.arg or "")
             for argument in node.args:
@@ -129,10 +143,20 @@ class _Uses(ast.NodeVisitor):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         overridden = self.theirs if any(map(self._is_theirs, node.bases)) else ()
-        for part in node.body:
-            if isinstance(part, _FUNCTIONS) and part.name in overridden:
-                self.found.append((part.lineno, f"{node.name}.{part.name}"))
+        for part, name in _members(node):
+            if name in overridden:
+                self.found.append((part.lineno, f"{node.name}.{name}"))
         self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        if self._is_of_object(node.value):
+            self.of_objects |= {ast.unparse(target) for target in node.targets}
+        self.generic_visit(node)
+
+    def _is_of_object(self, node: ast.expr) -> bool:
+        """Tell whether something is the attributes of an object by name."""
+        text = ast.unparse(node)
+        return text.startswith("vars(") or text.endswith(".__dict__") or text in self.of_objects
 
     def _note_path(self, node: ast.AST, path: str) -> None:
         parts = path.split(".")
@@ -173,7 +197,15 @@ EXAMPLES = {
     "class Ours:\n    def _pipe(self): ...\nresource._pipe": "_pipe",
     "factory = getattr(value, '_factory', None)": "_factory",
     "from operator import attrgetter\nattrgetter('_pipe')(resource)": "_pipe",
+    "from operator import attrgetter\nattrgetter('_pipe.parent')(resource)": "_pipe",
     "getattr(resource, '_pi' + 'pe')": "_pipe",
+    "resource.__getattribute__('_pipe')": "_pipe",
+    "object.__setattr__(resource, '_pipe', 1)": "_pipe",
+    "own = vars(resource)\nown['_pipe']": "_pipe",
+    "from dlt import Pipeline\nclass Ours(Pipeline):\n    _load = print": "Ours._load",
+    "from dlt import Pipeline\nclass Ours(Pipeline):\n    if 1:\n        def _load(self): ...": (
+        "Ours._load"
+    ),
     "vars(resource)['_pipe']": "_pipe",
     "vars(resource).get('_pipe')": "_pipe",
     "resource.__dict__['_pipe']": "_pipe",

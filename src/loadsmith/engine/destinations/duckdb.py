@@ -79,7 +79,7 @@ def _settings_of_duckdb() -> frozenset[str]:
 class _LimitedSqlClient(DuckDbSqlClient):
     """Opens a database with the limit, and lifts it for statements that need more."""
 
-    _in_transaction = False
+    _has_begun = False
 
     def limit_memory(self) -> None:
         """Limit the memory of later connections, unless the user sets a limit."""
@@ -108,12 +108,12 @@ class _LimitedSqlClient(DuckDbSqlClient):
     @contextlib.contextmanager
     def begin_transaction(self) -> Iterator[Any]:
         """Run the block in a transaction."""
-        self._in_transaction = True
+        self._has_begun = True
         try:
             with super().begin_transaction() as transaction:
                 yield transaction
         finally:
-            self._in_transaction = False
+            self._has_begun = False
 
     @contextlib.contextmanager
     def execute_query(self, query: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -126,7 +126,7 @@ class _LimitedSqlClient(DuckDbSqlClient):
                 cursor = opened.enter_context(super().execute_query(query, *args, **kwargs))
             except DatabaseTransientException as error:
                 fits = not isinstance(error.dbapi_exception, duckdb_module.OutOfMemoryException)
-                if fits or not self._lift() or self._in_transaction:
+                if fits or not self._lift() or self._has_begun:
                     raise
                 cursor = opened.enter_context(super().execute_query(query, *args, **kwargs))
             yield cursor
