@@ -54,7 +54,10 @@ def is_loaded_by_insert() -> bool:
     """Tell whether dlt's default for the destination is to insert values as SQL."""
     with suppress(DltException):
         pipeline: Any = dlt.current.pipeline()
-        return issubclass(pipeline.destination.client_class, InsertValuesJobClient)
+        destination = pipeline.destination
+        return destination is not None and issubclass(
+            destination.client_class, InsertValuesJobClient
+        )
     return False
 
 
