@@ -415,10 +415,11 @@ class _Run:
             self._refuse_refresh(source)
         if not self.packages.has_ledger:
             return
+        replaced = self.ways.replaced(source, self.selected)
+        texts = self._arguments_of(source, [one.name for one in replaced])
         replaced = [
-            replace(one, arguments=None if text is None else digest(text))
-            for one in self.ways.replaced(source, self.selected)
-            for text in [self._arguments_of(source, [one.name]).get(one.name)]
+            one if (text := texts[one.name]) is None else replace(one, arguments=digest(text))
+            for one in replaced
         ]
         self.ways.apply(source, self.selected, replaced)
         replaced = [one for one in replaced if not self._is_finished(source, one.name)]
@@ -428,12 +429,10 @@ class _Run:
         whole = self.definition.part_of or self.definition.resources
         limit = self.params.limit or self.definition.options.limit
         with self.workspace.destination("look at the ledger"):
-            left_out = [
-                name
-                for name in source.resources
-                if name not in self.selected and whole.matches(name)
-            ]
-            shared = names_by_table(root_tables_of(source, left_out))
+            shared: dict[str | None, list[str]] = {}
+            if any(one.by_window for one in replaced):
+                left_out = set(source.resources).difference(self.selected)
+                shared = names_by_table(root_tables_of(source, filter(whole.matches, left_out)))
             self.packages.refuse(limit=limit, shared=shared)
         self.ways.forget_own_state(source, self.selected, self.reload.again)
 

@@ -5,7 +5,7 @@ from loadsmith.model.arguments import (
     guard_problem as guard_problem,
     timezone_problem as timezone_problem,
 )
-from loadsmith.model.feeds import Feeds as Feeds
+from loadsmith.model.feeds import Feeds as Feeds, joined as joined
 from loadsmith.model.inputs import InputSnapshot as InputSnapshot
 from loadsmith.model.load import (
     GRANULARITIES as GRANULARITIES,

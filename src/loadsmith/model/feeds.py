@@ -56,15 +56,29 @@ class Feeds:
             names: Names of resources.
             tables: The table of a resource, where it has one.
         """
-        found: list[tuple[set[str], list[str]]] = []
-        for name in names:
-            marks = {f"root {self.root(name)}", f"table {tables.get(name, name)}"}
-            own = [family for family in found if not marks.isdisjoint(family[0])]
-            found = [family for family in found if family not in own]
-            found.append(
-                (
-                    marks.union(*(family[0] for family in own)),
-                    [*(member for family in own for member in family[1]), name],
-                )
-            )
-        return [tuple(family[1]) for family in found]
+        return joined(
+            {name: (f"root {self.root(name)}", f"table {tables.get(name, name)}") for name in names}
+        )
+
+
+def joined(marks: Mapping[str, Iterable[str]]) -> list[tuple[str, ...]]:
+    """Return names in groups that share a mark, directly or through others, in their order.
+
+    Each name has a mark at least.
+    """
+    leads: dict[str, str] = {}
+
+    def last(mark: str) -> str:
+        while (following := leads.setdefault(mark, mark)) != mark:
+            leads[mark] = leads[following]
+            mark = following
+        return mark
+
+    known = {name: tuple(own) for name, own in marks.items()}
+    for own in known.values():
+        for mark in own[1:]:
+            leads[last(mark)] = last(own[0])
+    groups: dict[str, list[str]] = {}
+    for name, own in known.items():
+        groups.setdefault(last(own[0]), []).append(name)
+    return [tuple(group) for group in groups.values()]

@@ -369,6 +369,11 @@ class LoadDefinition:
     whole_owns_pipeline_name: bool = True
     place: str | None = None
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether the whole load owns the pipeline name, also where this is a part of it."""
+        return self.owns_pipeline_name if self.whole is None else self.whole_owns_pipeline_name
+
     def attributes_of(self, resource_name: str) -> AssetAttributes:
         """Return the Dagster settings of one resource, the load's defaults merged in."""
         own = self.resource_attributes.get(resource_name)

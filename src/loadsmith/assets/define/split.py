@@ -16,6 +16,7 @@ from loadsmith.model import (
     LoadSnapshot,
     OpSettings,
     ResourceSelection,
+    joined,
     note_defined,
 )
 from loadsmith.names import op_name, unique_name
@@ -119,9 +120,7 @@ def load_part(
         op=op,
         resources=ResourceSelection(include=tuple(map(glob.escape, resources))),
         owns_pipeline_name=False,
-        whole_owns_pipeline_name=definition.owns_pipeline_name
-        if definition.whole is None
-        else definition.whole_owns_pipeline_name,
+        whole_owns_pipeline_name=definition.is_alone,
         part_of=definition.part_of or ResourceSelection(include=tuple(map(glob.escape, whole))),
         whole=definition.whole or definition.name,
     )
@@ -153,19 +152,19 @@ def _families(
     """
     feeds = Feeds.of_snapshots(snapshot.resources)
     loaded = {str(spec.metadata[RESOURCE_KEY]) for spec in specs}
-    families: dict[str, list[dg.AssetSpec]] = {}
-    root_of_table: dict[str, str] = {}
+    roots: dict[str, str] = {}
+    marks: dict[str, list[str]] = {}
     for spec in specs:
-        chain = feeds.chain(str(spec.metadata[RESOURCE_KEY]))
+        resource, table = str(spec.metadata[RESOURCE_KEY]), spec.metadata.get(TABLE_KEY)
+        chain = feeds.chain(resource)
         counts = loaded | feeds.cursors if only_loaded else set(chain)
-        root = next((name for name in reversed(chain) if name in counts), chain[0])
-        if (table := spec.metadata.get(TABLE_KEY)) is not None:
-            other = root_of_table.setdefault(str(table), root)
-            if other != root and root in families:
-                families[other] += families.pop(root)
-                root_of_table.update({t: other for t, own in root_of_table.items() if own == root})
-            root = other
-        families.setdefault(root, []).append(spec)
+        roots[resource] = next((name for name in reversed(chain) if name in counts), chain[0])
+        own = marks.setdefault(resource, [f"root {roots[resource]}"])
+        own += [] if table is None else [f"table {table}"]
+    root_of = {name: roots[family[0]] for family in joined(marks) for name in family}
+    families: dict[str, list[dg.AssetSpec]] = {}
+    for spec in specs:
+        families.setdefault(root_of[str(spec.metadata[RESOURCE_KEY])], []).append(spec)
     return families
 
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         LoadStopped as LoadStopped,
         fenced as fenced,
         in_transaction as in_transaction,
+        is_sql as is_sql,
         sessions_of as sessions_of,
         set_fence as set_fence,
     )

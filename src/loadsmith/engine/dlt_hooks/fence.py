@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from dlt.common.destination import AnyDestination
 
 
+def is_sql(client: Any) -> bool:
+    """Tell whether a destination is a database; dlt gives files a SQL client, too."""
+    return isinstance(client, WithSqlClient) and not isinstance(client, FSClientBase)
+
+
 def in_transaction(client: Any) -> contextlib.AbstractContextManager[Any]:
     """Return the transaction to run a block in, where the destination has any.
 
@@ -106,7 +111,7 @@ def _fenced_destination(base: Any) -> Any:
         def client(self, schema: Any, initial_config: Any = None) -> Any:
             made = super().client(schema, initial_config)
             sql: Any = None
-            if isinstance(made, WithSqlClient) and not isinstance(made, FSClientBase):
+            if is_sql(made):
                 sql = made.sql_client
                 sql.__class__ = _called_like(sql.__class__, noting_sql_client(sql.__class__))
                 sql.sessions = self.sessions

@@ -9,11 +9,9 @@ from dlt.common.storages.load_package import PackageStorage
 
 def parquet_files(pipeline: Any, load_id: str, tables: Collection[str]) -> Iterator[str]:
     """Give the paths of the parquet files of a normalized package that hold rows of the tables."""
-    packages: PackageStorage = pipeline._get_load_storage().normalized_packages
-    for job in packages.get_load_package_jobs(load_id)["new_jobs"]:
-        if job.file_format == "parquet" and job.table_name in tables:
-            path = packages.get_job_file_path(load_id, "new_jobs", job.file_name())
-            yield packages.storage.make_full_path(path)
+    for table, paths in files_by_table(pipeline, load_id).items():
+        if table in tables:
+            yield from (str(path) for path in paths if path.suffix == ".parquet")
 
 
 def files_by_table(pipeline: Any, load_id: str) -> dict[str, list[Path]]:

@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dlt.destinations.exceptions import DatabaseException
-from dlt.destinations.fs_client import FSClientBase
-from dlt.destinations.sql_client import WithSqlClient
 
-from loadsmith.engine.dlt_hooks import sessions_of
+from loadsmith.engine.dlt_hooks import is_sql, sessions_of
 from loadsmith.engine.locks import repeat
 from loadsmith.engine.once.ledger_sql import dialect_of
 
@@ -103,8 +101,7 @@ def watched(workspace: "Workspace", canceled: threading.Event | None = None) -> 
         canceled: Is set when a run waits that Dagster was asked to cancel.
     """
     client = workspace.client()
-    is_sql = isinstance(client, WithSqlClient) and not isinstance(client, FSClientBase)
-    if not is_sql or (dialect := _DIALECTS.get(dialect_of(client))) is None:
+    if not is_sql(client) or (dialect := _DIALECTS.get(dialect_of(client))) is None:
         yield
         return
     # The settings are resolved already.

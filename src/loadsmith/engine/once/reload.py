@@ -46,11 +46,8 @@ class Reload:
         self.base = "/".join(filter(None, (workspace.base_name, part)))
         # An op may load the whole today and a part of it tomorrow.
         self.load = definition.whole or definition.name
-        is_shared = not (definition.owns_pipeline_name or definition.whole) or (
-            definition.whole is not None and not definition.whole_owns_pipeline_name
-        )
-        shared = self.load if is_shared else None
-        self._records = "/".join(filter(None, (workspace.base_name, shared)))
+        whole = None if definition.is_alone else self.load
+        self._records = "/".join(filter(None, (workspace.base_name, whole)))
         self._is_narrow = request.window_is_chosen and bool(keys)
         # A window of the launchpad is no partition: it may be any part of one, or of several.
         window = None if request.window_is_chosen else request.window

@@ -53,10 +53,10 @@ class Ways:
         """
         if not self.partition:
             return []
-        tables = self.tables_of(source, names)
+        tables, feeds = self.tables_of(source, names), feeds_of(source)
         found = []
         for name in names:
-            by_window = self._replaces_by_window(source, name)
+            by_window = self._replaces_by_window(source, name, bool(feeds.moved(name)))
             if by_window is None:
                 continue
             incremental = incremental_of(source.resources[name])
@@ -127,7 +127,7 @@ class Ways:
             if (cursors := bool(feeds.moved(name))) or self._is_sliced(name, has_cursor=cursors)
         ]
 
-    def _replaces_by_window(self, source: Any, name: str) -> bool | None:
+    def _replaces_by_window(self, source: Any, name: str, has_cursor: bool) -> bool | None:
         """Return whether rows are removed by window, not by package; None if none are."""
         options, resource = self.definition.options, source.resources[name]
         reload = self.arguments.get("reload", options.reload)
@@ -143,7 +143,6 @@ class Ways:
             return True
         if disposition not in ("append", "replace"):
             return None
-        has_cursor = bool(feeds_of(source).moved(name))
         follows_slice = has_cursor and not self._keeps_to_itself(source, name)
         if not self._is_sliced(name, has_cursor=follows_slice):
             # For a window, binding the cursors warns of a resource that has none.

@@ -3,9 +3,7 @@
 import re
 from typing import Any
 
-from dlt.destinations.fs_client import FSClientBase
-from dlt.destinations.sql_client import WithSqlClient
-
+from loadsmith.engine.dlt_hooks import is_sql
 from loadsmith.errors import causes_of
 
 #: How databases say that a table or a column is missing.
@@ -25,8 +23,7 @@ def dropped_from(client: Any, schema: Any, own_table: str) -> list[str]:
         schema: dlt's schema of what was loaded.
         own_table: The table of the ledger.
     """
-    is_sql = isinstance(client, WithSqlClient) and not isinstance(client, FSClientBase)
-    if not is_sql:
+    if not is_sql(client):
         return []
     wanted: dict[str, list[str]] = {
         table["name"]: [name for name, own in table["columns"].items() if "data_type" in own]

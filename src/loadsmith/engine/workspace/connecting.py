@@ -7,10 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dlt.common.configuration.exceptions import ConfigurationException
-from dlt.destinations.fs_client import FSClientBase
-from dlt.destinations.sql_client import WithSqlClient
 
-from loadsmith.engine.dlt_hooks import secrets_of_load, used_secrets
+from loadsmith.engine.dlt_hooks import is_sql, secrets_of_load, used_secrets
 from loadsmith.engine.secrets import missing_secret
 from loadsmith.engine.snapshots import Found, discover_source
 from loadsmith.engine.sources import database_engine, is_sql_database, make_source
@@ -168,7 +166,7 @@ def _ask_destination(definition: LoadDefinition, request: RunRequest) -> str:
             return "its file is not there yet; the first load makes it"
         pipeline, _, _ = found
         client: Any = pipeline.destination_client()
-        if isinstance(client, WithSqlClient) and not isinstance(client, FSClientBase):
+        if is_sql(client):
             known: Any = client
             with known.sql_client as sql:
                 # One word that every dialect of SQL has; what is asked for is the connection.
